@@ -1,0 +1,148 @@
+"""Grounding with no weights and no phrases: windows that stand out by their colour.
+
+Frequency-tuned salience (Achanta et al., CVPR 2009, eq. 4): a pixel's salience is the distance of
+its blurred colour from the picture's mean colour in CIE Lab. Departure: the mean colour of the
+picture's rim counts as much, as an object that fills most of the picture would else be what is
+plain, and its background what stands out.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from features.grounding import Region, Request
+from features.pictures import open_picture
+
+SIDE = 96  # pixels of the thumbnail's longer side
+FLAT = 6.0  # Lab units (1 is just visible): a picture whose colours differ less has no objects
+LEAST_SIDE = 8  # pixels of the picture
+LEAST_SCORE = 0.05
+OVERLAP = 0.3
+SIZES = (0.12, 0.16, 0.21, 0.28, 0.37, 0.49, 0.65, 0.86)  # a window's sides, of the picture's
+STEP = 0.125  # of the window's side
+RING = 0.2  # of the window's side, the ring's width at each side
+
+
+class Salience:
+    """Windows that are more salient inside than in the ring around them, best first."""
+
+    name = "salience"
+    opens_picture = True
+    uses_phrases = False
+    settings = "frequency-tuned-1"  # raise the number when a change above or below moves a box
+
+    def ground(self, request: Request, most: int) -> list[Region]:
+        """Scores are in [0, 1]: salience inside less outside, of the picture's highest, weighted
+        by size. Boxes overlap by at most 0.3 of the smaller. Raises PictureError."""
+        picture = open_picture(request.path)
+        salience = salience_map(picture)
+        if salience is None:
+            return []
+        height, width = salience.shape
+        windows = _windows(width, height)
+        scale = np.array([picture.width / width, picture.height / height] * 2)
+        boxes = windows * scale
+        scores = _scores(salience, windows)
+        small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < LEAST_SIDE
+        scores[small] = 0
+        return [
+            Region(None, _box(boxes[i]), float(scores[i]), None, self.name)
+            for i in _pick(windows, scores, most)
+        ]
+
+
+def _box(sides: np.ndarray) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (round(float(side), 1) for side in sides)
+    return x0, y0, x1, y1
+
+
+def salience_map(picture: Image.Image) -> np.ndarray | None:
+    """(height, width) float32 in [0, 1] of a thumbnail; None for a picture of about one colour."""
+    longer = max(picture.size)
+    size = (
+        max(1, round(picture.width * SIDE / longer)),
+        max(1, round(picture.height * SIDE / longer)),
+    )
+    small = picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    lab = _lab(np.asarray(small.filter(ImageFilter.GaussianBlur(1)), np.float32) / 255)
+    rim = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
+    salience = sum(np.linalg.norm(lab - c, axis=2) for c in (lab.mean(axis=(0, 1)), rim.mean(0)))
+    highest = salience.max()
+    return salience / highest if highest >= 2 * FLAT else None
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1], (…, 3), to CIE Lab (IEC 61966-2-1; white D65)."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32
+    )
+    xyz = linear @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+@lru_cache(maxsize=64)
+def _windows(width: int, height: int) -> np.ndarray:
+    """All candidates of a thumbnail of that size, (n, 4) whole numbers."""
+    columns, rows = _spans(width), _spans(height)
+    across, down = np.meshgrid(np.arange(len(columns)), np.arange(len(rows)))
+    left, top = columns[across.ravel()], rows[down.ravel()]
+    windows = np.stack([left[:, 0], top[:, 0], left[:, 1], top[:, 1]], axis=1)
+    sides = windows[:, 2:] - windows[:, :2]
+    return windows[sides.max(axis=1) <= 4 * sides.min(axis=1)]
+
+
+def _spans(length: int) -> np.ndarray:
+    """Beginnings and ends of windows along one side, (n, 2)."""
+    spans = []
+    for size in SIZES:
+        side = max(1, round(size * length))
+        count = 1 + round((length - side) / max(1.0, STEP * side))
+        starts = np.unique(np.linspace(0, length - side, count).round().astype(np.int64))
+        spans.append(np.stack([starts, starts + side], axis=1))
+    return np.concatenate(spans)
+
+
+def _scores(salience: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Mean inside less mean in the ring, times two weights.
+
+    The fourth root of the share of the picture makes a whole object beat its most salient part;
+    the share of the ring that lies in the picture holds down corners, which have half a ring.
+    """
+    height, width = salience.shape
+    table = np.pad(salience.cumsum(0, np.float64).cumsum(1), ((1, 0), (1, 0)))
+    margin = np.maximum(1, (RING * (windows[:, 2:] - windows[:, :2])).round().astype(np.int64))
+    outer = np.concatenate([windows[:, :2] - margin, windows[:, 2:] + margin], axis=1)
+    outer = outer.clip(0, np.array([width, height] * 2))
+    inside, area = _sums(table, windows)
+    whole, whole_area = _sums(table, outer)
+    ring = (whole - inside) / np.maximum(whole_area - area, 1)
+    full = (windows[:, 2:] - windows[:, :2] + 2 * margin).prod(axis=1) - area
+    weight = (area / salience.size) ** 0.25 * (whole_area - area) / full
+    return ((inside / area - ring) * weight).clip(0, 1)
+
+
+def _sums(table: np.ndarray, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and area of each window, from the integral image."""
+    x0, y0, x1, y1 = windows.T
+    total = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
+    return total, (x1 - x0) * (y1 - y0)
+
+
+def _pick(windows: np.ndarray, scores: np.ndarray, most: int) -> list[int]:
+    """Greedy: the best, then the best that overlaps none of the picked.
+
+    Overlap is of the smaller window, not of the union: a part of an object is no second object.
+    """
+    scores, area = scores.copy(), (windows[:, 2:] - windows[:, :2]).prod(axis=1)
+    picked: list[int] = []
+    while len(picked) < most and scores.max(initial=0) >= LEAST_SCORE:
+        best = int(scores.argmax())
+        picked.append(best)
+        corner = np.maximum(windows[:, :2], windows[best, :2])
+        shared = (np.minimum(windows[:, 2:], windows[best, 2:]) - corner).clip(0).prod(axis=1)
+        scores[shared > OVERLAP * np.minimum(area, area[best])] = 0
+    return picked

@@ -1,0 +1,194 @@
+"""Open pictures in one form, cut crops out of them, and prepare both for the backbone.
+
+Boxes here and everywhere: ``(x0, y0, x1, y1)`` in pixels of the *upright* picture, origin at its
+upper left corner, x to the right, y downwards; ``x1`` and ``y1`` lie just outside the box, so that
+its width is ``x1 - x0``. torch is imported by ``prepare`` alone: grounding needs it not.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    import torch
+
+Box = tuple[float, float, float, float]
+
+# Below Pillow's own threshold of 89 million, so that its warning is no part of our behaviour.
+MAX_PIXELS = 64_000_000
+# Longer pictures are cut to this, about the centre, before "center" resizes them (see prepare).
+MAX_RATIO = 20
+# What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+_ORIENTATION = 0x0112  # EXIF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's readers raise on broken files.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class PictureError(ValueError):
+    """One picture can't be used. The message is one line, with the file and the reason."""
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture, upright, in mode RGB.
+
+    Transparency is laid over white, 16-bit grey is scaled to 8 bits, an animation gives its first
+    frame. Raises PictureError: no such file, no picture, truncated, more than MAX_PIXELS.
+    """
+    if not path.is_file():
+        raise PictureError(f"{path}: no such file")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(image, path)
+            image.load()
+            return _upright(_to_rgb(image), _orientation(image))
+    except PictureError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{path}: not a picture of a known format") from error
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"{path}: unreadable picture: {reason}") from error
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    """Refuse by the header alone: decoding a small file can fill the memory."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PictureError(f"{path}: {width}×{height} is an empty picture")
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            f"{path}: {width}×{height} = {width * height:,} pixels, at most {MAX_PIXELS:,} allowed"
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.float32).clip(0, 65535) / 257
+        return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":  # no scale is known: taken as 0…255
+        grey = np.nan_to_num(np.asarray(image)).clip(0, 255)
+        return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.mode == "La":  # Pillow has no direct way from here to RGBA
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation; None where the EXIF block is broken, as its pixels may still be good.
+
+    To be asked after loading: a PNG may carry it behind its pixels.
+    """
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except _BROKEN:
+        return None
+
+
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    if orientation in _UPRIGHT:
+        return image.transpose(_UPRIGHT[orientation])
+    return image
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture or crop becomes the backbone's square input of ``size`` pixels a side.
+
+    ``center``: short side to size · 256 / 224, then the square in the centre (the published code).
+    ``stretch``: both sides to size (the paper, "rescale to 224×224").
+    """
+
+    resize: str = "center"
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        if self.resize not in ("center", "stretch"):
+            raise ValueError(f"resize must be 'center' or 'stretch', got {self.resize!r}")
+        if not 32 <= self.size <= 2048:  # a ResNet divides the sides by 32
+            raise ValueError(f"size must be 32 to 2048 pixels, got {self.size}")
+
+    @property
+    def name(self) -> str:
+        return f"{self.resize}{self.size}"
+
+
+def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> torch.Tensor:
+    """Cut ``box`` out of an upright RGB picture (None: all of it), resize, normalise.
+
+    Returns (3, size, size) float32, normalised with ImageNet's mean and deviation: for "center"
+    what torchvision's Resize, CenterCrop, ToTensor, Normalize give. Departure: what is longer than
+    MAX_RATIO to 1 is first cut to that about its centre, as resizing one row of 5,000 pixels would
+    otherwise make 1.3 million columns. Raises PictureError when the box misses the picture.
+    """
+    from torchvision.transforms import functional
+
+    if box is not None:
+        picture = _cut(picture, box)
+    size = preparation.size
+    if preparation.resize == "stretch":
+        picture = functional.resize(picture, [size, size])
+    else:
+        picture = functional.resize(_shorten(picture), [round(size * 256 / 224)])
+        picture = functional.center_crop(picture, [size, size])
+    return functional.normalize(functional.to_tensor(picture), MEAN, STD)
+
+
+def _cut(picture: Image.Image, box: Box) -> Image.Image:
+    """The box, widened to whole pixels and clamped to the picture."""
+    width, height = picture.size
+    if not all(math.isfinite(side) for side in box):
+        raise PictureError(f"box {box} is not finite")
+    x0, y0 = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
+    x1, y1 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
+    if x0 >= x1 or y0 >= y1:
+        raise PictureError(f"box {box} holds no pixel of a picture of {width}×{height}")
+    return picture.crop((x0, y0, x1, y1))
+
+
+def _shorten(picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    longest = MAX_RATIO * min(width, height)
+    if max(width, height) <= longest:
+        return picture
+    x0, y0 = max(width - longest, 0) // 2, max(height - longest, 0) // 2
+    return picture.crop((x0, y0, x0 + min(width, longest), y0 + min(height, longest)))

@@ -1,0 +1,294 @@
+"""The feature store: immutable HDF5 shards of pyramids, found by key. The only user of h5py.
+
+A shard holds three datasets: ``rows`` (N, C, g, g) float16, ``keys`` (N, 32) bytes, ``crc32`` (N,),
+each row's CRC-32 over its key and its bytes. All are contiguous, ``rows`` begins on a page. HDF5 is
+the format; h5py lays a shard out and checks one, the rows themselves are read through np.memmap at
+their offset, which is three times as fast as h5py's own indexing. A shard comes to be under a
+temporary name and is renamed when it is on the disk, so that a kill loses it whole or not at all.
+"""
+
+import hashlib
+import mmap
+import os
+import zlib
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from math import prod
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+KEY_BYTES = 32
+PAGE = 4096
+ROW_BITS = 20
+MAX_ROWS = 1 << ROW_BITS  # in one shard: a few hundred are meant, and a file may declare petabytes
+MAX_MAPS = 128  # open at a time by a Reader: each holds a file descriptor
+TYPES: dict[str, np.dtype] = {
+    "rows": np.dtype("<f2"),
+    "keys": np.dtype("u1"),
+    "crc32": np.dtype("<u4"),
+}
+
+
+class StoreError(ValueError):
+    """Rows that can't be stored, or a shard that can't be used. The message is one line."""
+
+
+def write_shard(folder: Path, keys: Sequence[bytes], rows: np.ndarray) -> str:
+    """Write one shard, named by its keys, and return its file name.
+
+    ``rows``: (N, C, g, g) float16, one for each of the ``keys`` of 32 bytes. Raises StoreError for
+    rows that aren't finite (float16 ends at 65,504), OSError when the disk doesn't take it.
+    """
+    _check_rows(keys, rows)
+    name = f"{hashlib.sha256(b''.join(keys)).hexdigest()[:16]}.h5"
+    image = _layout(name, keys, np.ascontiguousarray(rows, TYPES["rows"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(image)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(folder)
+    return name
+
+
+def _check_rows(keys: Sequence[bytes], rows: np.ndarray) -> None:
+    if rows.dtype != np.float16 or rows.ndim != 4 or rows.shape[2] != rows.shape[3]:
+        raise StoreError(f"rows must be (N, C, g, g) float16, got {rows.shape} {rows.dtype}")
+    if not 0 < len(rows) == len(keys) <= MAX_ROWS or rows.size == 0:
+        raise StoreError(f"{len(keys)} keys for rows {rows.shape}; 1 to {MAX_ROWS:,} are taken")
+    if len(set(keys)) < len(keys) or any(len(key) != KEY_BYTES for key in keys):
+        raise StoreError(f"keys must be different and of {KEY_BYTES} bytes")
+    finite = np.isfinite(rows).all(axis=(1, 2, 3))
+    if not finite.all():
+        bad = [key.hex() for key, whole in zip(keys, finite, strict=True) if not whole]
+        told = ", ".join(bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
+        raise StoreError(f"features overflow float16 or are no numbers, rows {told}")
+
+
+def _layout(name: str, keys: Sequence[bytes], rows: np.ndarray) -> bytes:
+    """The bytes of the HDF5 file. Made in memory: HDF5 gets into a muddle when a disk is full."""
+    crcs = [_crc(key, row) for key, row in zip(keys, rows, strict=True)]
+    data = {
+        "rows": rows,
+        "keys": np.frombuffer(b"".join(keys), TYPES["keys"]).reshape(-1, KEY_BYTES),
+        "crc32": np.array(crcs, TYPES["crc32"]),
+    }
+    aligned = {"alignment_threshold": min(rows.nbytes, PAGE), "alignment_interval": PAGE}
+    with h5py.File(name, "w", driver="core", backing_store=False, **aligned) as file:
+        for dataset, values in data.items():
+            file.create_dataset(dataset, data=values, dtype=TYPES[dataset])
+        assert file["rows"].id.get_offset() % PAGE == 0
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _crc(key: bytes, row: np.ndarray) -> int:
+    return zlib.crc32(row.data, zlib.crc32(key))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Shard:
+    """A shard on the disk, checked before anything in it is believed. Raises StoreError.
+
+    ``keys``: (N, 32) uint8; ``shape``: (N, C, g, g) of ``rows``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            places = _places(path)
+            (self.shape, self._offset), keys, crcs = (places[name] for name in TYPES)
+            _check_shapes(self.shape, keys[0], crcs[0])
+            self.keys = _load(path, "keys", *keys)
+            self._crcs = _load(path, "crc32", *crcs)
+        # What h5py raises depends on where in the file the damage is.
+        except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+            raise StoreError(f"{path.name}: {' '.join(str(error).split())}") from error
+
+    @cached_property
+    def rows(self) -> np.memmap:
+        return self.map_rows()
+
+    def map_rows(self) -> np.memmap:
+        """(N, C, g, g) float16, read-only; holds a file descriptor as long as it lives."""
+        return np.memmap(self.path, TYPES["rows"], "r", self._offset, self.shape)
+
+    def verify(self) -> list[int]:
+        """The numbers of the rows whose CRC is wrong. Reads them all."""
+        pairs = zip(self.keys, self.map_rows(), self._crcs, strict=True)
+        return [i for i, (key, row, crc) in enumerate(pairs) if _crc(key.tobytes(), row) != crc]
+
+
+Place = tuple[tuple[int, ...], int]  # shape, offset in the file
+
+
+def _places(path: Path) -> dict[str, Place]:
+    """Where the three datasets are. HDF5 can point out of the file in many ways: none is taken."""
+    size = path.stat().st_size
+    with h5py.File(path, "r", locking=False) as file:
+        links = {name: file.get(name, getlink=True) for name in file}
+        if set(links) != set(TYPES):
+            raise StoreError(f"holds {', '.join(sorted(links))}, not {', '.join(sorted(TYPES))}")
+        if not all(type(link) is h5py.HardLink for link in links.values()):
+            raise StoreError("holds links to elsewhere")
+        return {name: _place(file[name], name, size) for name in TYPES}
+
+
+def _place(dataset: h5py.Dataset, name: str, size: int) -> Place:
+    if not isinstance(dataset, h5py.Dataset):
+        raise StoreError(f"{name} is no dataset")
+    if dataset.id.get_type() != h5py.h5t.py_create(TYPES[name]):
+        raise StoreError(f"{name} is {dataset.dtype}, not {TYPES[name]}")
+    settings = dataset.id.get_create_plist()
+    if settings.get_layout() != h5py.h5d.CONTIGUOUS or settings.get_nfilters():
+        raise StoreError(f"{name} is not contiguous")
+    if settings.get_external_count():
+        raise StoreError(f"{name} lies in another file")
+    offset, shape = dataset.id.get_offset(), dataset.shape
+    if offset is None or not shape:
+        raise StoreError(f"{name} is empty")
+    end = offset + prod(shape) * TYPES[name].itemsize
+    if end > size:
+        raise StoreError(f"{name} ends at byte {end:,} of a file of {size:,}")
+    return shape, offset
+
+
+def _check_shapes(rows: tuple[int, ...], keys: tuple[int, ...], crcs: tuple[int, ...]) -> None:
+    if len(rows) != 4 or rows[2] != rows[3] or 0 in rows or rows[0] > MAX_ROWS:
+        raise StoreError(f"rows are {rows}, not (N, C, g, g) with N up to {MAX_ROWS:,}")
+    if keys != (rows[0], KEY_BYTES) or crcs != (rows[0],):
+        raise StoreError(f"{rows[0]} rows, but keys {keys} and crc32 {crcs}")
+
+
+def _load(path: Path, name: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
+    return np.fromfile(path, TYPES[name], prod(shape), offset=offset).reshape(shape)
+
+
+class Store:
+    """The shards of one folder, for writing: which keys are there, and where.
+
+    ``damaged``: file name → reason, of shards that are left out. A wrong CRC isn't looked for here
+    (it takes reading everything): ``Shard.verify`` and ``Reader`` do.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged: dict[str, str] = {}
+        self._names: list[str] = []
+        self._places: dict[bytes, int] = {}  # shard number << ROW_BITS | row
+        for path in sorted(folder.glob("*.h5")):
+            try:
+                self._add(path.name, Shard(path).keys.tobytes())
+            except StoreError as error:
+                self.damaged[path.name] = str(error)
+
+    def _add(self, name: str, keys: bytes) -> None:
+        first = len(self._names) << ROW_BITS
+        self._names.append(name)
+        cuts = range(0, len(keys), KEY_BYTES)
+        each = (keys[start : start + KEY_BYTES] for start in cuts)
+        self._places.update(zip(each, range(first, first + len(cuts)), strict=True))
+
+    def find(self, key: bytes) -> tuple[str, int] | None:
+        """The shard's file name and the row in it."""
+        place = self._places.get(key)
+        return None if place is None else (self._names[place >> ROW_BITS], place % MAX_ROWS)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def write(self, keys: Sequence[bytes], rows: np.ndarray) -> str:
+        """``write_shard``, and find its rows from now on."""
+        name = write_shard(self.folder, keys, rows)
+        self.damaged.pop(name, None)
+        self._add(name, b"".join(keys))
+        return name
+
+    def discard(self, name: str) -> None:
+        """Remove a damaged shard's file, and forget its rows."""
+        if name not in self.damaged and name not in self._names:
+            raise StoreError(f"{name}: no shard of {self.folder}")
+        self.damaged.pop(name, None)
+        gone = {number for number, known in enumerate(self._names) if known == name}
+        self._places = {k: p for k, p in self._places.items() if p >> ROW_BITS not in gone}
+        (self.folder / name).unlink(missing_ok=True)
+
+
+class Reader:
+    """Batches of rows from the named shards, for training.
+
+    ``row_shape``: (C, g, g), the same in all. ``verify`` reads everything once to check the CRCs.
+    Raises StoreError.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], verify: bool = True) -> None:
+        self._shards = [_open_good(folder / name, verify) for name in names]
+        shapes = {shard.shape[1:] for shard in self._shards}
+        if len(shapes) != 1:
+            raise StoreError(f"{folder}: rows of one shape wanted, got {sorted(shapes)}")
+        self.row_shape = shapes.pop()
+        self._sizes = np.array([shard.shape[0] for shard in self._shards])
+        self._map = lru_cache(MAX_MAPS)(lambda number: self._shards[number].map_rows())
+
+    def read(self, index: np.ndarray) -> np.ndarray:
+        """``index``: (n, 2) int of shard number and row; a negative shard number means absent.
+
+        Returns (n, C, g, g) float16, absent rows all zero. Raises IndexError.
+        """
+        present = np.flatnonzero(index[:, 0] >= 0)
+        numbers, rows = index[present].T
+        if ((rows < 0) | (rows >= self._sizes[numbers])).any():
+            raise IndexError("a row number is outside its shard")
+        batch = np.zeros((len(index), *self.row_shape), np.float16)
+        order = present[np.lexsort((rows, numbers))]
+        for start in range(0, len(order), MAX_MAPS):
+            self._copy(batch, index, order[start : start + MAX_MAPS])
+        return batch
+
+    def _copy(self, batch: np.ndarray, index: np.ndarray, order: np.ndarray) -> None:
+        """First ask for all pages, then copy: cold rows come in together, not one by one."""
+        wanted = [(i, self._map(int(index[i, 0])), int(index[i, 1])) for i in order]
+        for _, rows, row in wanted:
+            _will_need(rows, row)
+        for i, rows, row in wanted:
+            batch[i] = rows[row]
+
+
+def _open_good(path: Path, verify: bool) -> Shard:
+    again = "run ExtractPyramid again"
+    try:
+        shard = Shard(path)
+    except StoreError as error:
+        raise StoreError(f"{error}; {again}") from error
+    bad = shard.verify() if verify else []
+    if bad:
+        raise StoreError(f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {again}")
+    return shard
+
+
+def _will_need(rows: np.memmap, row: int) -> None:
+    pages = getattr(rows, "_mmap", None)  # begins at the page that holds the dataset's offset
+    if pages is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    size = prod(rows.shape[1:]) * rows.itemsize
+    begin = rows.offset % mmap.ALLOCATIONGRANULARITY + row * size
+    down = begin % mmap.PAGESIZE
+    pages.madvise(mmap.MADV_WILLNEED, begin - down, size + down)

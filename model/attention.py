@@ -1,0 +1,51 @@
+"""Self-attention with a visual prefix, as an attention function of transformers.
+
+The text encoder stays unforked: its layers look up their attention function by name, and hand it
+every extra keyword argument of the encoder's forward. Ours puts the layer's prefix before the
+text's keys and values (HVPNeT, Eq. 7 and 9) and leaves the rest to scaled dot product attention.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "visual_prefix"
+
+
+def visual_prefix_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    prefix: Tensor | None = None,
+    prefix_mask: Tensor | None = None,
+    **others: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of the text over prefix and text (Eq. 9).
+
+    query, key, value: (B, heads, T, D). prefix: (L, 2, B, heads, P, D). prefix_mask: (B, P) bool,
+    True where a slot is attended. attention_mask: (B, 1, T, T) bool, or None where no token is
+    padding. The text's positions are not shifted. Returns (B, T, heads, D).
+    """
+    if prefix is not None:
+        assert prefix_mask is not None, "a prefix needs its mask"
+        prefix_key, prefix_value = prefix[module.layer_idx].to(key.dtype)
+        key = torch.cat((prefix_key, key), dim=2)
+        value = torch.cat((prefix_value, value), dim=2)
+        slots = prefix_mask[:, None, None, :].expand(-1, 1, query.shape[2], -1)
+        if attention_mask is None:
+            attention_mask = slots.new_ones(1, 1, 1, 1).expand(
+                len(query), 1, query.shape[2], query.shape[2]
+            )
+        attention_mask = torch.cat((slots, attention_mask.expand(len(query), -1, -1, -1)), dim=3)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **others)
+
+
+# Both names are needed: without the mask function, padding would be attended silently.
+AttentionInterface.register(NAME, visual_prefix_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,0 +1,117 @@
+"""A stock Hugging Face text encoder that takes a visual prefix."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+from model import attention
+from model.config import VARIANTS, ExtractorConfig
+from model.prefix import VisualPrefix, slot_mask
+
+# Encoders that hand the prefix on to every layer of their own. Others swallow it silently
+# (DeBERTa-v2, MPNet) or share one layer (ALBERT).
+ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
+
+
+class EncoderError(ValueError):
+    """The text encoder can't be had, or can't take a prefix."""
+
+
+def check_encoder(config: PreTrainedConfig) -> None:
+    """Raise EncoderError unless an encoder of this configuration can take a visual prefix."""
+    if config.model_type not in ENCODERS:
+        raise EncoderError(
+            f"encoder type {config.model_type!r} can't take a visual prefix; "
+            f"choose one of: {', '.join(ENCODERS)}"
+        )
+
+
+def load_encoder(name: str) -> PreTrainedModel:
+    """A pretrained encoder by hub name or folder. Raises EncoderError, one line, with the fix."""
+    try:
+        model = AutoModel.from_pretrained(name, attn_implementation=attention.NAME)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EncoderError(
+            f"encoder {name!r} can't be loaded ({reason}); give the folder of a Hugging Face "
+            "model with --encoder FOLDER, or go online once so that it can be downloaded"
+        ) from error
+    check_encoder(model.config)
+    return model
+
+
+class PrefixedEncoder(PreTrainedModel):
+    """Text encoder and, unless the variant is text-only, the visual prefix: both heads' base.
+
+    A new model has random weights throughout; `adopt` puts a pretrained encoder in.
+    """
+
+    config_class = ExtractorConfig
+    base_model_prefix = ""
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    # The Trainer would otherwise believe that the loss is already averaged over accumulated steps.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: ExtractorConfig) -> None:
+        super().__init__(config)
+        assert config.variant in VARIANTS, config.variant
+        encoder_config = config.encoder_config()
+        check_encoder(encoder_config)
+        self.encoder = AutoModel.from_config(
+            encoder_config, attn_implementation=attention.NAME, dtype="float32"
+        )
+        self._number_layers()
+        self.hidden = encoder_config.hidden_size
+        self.prefix = (
+            VisualPrefix(
+                config.block_channels,
+                encoder_config.num_hidden_layers,
+                self.hidden,
+                encoder_config.num_attention_heads,
+            )
+            if config.variant != "text-only"
+            else None
+        )
+
+    def adopt(self, encoder: PreTrainedModel) -> None:
+        """Take a pretrained encoder of the configuration's shape in place of the random one."""
+        self.encoder = encoder
+        self._number_layers()
+
+    def _number_layers(self) -> None:
+        """DistilBERT's attention modules don't know which layer they are in: tell them."""
+        if self.encoder.config.model_type == "distilbert":
+            for number, layer in enumerate(self.encoder.transformer.layer):
+                layer.attention.layer_idx = number
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Ours keep the initialisation of their constructors; the encoder has its own."""
+
+    def states(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pyramid: Tensor | None = None,
+        regions: Tensor | None = None,
+    ) -> Tensor:
+        """Last hidden states (B, T, H).
+
+        input_ids, attention_mask: (B, T). pyramid: (B, R, ΣC, h, w), picture first. regions:
+        (B, R) bool, True where there is a picture or crop. A text-only model ignores the pyramid.
+        """
+        extra: dict[str, Any] = {}
+        if self.prefix is not None:
+            assert pyramid is not None, "this variant needs pyramids"
+            assert regions is not None, "this variant needs the mask of the regions"
+            if self.encoder.config._attn_implementation != attention.NAME:
+                raise EncoderError(
+                    f"the encoder's attention is {self.encoder.config._attn_implementation!r}, "
+                    f"which drops the prefix; it must be {attention.NAME!r}"
+                )
+            pyramid = pyramid.to(self.prefix.gate.mlp.weight.dtype)
+            positions = pyramid.shape[-1] * pyramid.shape[-2]
+            extra = {"prefix": self.prefix(pyramid), "prefix_mask": slot_mask(regions, positions)}
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra)
+        return output.last_hidden_state

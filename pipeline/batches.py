@@ -1,0 +1,167 @@
+"""Encoded posts and stored rows -> padded batches, of posts of similar length."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from features.store import Reader
+from pipeline.encode import Encoded
+
+IGNORED = -100
+INDEX, PYRAMIDS = "index.npy", "pyramids.json"  # what ExtractPyramid writes
+BUCKET = 50  # batches that are sorted by length together
+
+
+class Pictures(Protocol):
+    """What a model with pictures needs more: their tensors, for the posts of a batch."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the four blocks."""
+
+    @property
+    def grid(self) -> int:
+        """Side of a pooled map."""
+
+    def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Tensors for posts by number."""
+
+
+@dataclass(frozen=True)
+class StoredPyramids:
+    """Pyramids of posts, read from the store.
+
+    index: (posts, R, 2) of (shard, row) as ExtractPyramid writes it, -1 where there is no region.
+    """
+
+    reader: Reader
+    index: np.ndarray
+    channels: tuple[int, ...]  # of the four blocks
+    grid: int
+
+    @classmethod
+    def open(cls, folder: Path, pyramids: Path) -> "StoredPyramids":
+        """Those that ExtractPyramid indexed in `folder`, of the store's folder `pyramids`.
+
+        Raises StoreError where a shard is damaged: every row is checked against its CRC.
+        """
+        about = json.loads((folder / PYRAMIDS).read_text(encoding="utf-8"))
+        return cls(
+            Reader(pyramids / about["rows"], about["shards"]),
+            np.load(folder / INDEX, allow_pickle=False),
+            tuple(about["channels"]),
+            about["grid"],
+        )
+
+    def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """pyramid: (B, R, ΣC, h, w) float16, zero where absent. regions: (B, R) bool."""
+        slots = self.index[list(rows)]  # (B, R, 2)
+        pyramids = self.reader.read(slots.reshape(-1, 2))
+        shape = (*slots.shape[:2], *pyramids.shape[1:])
+        return {
+            "pyramid": torch.from_numpy(pyramids.reshape(shape)),
+            "regions": torch.from_numpy(slots[..., 0] >= 0),
+        }
+
+
+def shard_files(folder: Path, pyramids: Path) -> list[Path]:
+    """The shards that an index in `folder` refers to, in its order."""
+    about = json.loads((folder / PYRAMIDS).read_text(encoding="utf-8"))
+    return [pyramids / about["rows"] / name for name in about["shards"]]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """A list of encoded posts -> one batch, padded to its own longest.
+
+    `padding` is the tokenizer's padding id. `words` says whether positions are words (entities)
+    or markers (relations).
+    """
+
+    padding: int
+    words: bool
+    pictures: Pictures | None = None
+
+    def __call__(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
+        """input_ids, attention_mask (B, T), positions and labels, and the pictures' tensors."""
+        input_ids = _padded([post.input_ids for post in posts], self.padding)
+        lengths = torch.tensor([len(post.input_ids) for post in posts])
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
+            **(_word_labels(posts) if self.words else _marker_labels(posts)),
+        }
+        if self.pictures is not None:
+            batch |= self.pictures([post.row for post in posts])
+        return batch
+
+
+def _padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows])
+
+
+def _word_labels(posts: Sequence[Encoded]) -> dict[str, Tensor]:
+    """words (B, W): places of the words that have a piece; labels (B, W): their tags.
+
+    A post whose every word was dropped by the tokenizer keeps one slot, its first piece, so that
+    the CRF has a sequence; it is taught as O (label 0) and its answer is never read.
+    """
+    words, labels = [], []
+    for post in posts:
+        seen = [n for n, place in enumerate(post.positions) if place >= 0]
+        words.append([post.positions[n] for n in seen] or [0])
+        labels.append([post.labels[n] for n in seen] or [0] if post.labels else [IGNORED])
+    batch = {"words": _padded(words, -1)}
+    if all(post.labels for post in posts):
+        batch["labels"] = _padded(labels, IGNORED)
+    return batch
+
+
+def _marker_labels(posts: Sequence[Encoded]) -> dict[str, Tensor]:
+    """markers (B, 2) and labels (B,)."""
+    batch = {"markers": torch.tensor([post.positions for post in posts])}
+    if all(post.labels for post in posts):
+        batch["labels"] = torch.tensor([post.labels[0] for post in posts])
+    return batch
+
+
+class BucketSampler(Sampler[int]):
+    """Posts in an order in which each batch holds posts of similar length.
+
+    Posts are shuffled, each `BUCKET` batches of them are sorted by length and cut into batches,
+    and the batches are shuffled. The order depends on seed and epoch alone, so a run that resumes
+    in the middle of an epoch sees the batches that it would have seen.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        order = random.permutation(len(self.lengths))
+        span = self.batch_size * BUCKET
+        pools = [order[n : n + span] for n in range(0, len(order), span)]
+        ordered = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
+        # A short last batch must stay last, or it would shift all batches after it.
+        whole = len(ordered) // self.batch_size * self.batch_size
+        batches = ordered[:whole].reshape(-1, self.batch_size)
+        yield from random.permutation(batches).flatten().tolist()
+        yield from ordered[whole:].tolist()

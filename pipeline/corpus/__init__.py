@@ -1,0 +1,105 @@
+"""Readers of the published layouts and of own data: files to posts."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.corpus import conll, jsonl, mnre
+from pipeline.corpus.files import Layout, Places, clip, first_of, is_file_name
+from pipeline.corpus.post import SPLITS, DataError, Post
+
+__all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "locate", "read"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a dataset holds. `relations`: MNRE's in label order, "None" first; else None."""
+
+    posts: list[Post]
+    relations: list[str] | None
+
+
+def locate(dataset: str, data: Path) -> Layout:
+    """Find a dataset's files under the data root; nothing is opened or listed.
+
+    dataset: mnre, twitter2015, twitter2017, or the name of a folder of own data.
+    Raises DataError where there are no texts.
+    """
+    if dataset == "mnre":
+        return _published(dataset, data, mnre.candidates(data), mnre.places)
+    if dataset in conll.DATASETS:
+        return _published(dataset, data, conll.candidates(data, dataset), conll.places)
+    return _own(dataset, data)
+
+
+def read(layout: Layout) -> Corpus:
+    """All posts of a dataset, train, val and test in this order, or own data's order.
+
+    A picture or crop that is missing is not an error here: its path is where it should be.
+    Raises DataError, one line naming the file, where the data is not as expected.
+    """
+    if layout.dataset == "mnre":
+        posts, relations = mnre.read(layout)
+        return Corpus(posts, relations)
+    reader = conll.read if layout.dataset in conll.DATASETS else jsonl.read
+    return Corpus(reader(layout), None)
+
+
+def _published(
+    dataset: str,
+    data: Path,
+    candidates: list[dict[str, Path]],
+    places: Callable[[Path, str], Places],
+) -> Layout:
+    texts = _texts(dataset, candidates)
+    where = [places(text, split) for split, text in texts.items()]
+    dictionaries = _existing(os.path.isfile, [p.dictionaries for p in where])
+    # The labels are the same for all splits, and only the first such file is read.
+    labels = _existing(os.path.isfile, [where[0].labels])[:1]
+    return Layout(
+        dataset=dataset,
+        root=data,
+        texts=texts,
+        extras=dictionaries + labels,
+        pictures=_existing(os.path.isdir, [p.pictures for p in where]),
+        crops=_existing(os.path.isdir, [p.crops for p in where]),
+        released=all(first_of(p.dictionaries, dictionaries) for p in where),
+    )
+
+
+def _own(dataset: str, data: Path) -> Layout:
+    if not is_file_name(dataset):
+        raise DataError(
+            f"dataset: expected mnre, twitter2015, twitter2017 or the plain name of a folder in "
+            f"{data}, found {clip(dataset)}"
+        )
+    text = jsonl.text_file(data / dataset)
+    texts = _texts(dataset, [{"all": text}])
+    pictures = _existing(os.path.isdir, [(jsonl.picture_folder(text),)])
+    return Layout(dataset=dataset, root=data, texts=texts, pictures=pictures)
+
+
+def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
+    """The first layout of which there is a text; it must then be whole."""
+    for texts in candidates:
+        missing = [str(text) for text in texts.values() if not os.path.isfile(text)]
+        if not missing:
+            return texts
+        if len(missing) < len(texts):
+            raise DataError(
+                f"the texts of {dataset} are not complete: {', '.join(missing)} missing; "
+                'see README, section "Data"'
+            )
+    looked = ", ".join(str(next(iter(texts.values()))) for texts in candidates)
+    raise DataError(
+        f"no texts of {dataset}: looked for {looked}; put them there or give another folder of "
+        'data, see README, section "Data"'
+    )
+
+
+def _existing(
+    check: Callable[[Path], bool], candidates: list[tuple[Path, ...]]
+) -> tuple[Path, ...]:
+    """The candidates that exist, in order, each once."""
+    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if check(path))

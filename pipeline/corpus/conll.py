@@ -1,0 +1,93 @@
+"""Twitter-2015 and Twitter-2017: `IMGID:n`, then a token, a tab and its BIO tag a line."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.corpus.files import (
+    Finder,
+    Layout,
+    Line,
+    Places,
+    crop_names,
+    first_of,
+    is_file_name,
+    lines,
+)
+from pipeline.corpus.post import SPLITS, Post
+
+DATASETS = ("twitter2015", "twitter2017")
+
+_TEXT = {"train": "train", "val": "valid", "test": "test"}  # "valid" in these names alone
+_TAG = re.compile(r"O|[BI]-(?:PER|LOC|ORG|MISC|OTHER)")
+
+
+def candidates(data: Path, dataset: str) -> list[dict[str, Path]]:
+    """The texts of each layout that is accepted, split to file, best first."""
+    bases = (data / "NER_data" / dataset, data / dataset)
+    return [{split: base / f"{_TEXT[split]}.txt" for split in SPLITS} for base in bases]
+
+
+def places(text: Path, split: str) -> Places:
+    """Where the files that go with a text may be. The text's folder is named as the dataset."""
+    base, dataset = text.parent, text.parent.name
+    around = (base, base.parent)
+    return Places(
+        pictures=(*(a / f"{dataset}_images" for a in around), base / "pictures", base / "images"),
+        crops=tuple(a / f"{dataset}_aux_images" / split / "crops" for a in around),
+        dictionaries=tuple(a / f"{dataset}_{split}_dict.pth" for a in around),
+    )
+
+
+def read(layout: Layout) -> list[Post]:
+    """All posts; the ids are the pictures' and unique. OTHER is read as MISC. Raises DataError."""
+    finder, posts, seen = Finder(layout.root), [], set()
+    for split, text in layout.texts.items():
+        where = places(text, split)
+        crops = crop_names(first_of(where.dictionaries, layout.extras), str)
+        for start, words in _tweets(text):
+            number = start.text.removeprefix("IMGID:")
+            start.need(is_file_name(number), "IMGID:<a picture's plain file name>", start.text)
+            start.need(number not in seen, "an IMGID that was not there before", start.text)
+            start.need(bool(words), "tokens after IMGID", start.text)
+            seen.add(number)
+            picture = f"{number}.jpg"
+            pairs = [_pair(word) for word in words]
+            posts.append(
+                Post(
+                    id=number,
+                    split=split,
+                    tokens=tuple(token for token, _ in pairs),
+                    picture=finder.path(picture, where.pictures),
+                    tags=tuple(tag for _, tag in pairs),
+                    crops=None
+                    if crops is None
+                    else tuple(finder.path(name, where.crops) for name in crops.get(picture, ())),
+                )
+            )
+    return posts
+
+
+def _tweets(path: Path) -> Iterator[tuple[Line, list[Line]]]:
+    """The IMGID line and the token lines of each tweet, ended by a blank line or the file."""
+    start: Line | None = None
+    words: list[Line] = []
+    for line in lines(path):
+        opens = line.text.startswith("IMGID:") and "\t" not in line.text
+        if not (opens or line.text == ""):
+            line.need(start is not None, "IMGID:<id> before a tweet's tokens", line.text)
+            words.append(line)
+            continue
+        if start is not None:
+            yield start, words
+        start, words = (line if opens else None), []
+    if start is not None:
+        yield start, words
+
+
+def _pair(line: Line) -> tuple[str, str]:
+    """Token and tag. A token may be a no-break space: nothing is stripped."""
+    token, tab, tag = line.text.partition("\t")
+    line.need(bool(token and tab), "a token, a tab and a tag", line.text)
+    line.need(_TAG.fullmatch(tag) is not None, "O, or B- or I- and PER, LOC, ORG or MISC", tag)
+    return token, tag.replace("OTHER", "MISC")

@@ -1,0 +1,211 @@
+"""What the readers share: where files may be, lines with their numbers, checks of what is read."""
+
+import codecs
+import os
+import pickle
+import reprlib
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from pipeline.corpus.post import DataError
+
+CROPS_USED = 3  # the published crops carry no score; the first three are the ones used
+
+# What torch.load raises for files that are cut off or damaged, or can't be opened.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a dataset's files lie. Only what exists is listed.
+
+    `texts` maps a split to its file; own data has one file for all splits, under "all". `extras`
+    are the other files that decide what the posts are. `pictures` and `crops` are folders.
+    `released` says that every split has a dictionary of published crops.
+    """
+
+    dataset: str
+    root: Path  # the data root: file names in a Post are relative to it
+    texts: dict[str, Path]
+    extras: tuple[Path, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    crops: tuple[Path, ...] = ()
+    released: bool = False
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the files that go with one split's text may be, best place first."""
+
+    pictures: tuple[Path, ...]  # folders
+    crops: tuple[Path, ...] = ()  # folders
+    dictionaries: tuple[Path, ...] = ()  # files that name the crops
+    labels: tuple[Path, ...] = ()  # files that number the relations
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a file, without its end; `number` counts from 1."""
+
+    path: Path
+    number: int
+    text: str
+
+    def error(self, expected: str, found: object) -> DataError:
+        """The error for this line, itself one line."""
+        return DataError(
+            f"{self.path}, line {self.number}: expected {expected}, found {clip(found)}"
+        )
+
+    def need(self, ok: bool, expected: str, found: object) -> None:
+        """Raise the error for this line unless `ok`."""
+        if not ok:
+            raise self.error(expected, found)
+
+
+def clip(found: object) -> str:
+    """A value as Python would write it, 80 characters at most, without control characters."""
+    try:
+        text = _REPR.repr(found)
+    except ValueError:  # an integer of too many digits to print
+        text = f"<{type(found).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def lines(path: Path) -> Iterator[Line]:
+    r"""The lines of a UTF-8 file, ended by "\n" or "\r\n" alone, without blank lines at its end.
+
+    Other characters that Python takes for a line's end or a space occur as tokens.
+    Raises DataError where the file can't be read, is empty, or a line is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from error
+    rows = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\n")
+    if rows == [b""]:
+        raise DataError(f"{path}: expected posts, found an empty file")
+    for number, row in enumerate(rows, start=1):
+        row = row.removesuffix(b"\r")
+        try:
+            text = row.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Line(path, number, "").error("UTF-8", row[max(0, error.start - 20) :]) from error
+        yield Line(path, number, text)
+
+
+def first_of(candidates: Iterable[Path], existing: Iterable[Path]) -> Path | None:
+    """The first of the candidates that is among the existing."""
+    return next((path for path in candidates if path in existing), None)
+
+
+class Finder:
+    """Finds files by name, each folder listed once: thousands of posts cost no stat each."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[Path, set[str]] = {}
+
+    def path(self, name: str, folders: tuple[Path, ...]) -> str:
+        """The file's path relative to the root: in the first folder that has it, else the first."""
+        folder = next((f for f in folders if name in self._list(f)), folders[0])
+        return (folder / name).relative_to(self._root).as_posix()
+
+    def _list(self, folder: Path) -> set[str]:
+        if folder not in self._names:
+            try:
+                self._names[folder] = set(os.listdir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                self._names[folder] = set()
+            except OSError as error:
+                raise DataError(f"{folder}: can't be listed: {error.strerror}") from error
+        return self._names[folder]
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """A string that isn't empty and can be written as UTF-8 (lone surrogates can't)."""
+    if not isinstance(value, str) or not value:
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_texts(value: object) -> TypeGuard[list[str]]:
+    """A list of such strings; it may be empty."""
+    return isinstance(value, list) and all(is_text(item) for item in value)
+
+
+def is_file_name(value: object) -> TypeGuard[str]:
+    """A name that stays in its folder: no separators, no "..", nothing a file can't be called."""
+    return (
+        is_text(value)
+        and value not in (".", "..")
+        and not any(character in "/\\" or character < " " for character in value)
+        and len(value.encode("utf-8")) <= 255
+    )
+
+
+def is_span(value: object, tokens: int) -> bool:
+    """Two integers, [start, end), inside a sentence of so many tokens and not empty."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(item) is int for item in value)
+        and 0 <= value[0] < value[1] <= tokens
+    )
+
+
+def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | None:
+    """A published dictionary of crops, the first three of each entry; None without a file.
+
+    key: the type of the dictionary's keys, int or str. Nothing but plain data is unpickled.
+    Raises DataError naming the file where it holds anything else.
+    """
+    if path is None:
+        return None
+    entries = _load(path)
+    if not isinstance(entries, dict):
+        raise DataError(f"{path}: expected a dictionary, found {clip(entries)}")
+    for name, crops in entries.items():
+        if type(name) is not key:
+            raise DataError(f"{path}: expected keys of type {key.__name__}, found {clip(name)}")
+        if not isinstance(crops, (list, tuple)):
+            raise DataError(f"{path}: expected a list of crops for {name!r}, found {clip(crops)}")
+        for crop in crops:
+            if not is_file_name(crop):
+                raise DataError(
+                    f"{path}: expected plain file names for {name!r}, found {clip(crop)}"
+                )
+    return {name: tuple(crops[:CROPS_USED]) for name, crops in entries.items()}
+
+
+def _load(path: Path) -> object:
+    import torch  # only here: reading texts shouldn't wait for it
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path}: expected a dictionary of strings, found something else or a file that could "
+            "run code when loaded; it was not loaded"
+        ) from error
+    except _DAMAGED as error:
+        raise DataError(f"{path}: can't be loaded: {clip(str(error))}") from error

@@ -1,0 +1,147 @@
+"""MNRE: one Python literal a line, a sentence with a head, a tail, a picture and a relation."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.corpus.files import (
+    Finder,
+    Layout,
+    Line,
+    Places,
+    clip,
+    crop_names,
+    first_of,
+    is_file_name,
+    is_span,
+    is_texts,
+    lines,
+)
+from pipeline.corpus.post import SPLITS, DataError, Post
+
+# The published order; "alumi" is so spelt.
+RELATIONS = (
+    "None",
+    "/per/per/parent",
+    "/per/per/siblings",
+    "/per/per/couple",
+    "/per/per/neighbor",
+    "/per/per/peer",
+    "/per/per/charges",
+    "/per/per/alumi",
+    "/per/per/alternate_names",
+    "/per/org/member_of",
+    "/per/loc/place_of_residence",
+    "/per/loc/place_of_birth",
+    "/org/org/alternate_names",
+    "/org/org/subsidiary",
+    "/org/loc/locate_at",
+    "/loc/loc/contain",
+    "/per/misc/present_in",
+    "/per/misc/awarded",
+    "/per/misc/race",
+    "/per/misc/religion",
+    "/per/misc/nationality",
+    "/misc/misc/part_of",
+    "/misc/loc/held_on",
+)
+
+_KEYS = ("token", "h", "t", "img_id", "relation")
+_DICTIONARY = {"train": "train", "val": "dev", "test": "test"}  # "dev" in these names alone
+
+
+def candidates(data: Path) -> list[dict[str, Path]]:
+    """The texts of each layout that is accepted, split to file, best first."""
+    forms = ("RE_data/txt/ours_{}.txt", "mnre/txt/ours_{}.txt", "mnre/{}.txt")
+    return [{split: data / form.format(split) for split in SPLITS} for form in forms]
+
+
+def places(text: Path, split: str) -> Places:
+    """Where the files that go with a text may be."""
+    base = text.parent.parent if text.parent.name == "txt" else text.parent
+    beside = tuple(dict.fromkeys((text.parent, base)))
+    flat = (base / "img_org", base / "pictures", base / "images")
+    return Places(
+        pictures=(base / "img_org" / split, *flat),
+        crops=(base / "img_vg" / split / "crops",),
+        dictionaries=tuple(b / f"mre_{_DICTIONARY[split]}_dict.pth" for b in beside),
+        labels=tuple(b / "ours_rel2id.json" for b in beside),
+    )
+
+
+def read(layout: Layout) -> tuple[list[Post], list[str]]:
+    """All posts and the relations in label order, "None" first. Raises DataError."""
+    finder, posts = Finder(layout.root), []
+    relations = _relations(first_of(_labels(layout), layout.extras))
+    for split, text in layout.texts.items():
+        where = places(text, split)
+        crops = crop_names(first_of(where.dictionaries, layout.extras), int)
+        for row, line in enumerate(lines(text)):
+            record = _record(line, relations)
+            posts.append(
+                Post(
+                    id=f"{split}-{row}",
+                    split=split,
+                    tokens=tuple(record["token"]),
+                    picture=finder.path(record["img_id"], where.pictures),
+                    head=tuple(record["h"]["pos"]),
+                    tail=tuple(record["t"]["pos"]),
+                    relation=record["relation"],
+                    crops=None
+                    if crops is None
+                    else tuple(finder.path(name, where.crops) for name in crops.get(row, ())),
+                )
+            )
+    return posts, relations
+
+
+def _labels(layout: Layout) -> tuple[Path, ...]:
+    return places(layout.texts["train"], "train").labels
+
+
+def _relations(path: Path | None) -> list[str]:
+    """The relations by number, from the published file where there is one."""
+    if path is None:
+        return list(RELATIONS)
+    try:
+        numbers = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: can't be read as JSON: {clip(str(error))}") from error
+    if (
+        not isinstance(numbers, dict)
+        or not is_texts(list(numbers))
+        or not all(type(number) is int for number in numbers.values())
+        or sorted(numbers.values()) != list(range(len(numbers)))
+        or numbers.get("None") != 0
+    ):
+        raise DataError(
+            f'{path}: expected relations numbered from 0 without gaps, "None" 0, '
+            f"found {clip(numbers)}"
+        )
+    return sorted(numbers, key=numbers.__getitem__)
+
+
+def _record(line: Line, relations: list[str]) -> dict[str, Any]:
+    """A line's literal, checked."""
+    record = _literal(line)
+    if not isinstance(record, dict) or not all(key in record for key in _KEYS):
+        raise line.error(f"a dict with {', '.join(_KEYS)}", record)
+    tokens, picture, relation = record["token"], record["img_id"], record["relation"]
+    if not is_texts(tokens) or not tokens:
+        raise line.error("token to be a list of strings that aren't empty", tokens)
+    for key in ("h", "t"):
+        pos = record[key].get("pos") if isinstance(record[key], dict) else record[key]
+        expected = f"the pos of {key} to be [start, end) within {len(tokens)} tokens"
+        line.need(is_span(pos, len(tokens)), expected, pos)
+    line.need(is_file_name(picture), "img_id to be a plain file name", picture)
+    line.need(relation in relations, f"one of the {len(relations)} relations", relation)
+    return record
+
+
+def _literal(line: Line) -> object:
+    try:
+        return ast.literal_eval(line.text)
+    # TypeError: a list as a key. RecursionError, MemoryError: nested too deeply for the parser.
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise line.error("a Python dict", line.text) from error

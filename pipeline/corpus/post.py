@@ -1,0 +1,52 @@
+"""A post: a sentence, its picture, and what labels there are."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Span = tuple[int, int]  # [start, end) in tokens
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels of the upright picture
+
+SPLITS = ("train", "val", "test")
+
+
+class DataError(ValueError):
+    """People's data is not as expected. The message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """One post. File names are relative to the data root, with forward slashes.
+
+    `tags` are BIO, one a token. `phrases`, `boxes` and `crops` are grounding that came with the
+    data: phrases to look for, boxes in the picture, or files that hold crops already cut.
+    `None` means that the data says nothing about it; an empty tuple, that it says "none".
+    """
+
+    id: str
+    split: str
+    tokens: tuple[str, ...]
+    picture: str | None = None
+    tags: tuple[str, ...] | None = None
+    head: Span | None = None
+    tail: Span | None = None
+    relation: str | None = None
+    phrases: tuple[str, ...] | None = None
+    boxes: tuple[Box, ...] | None = None
+    crops: tuple[str, ...] | None = None
+
+    def to_json(self) -> str:
+        """One JSON line, without the fields that are None."""
+        fields = {k: v for k, v in asdict(self).items() if v is not None}
+        return json.dumps(fields, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Post":
+        """The inverse of `to_json`; for lines that this project wrote."""
+        fields: dict[str, Any] = json.loads(line)
+        for name in ("tokens", "tags", "head", "tail", "phrases", "crops"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        if "boxes" in fields:
+            fields["boxes"] = tuple(tuple(box) for box in fields["boxes"])
+        return cls(**fields)

@@ -1,0 +1,180 @@
+"""Posts -> word pieces: tag alignment for entities, markers for relations."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from pipeline.corpus import DataError, Post
+
+MARKERS = ("<head>", "</head>", "<tail>", "</tail>")
+OUTSIDE = "O"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One post as the model reads it.
+
+    `positions` are places in `input_ids`: for entities the first piece of each word (-1 for a
+    word without one), for relations the opening markers of head and tail. `labels` go with them:
+    a tag a word, or one relation; empty where the post has none.
+    """
+
+    row: int  # number of the post, as in the index of the store
+    input_ids: list[int]
+    positions: list[int]
+    labels: list[int]
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of an encoder, by hub name or folder."""
+    try:
+        return AutoTokenizer.from_pretrained(name, use_fast=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"the tokenizer of encoder {name!r} can't be loaded ({reason}); give the folder of a "
+            "Hugging Face model with --encoder FOLDER, or go online once so that it can be "
+            "downloaded"
+        ) from error
+
+
+def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedTokenizerFast:
+    """A lower-casing word-piece tokenizer trained on posts, for an encoder without weights."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator((" ".join(post.tokens) for post in posts), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def add_markers(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """Give the tokenizer the four markers, and return their ids: the next four free ones."""
+    tokenizer.add_tokens(list(MARKERS), special_tokens=True)
+    return tuple(tokenizer.convert_tokens_to_ids(list(MARKERS)))
+
+
+def encode_entities(
+    posts: Mapping[int, Post],
+    tokenizer: PreTrainedTokenizerFast,
+    tags: Sequence[str],
+    longest: int,
+) -> list[Encoded]:
+    """Numbered posts -> word pieces with a label for each word.
+
+    Words beyond `longest` pieces, and words that the tokenizer drops, get position -1: they are
+    tagged O. Raises DataError for a tag that is not in `tags`.
+    """
+    number = {tag: n for n, tag in enumerate(tags)}
+    encoded = []
+    pieces = _tokenize([post.tokens for post in posts.values()], tokenizer, longest)
+    for (row, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
+        first: dict[int, int] = {}
+        for place, word in enumerate(owners):
+            if word is not None:
+                first.setdefault(word, place)
+        labels = [_number_of(tag, number, post) for tag in post.tags or ()]
+        positions = [first.get(word, -1) for word in range(len(post.tokens))]
+        encoded.append(Encoded(row, ids, positions, labels))
+    return encoded
+
+
+def encode_relations(
+    posts: Mapping[int, Post],
+    tokenizer: PreTrainedTokenizerFast,
+    labels: Sequence[str],
+    longest: int,
+) -> list[Encoded]:
+    """Numbered posts with head and tail -> word pieces with markers around the two.
+
+    A sentence that is too long loses the words that are farthest from its entities. Raises
+    DataError where the entities alone don't fit, or for a relation that is not in `labels`.
+    """
+    number = {label: n for n, label in enumerate(labels)}
+    opening = tokenizer.convert_tokens_to_ids([MARKERS[0], MARKERS[2]])
+    pieces = _tokenize([mark(post) for post in posts.values()], tokenizer, None)
+    encoded = []
+    for (row, post), (ids, _) in zip(posts.items(), pieces, strict=True):
+        if len(ids) > longest:
+            ids = _shorten(ids, set(tokenizer.convert_tokens_to_ids(list(MARKERS))), longest, post)
+        label = [_number_of(post.relation, number, post)] if post.relation is not None else []
+        encoded.append(Encoded(row, ids, [ids.index(marker) for marker in opening], label))
+    return encoded
+
+
+def mark(post: Post) -> list[str]:
+    """The tokens with a marker before and after head and tail.
+
+    Where markers meet, a span closes before the next one opens; of nested spans the longer one is
+    outside, and of equal ones the head.
+    """
+    assert post.head is not None, post.id
+    assert post.tail is not None, post.id
+    spans = {0: post.head, 1: post.tail}  # number of the span -> [start, end)
+    tokens: list[str] = []
+    for place in range(len(post.tokens) + 1):
+        closing = [n for n, (_, end) in spans.items() if end == place]
+        for n in sorted(closing, key=lambda n: (spans[n][0], n), reverse=True):
+            tokens.append(MARKERS[2 * n + 1])
+        opening = [n for n, (start, _) in spans.items() if start == place]
+        for n in sorted(opening, key=lambda n: (-spans[n][1], n)):
+            tokens.append(MARKERS[2 * n])
+        tokens.extend(post.tokens[place : place + 1])
+    return tokens
+
+
+def _tokenize(
+    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast, longest: int | None
+) -> list[tuple[list[int], list[int | None]]]:
+    """For each sentence its piece ids, and for each piece the number of its word."""
+    if not sentences:
+        return []
+    batch = tokenizer(
+        [list(words) for words in sentences],
+        is_split_into_words=True,  # without it, a list of words is taken for a list of sentences
+        truncation=longest is not None,
+        max_length=longest,
+        verbose=False,
+    )
+    return [(ids, batch.word_ids(n)) for n, ids in enumerate(batch["input_ids"])]
+
+
+def _shorten(ids: list[int], markers: set[int], longest: int, post: Post) -> list[int]:
+    """Cut a marked sentence down to a window around its markers, first and last piece kept."""
+    places = [n for n, piece in enumerate(ids) if piece in markers]
+    start, stop = places[0], places[-1] + 1
+    spare = longest - 2 - (stop - start)
+    if spare < 0:
+        raise DataError(
+            f"post {post.id!r}: expected head and tail within {longest} word pieces, "
+            f"found {stop - start + 2} from one to the other; raise --max-tokens"
+        )
+    left = min(spare // 2, start - 1)
+    right = min(spare - left, len(ids) - 1 - stop)
+    left = min(spare - right, start - 1)
+    return [ids[0], *ids[start - left : stop + right], ids[-1]]
+
+
+def _number_of(label: str | None, number: dict[str, int], post: Post) -> int:
+    if label not in number:
+        raise DataError(
+            f"post {post.id!r}: expected one of {', '.join(number)}, found {label!r}, which no "
+            "training post has"
+        )
+    return number[label]

@@ -1,0 +1,303 @@
+"""Pictures and their regions -> rows of the store, each computed once."""
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from features.backbone import Backbone, block_channels, load_backbone
+from features.pictures import Box, PictureError, Preparation, open_picture, prepare
+from features.pyramid import pool
+from features.store import Shard, Store
+from pipeline.corpus import DataError
+from pipeline.crops import Grounded
+from pipeline.presets import ExtractConfig, Machine
+
+VERSION = 1  # of a row: raised when the same pixels give other numbers
+SHARD_ROWS = 256
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NAMED = 5  # pictures that a message names before it only counts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """What one row is computed from: a picture file, or a box (pixels) in it."""
+
+    file: Path
+    box: Box | None
+
+    def key(self, digest: str, preparation: Preparation) -> bytes:
+        """32 bytes that name the row within its backbone's folder."""
+        box = None if self.box is None else [float(side) for side in self.box]
+        return hashlib.sha256(json.dumps([digest, box, preparation.name]).encode()).digest()
+
+
+@dataclass
+class Rows:
+    """The rows that posts ask for: their keys, and the files that can't give any."""
+
+    keys: dict[RowSource, bytes] = field(default_factory=dict)
+    problems: dict[Path, str] = field(default_factory=dict)
+
+    def missing(self, store: Store) -> dict[RowSource, bytes]:
+        """Those that the store doesn't hold."""
+        return {source: key for source, key in self.keys.items() if key not in store}
+
+
+def rows_folder(config: ExtractConfig, weights_digest: str) -> str:
+    """Name of the folder of the rows of one backbone; all data sets share it."""
+    parts = {
+        "version": VERSION,
+        "backbone": config.backbone,
+        "weights": weights_digest,
+        "seed": config.seed if config.weights == "random" else None,
+        "precision": config.precision,
+        "pooling": config.pooling,
+        "grid": config.grid,
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{config.backbone}-{config.pooling}{config.grid}-{config.precision}-{digest}"
+
+
+def sources_of(post: Grounded, root: Path, slots: int) -> list[RowSource | None]:
+    """The whole picture and the post's regions, padded with None to `slots`."""
+    found: list[RowSource | None] = []
+    if post.picture is not None:
+        picture = root / post.picture
+        found.append(RowSource(picture, None))
+        for region in post.regions:
+            file = picture if region.file is None else root / region.file
+            found.append(RowSource(file, region.box))
+    assert len(found) <= slots, (post.id, len(found), slots)
+    return found + [None] * (slots - len(found))
+
+
+def extract(
+    posts: Iterable[Grounded],
+    root: Path,
+    slots: int,
+    digest: Callable[[Path], str],
+    rows: Path,
+    config: ExtractConfig,
+    machine: Machine,
+    folder: Path,
+) -> None:
+    """Fill the store's folder `rows` with what the posts lack, and write the index into `folder`.
+
+    root: the data root. slots: regions a post, the picture included. digest: of a file's bytes.
+    `index.npy` holds (posts, slots, 2) int32 of (shard, row), -1 where there is no region;
+    `pyramids.json` the names of the shards, the blocks' channels, the grid; `report.json` what was
+    computed, is missing, or is broken.
+    """
+    wanted = [sources_of(post, root, slots) for post in posts]
+    found = _row_keys(wanted, digest, Preparation(config.resize, config.size))
+    _check_any_picture(wanted, found)
+    store = Store(rows)
+    _discard_damaged(store, found)
+    missing = found.missing(store)
+    if missing:
+        _compute(missing, store, config, machine, found.problems)
+    _write_index(wanted, found, store, config, folder)
+    _write_report(found, missing, store, root, config, folder)
+
+
+def _row_keys(
+    wanted: Sequence[Sequence[RowSource | None]],
+    digest: Callable[[Path], str],
+    preparation: Preparation,
+) -> Rows:
+    found = Rows()
+    for source in (source for sources in wanted for source in sources if source is not None):
+        if source in found.keys:
+            continue
+        if source.file.is_file():
+            found.keys[source] = source.key(digest(source.file), preparation)
+        else:
+            found.problems[source.file] = "missing"
+    return found
+
+
+def _check_any_picture(wanted: Sequence[Sequence[RowSource | None]], found: Rows) -> None:
+    """Refuse to go on where not one picture is found: a wrong path, not a gap."""
+    if found.keys:
+        return
+    files = {sources[0].file: None for sources in wanted if sources[0] is not None}
+    first = f"; the first was expected at {next(iter(files))}" if files else ""
+    raise DataError(
+        f"expected pictures, found none of {len(files)}{first}. The README says where pictures "
+        "go; without any, train with --variant text-only"
+    )
+
+
+def _discard_damaged(store: Store, found: Rows) -> None:
+    """Remove shards that fail their checks, so that their rows are computed again."""
+    damaged = dict(store.damaged)
+    places = (store.find(key) for key in found.keys.values())
+    for name in {place[0] for place in places if place is not None}:
+        bad = Shard(store.folder / name).verify()
+        if bad:
+            damaged[name] = f"{name}: {len(bad)} rows with a wrong CRC, the first {bad[0]}"
+    for name, why in damaged.items():
+        log.warning("computing a damaged shard again: %s", why)
+        store.discard(name)
+
+
+def _compute(
+    missing: dict[RowSource, bytes],
+    store: Store,
+    config: ExtractConfig,
+    machine: Machine,
+    problems: dict[Path, str],
+) -> None:
+    """Compute rows and write them, a shard at a time."""
+    by_file: dict[Path, dict[bytes, Box | None]] = {}
+    for source, key in missing.items():
+        by_file.setdefault(source.file, {})[key] = source.box
+    device = torch.device(pick_device(machine.device))
+    log.info("computing %d rows of %d pictures on %s", len(missing), len(by_file), device)
+    backbone = load_backbone(config.backbone, config.weights, config.seed)
+    backbone = backbone.to(device, memory_format=torch.channels_last)
+    pending: list[tuple[bytes, np.ndarray]] = []
+    with tqdm(total=len(by_file), desc="extracting", unit="picture", disable=None) as bar:
+        prepared = _prepared(
+            by_file, Preparation(config.resize, config.size), machine.threads, problems, bar
+        )
+        for batch in _batches(prepared, machine.batch_size):
+            pixels = torch.stack([pixels for _, pixels in batch])
+            rows = _forward(backbone, pixels, config, device)
+            pending += zip((key for key, _ in batch), rows, strict=True)
+            while len(pending) >= SHARD_ROWS:
+                _write(store, pending[:SHARD_ROWS])
+                del pending[:SHARD_ROWS]
+    if pending:
+        _write(store, pending)
+
+
+@torch.inference_mode()
+def _forward(
+    backbone: Backbone, pixels: Tensor, config: ExtractConfig, device: torch.device
+) -> np.ndarray:
+    """Pixels (N, 3, S, S) -> rows (N, ΣC, h, w) float16."""
+    pixels = pixels.to(device, memory_format=torch.channels_last)
+    precision = PRECISIONS[config.precision]
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        blocks = backbone(pixels)
+    return pool(blocks, config.grid, config.pooling).half().cpu().numpy()
+
+
+def _prepared(
+    by_file: dict[Path, dict[bytes, Box | None]],
+    preparation: Preparation,
+    threads: int,
+    problems: dict[Path, str],
+    bar: tqdm,
+) -> Iterator[tuple[bytes, Tensor]]:
+    """Keys and pixels (3, S, S) in order; each picture is decoded once, by threads, a few ahead."""
+
+    def decode(file: Path) -> list[tuple[bytes, Tensor]] | PictureError:
+        try:
+            picture = open_picture(file)
+            return [(key, prepare(picture, b, preparation)) for key, b in by_file[file].items()]
+        except PictureError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as executor:
+        waiting = iter(by_file)
+        ahead: deque[tuple[Path, Future[list[tuple[bytes, Tensor]] | PictureError]]] = deque()
+        while True:
+            for file in islice(waiting, 4 * threads - len(ahead)):
+                ahead.append((file, executor.submit(decode, file)))
+            if not ahead:
+                return
+            file, future = ahead.popleft()
+            answer = future.result()
+            bar.update()
+            if isinstance(answer, PictureError):
+                problems[file] = f"broken: {answer}"
+            else:
+                yield from answer
+
+
+def pick_device(name: str) -> str:
+    """The device for "auto": a GPU where there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _batches(
+    items: Iterator[tuple[bytes, Tensor]], size: int
+) -> Iterator[list[tuple[bytes, Tensor]]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _write(store: Store, rows: Sequence[tuple[bytes, np.ndarray]]) -> None:
+    store.write([key for key, _ in rows], np.stack([row for _, row in rows]))
+
+
+def _write_index(
+    wanted: Sequence[Sequence[RowSource | None]],
+    found: Rows,
+    store: Store,
+    config: ExtractConfig,
+    folder: Path,
+) -> None:
+    shards: dict[str, int] = {}
+    index = np.full((len(wanted), len(wanted[0]), 2), -1, np.int32)
+    for post, sources in enumerate(wanted):
+        for slot, source in enumerate(sources):
+            place = store.find(found.keys[source]) if source in found.keys else None
+            if place is not None:
+                name, row = place
+                index[post, slot] = shards.setdefault(name, len(shards)), row
+    np.save(folder / "index.npy", index)
+    pyramids = {
+        "rows": store.folder.name,
+        "shards": list(shards),
+        "channels": block_channels(config.backbone),
+        "grid": config.grid,
+    }
+    (folder / "pyramids.json").write_text(json.dumps(pyramids, indent=1))
+
+
+def _write_report(
+    found: Rows,
+    missing: dict[RowSource, bytes],
+    store: Store,
+    root: Path,
+    config: ExtractConfig,
+    folder: Path,
+) -> None:
+    computed = [source for source, key in missing.items() if key in store]
+    problems = {str(file.relative_to(root)): why for file, why in sorted(found.problems.items())}
+    report = {
+        "pictures": len({source.file for source, key in found.keys.items() if key in store}),
+        "rows": len({key for key in found.keys.values() if key in store}),
+        "pictures_computed": len({source.file for source in computed}),
+        "rows_computed": len({missing[source] for source in computed}),
+        "problems": problems,
+        "config": asdict(config),
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    log.info(
+        "%(pictures)d pictures, %(rows)d rows; computed now: %(pictures_computed)d pictures, "
+        "%(rows_computed)d rows",
+        report,
+    )
+    if problems:
+        shown = "; ".join(f"{name} ({why})" for name, why in islice(problems.items(), NAMED))
+        more = f"; and {len(problems) - NAMED} more: report.json" if len(problems) > NAMED else ""
+        log.warning("%d picture files can't be used: %s%s", len(problems), shown, more)

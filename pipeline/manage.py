@@ -1,0 +1,191 @@
+"""What people ask about the store: what is stale and why, what can go, what the runs scored."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline.stage import (
+    FRESH,
+    MANIFEST,
+    PYRAMIDS,
+    Stage,
+    damage,
+    outputs,
+    read_manifest,
+    store_root,
+)
+
+log = logging.getLogger(__name__)
+
+RUNS = ("TrainRE", "TrainNER")
+
+
+# --- Status
+
+
+def status(stages: Iterable[Stage]) -> list[str]:
+    """A line a stage: fresh, or stale and why."""
+    return [f"{type(stage).__name__} is {_state(stage)}" for stage in stages]
+
+
+def _state(stage: Stage) -> str:
+    try:
+        reason = damage(stage.folder)
+    except ValueError as error:  # the data set isn't there
+        return f"stale: {error}"
+    if reason is None:
+        return f"{FRESH}: {stage.folder}"
+    if stage.folder.exists():
+        return f"stale: {reason}"
+    last = _last_key(stage)
+    return "stale: never made" if last is None else f"stale: {'; '.join(changes(last, stage.key))}"
+
+
+def _last_key(stage: Stage) -> dict[str, Any] | None:
+    """The key of the newest output of the same stage and data set."""
+    manifests = [read_manifest(folder) for folder in _folders(type(stage).__name__)]
+    same = [m for m in manifests if m is not None and m["key"]["dataset"] == stage.dataset]
+    return max(same, key=lambda m: m["made"])["key"] if same else None
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs between two keys, in words."""
+    found = []
+    for part in ("version", "settings", "sources", "requires"):
+        old, new = _flat(before[part], part), _flat(after[part], part)
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) == new.get(name):
+                continue
+            if part == "requires":
+                found.append(f"{name} changed")
+            elif name not in old:
+                found.append(f"{name} is new ({new[name]})")
+            elif name not in new:
+                found.append(f"{name} is gone (was {old[name]})")
+            else:
+                found.append(f"{name} {old[name]} → {new[name]}")
+    return found
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {name: value}
+
+
+# --- Prune
+
+
+def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) -> list[str]:
+    """Remove outputs that no present configuration names, and rows that no index refers to.
+
+    stages_of: the present configuration's stages of a data set. runs: whether training runs that
+    it doesn't name go too; they are results, and cost the most. Nothing is removed of a data set
+    that can't be found. Returns a line for each folder or file, and one with the space.
+    """
+    lines: list[str] = []
+    doomed: list[Path] = []
+    for dataset in datasets():
+        stages = stages_of(dataset)
+        try:
+            named = {stage.folder for stage in stages}
+        except ValueError as error:
+            lines.append(f"{dataset}: nothing removed ({error})")
+            continue
+        for name in (type(stage).__name__ for stage in stages):
+            if runs or name not in RUNS:
+                doomed += [f for f in _folders(name) if _dataset(f) == dataset and f not in named]
+    unused = _unused_rows(set(doomed))
+    freed = sum(_remove(path, dry_run, lines) for path in [*doomed, *unused])
+    return [*lines, f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB"]
+
+
+def _dataset(folder: Path) -> str:
+    return folder.name.rsplit("-", 1)[0]
+
+
+def datasets() -> list[str]:
+    """The data sets that the store holds something of."""
+    return sorted({_dataset(folder) for folder in _folders("ReadPosts")})
+
+
+def _unused_rows(gone: set[Path]) -> list[Path]:
+    """Shards that no index refers to, once the folders `gone` are."""
+    used = set()
+    for folder in _folders("ExtractPyramid"):
+        if folder not in gone and (folder / "pyramids.json").exists():
+            about = json.loads((folder / "pyramids.json").read_text(encoding="utf-8"))
+            used |= {store_root() / PYRAMIDS / about["rows"] / name for name in about["shards"]}
+    return [p for p in sorted((store_root() / PYRAMIDS).glob("*/*.h5")) if p not in used]
+
+
+def _remove(path: Path, dry_run: bool, lines: list[str]) -> int:
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    lines.append(f"{path.relative_to(store_root())}  {size / 1e6:.1f} MB")
+    if not dry_run:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return size
+
+
+# --- Scores
+
+
+def scores(dataset: str | None) -> list[str]:
+    """A table of all training runs, with pictures and without, the best on validation first."""
+    rows = []
+    for name in RUNS:
+        for folder in _folders(name):
+            rows.append((name, folder, _read_metrics(folder)))
+    rows = [row for row in rows if dataset in (None, row[2]["dataset"])]
+    rows.sort(key=lambda row: (row[2]["dataset"], row[0], -row[2]["val"]["f1"]))
+    if not rows:
+        return ["no training run yet"]
+    lines = [f"{'task':9}{'dataset':13}{'variant':11}{'seed':>6}  {'val F1':>7}  test P / R / F1"]
+    for name, folder, found in rows:
+        lines.append(
+            f"{name:9}{found['dataset']:13}{found['config']['variant']:11}"
+            f"{found['config']['seed']:6d}  {found['val']['f1']:7.2f}  {test_figures(found)}"
+            f"   {folder / 'model'}"
+        )
+    return lines
+
+
+def result(folder: Path, text_only: Path) -> list[str]:
+    """A run's scores, beside those of the same run without pictures, and where its model is."""
+    found = _read_metrics(folder)
+    lines = [_figures(found)]
+    if folder != text_only:
+        bare = _read_metrics(text_only) if damage(text_only) is None else None
+        lines.append(
+            _figures(bare) if bare else "text-only  not run; add --variant text-only to compare"
+        )
+    return [*lines, f"model      {folder / 'model'}"]
+
+
+def _figures(found: dict[str, Any]) -> str:
+    return (
+        f"{found['config']['variant']:9}  val F1 {found['val']['f1']:.2f} (epoch "
+        f"{found['best_epoch']})  test P / R / F1 {test_figures(found)}"
+    )
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_figures(found: dict[str, Any]) -> str:
+    """Precision, recall, F1 on test."""
+    if "test" not in found:
+        return "no test posts"
+    return " / ".join(f"{found['test'][name]:.2f}" for name in ("precision", "recall", "f1"))
+
+
+def _folders(stage: str) -> list[Path]:
+    """All whole output folders of a stage."""
+    return sorted(manifest.parent for manifest in outputs(stage).glob(f"[!.]*/{MANIFEST}"))

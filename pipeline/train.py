@@ -1,0 +1,403 @@
+"""Training and evaluation of both tasks, with transformers' Trainer."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+from torch.utils.data import Sampler
+from torch.utils.tensorboard import SummaryWriter
+from transformers import BertConfig, PreTrainedTokenizerFast, Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from model.config import ExtractorConfig
+from model.encoder import PrefixedEncoder, load_encoder
+from model.ner import EntityTagger
+from model.relation import RelationExtractor
+from pipeline import encode, score
+from pipeline.batches import BucketSampler, Collator, Pictures, StoredPyramids
+from pipeline.corpus import SPLITS, DataError, Post
+from pipeline.encode import Encoded
+from pipeline.finetune import FineTuned, Pixels
+from pipeline.posts import load_labels, load_posts
+from pipeline.presets import SCRATCH, PictureFiles, TrainConfig
+
+log = logging.getLogger(__name__)
+
+SCRATCH_SHAPE = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+}
+EVAL_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Task:
+    """What differs between entities and relations."""
+
+    name: str  # "ner" or "re"
+    model: type[PrefixedEncoder]
+    encode: Callable[..., list[Encoded]]
+
+    @property
+    def words(self) -> bool:
+        """Whether labels go with words (entities) or with the post (relations)."""
+        return self.name == "ner"
+
+    def has_labels(self, post: Post) -> bool:
+        """Whether a post can be trained and scored on."""
+        return (post.tags if self.words else post.relation) is not None
+
+    def read(
+        self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
+    ) -> list[Any]:
+        """The model's answers -> a relation a post, or the tags of all its words.
+
+        answers: (posts, labels) logits for relations, (posts, W) tags for entities. Words that
+        the model never saw (no piece, or beyond the longest text) are O.
+        """
+        if not self.words:
+            return [labels[n] for n in answers.argmax(-1)]
+        tagged = []
+        for post, row in zip(encoded, answers, strict=True):
+            seen = iter(row.tolist())
+            tagged.append(
+                [labels[next(seen)] if p >= 0 else encode.OUTSIDE for p in post.positions]
+            )
+        return tagged
+
+    def gold(self, post: Post) -> Any:
+        """What `read` should give."""
+        return list(post.tags or ()) if self.words else post.relation
+
+    def scores(self, gold: Sequence[Any], predicted: Sequence[Any]) -> dict[str, Any]:
+        """The task's figures (0-100)."""
+        score_of = score.entity_scores if self.words else score.relation_scores
+        return score_of(gold, predicted)
+
+
+TASKS = {
+    "re": Task("re", RelationExtractor, encode.encode_relations),
+    "ner": Task("ner", EntityTagger, encode.encode_entities),
+}
+
+
+def train_into(
+    folder: Path,
+    task_name: str,
+    posts_folder: Path,
+    config: TrainConfig,
+    files: PictureFiles | None,
+    device: str,
+    about: dict[str, Any],
+) -> None:
+    """The training stage: read posts and labels, train, write everything into `folder`.
+
+    about: what else `metrics.json` should tell, such as fingerprints and versions.
+    """
+    results = train(
+        TASKS[task_name],
+        load_posts(posts_folder),
+        load_labels(posts_folder, task_name),
+        config,
+        open_pictures(files, config.finetune_backbone),
+        folder,
+        device,
+    )
+    text = json.dumps({**about, **results}, indent=1, ensure_ascii=False)
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
+
+
+def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
+    """Stored pyramids, or pixels where the backbone is to be fine-tuned; None without pictures."""
+    if files is None:
+        return None
+    stored = StoredPyramids.open(files.extraction, files.pyramids)
+    return Pixels.open(files, stored.index) if finetune else stored
+
+
+def train(
+    task: Task,
+    posts: Sequence[Post],
+    labels: Sequence[str],
+    config: TrainConfig,
+    pictures: Pictures | None,
+    folder: Path,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Train on train, keep the epoch that is best on val, score it on val and test.
+
+    pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for a text-only
+    variant. Writes into `folder`: `model/` (a Hugging Face folder, with `backbone.safetensors`
+    where the backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`. Goes on from the last
+    checkpoint that a killed run left there. Returns the figures.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    transformers.set_seed(config.seed)
+    splits = {name: _numbered(task, posts, name) for name in SPLITS}
+    for needed in ("train", "val"):
+        if not splits[needed]:
+            raise DataError(
+                f"expected posts with {'tags' if task.words else 'a relation'} in split "
+                f"{needed!r} to train on, found none"
+            )
+    tokenizer, model = build(task, splits["train"].values(), labels, config, pictures)
+    encoded = {
+        name: task.encode(chosen, tokenizer, labels, config.max_tokens)
+        for name, chosen in splits.items()
+    }
+    if task.words:
+        _report_unseen_words(encoded)
+
+    def scores_of(name: str, answers: np.ndarray) -> tuple[list[Any], dict[str, Any]]:
+        predicted = task.read(answers, encoded[name], labels)
+        gold = [task.gold(post) for post in splits[name].values()]
+        return predicted, task.scores(gold, predicted)
+
+    trainer = _trainer(
+        model,
+        encoded,
+        Collator(tokenizer.pad_token_id, task.words, pictures),
+        config,
+        folder,
+        device,
+    )
+    trainer.compute_metrics = lambda answers: _figures(scores_of("val", answers.predictions)[1])
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder / "checkpoints")))
+    trainer.compute_metrics = None
+    results: dict[str, Any] = {"epochs": _epochs(trainer)}
+    results["best_epoch"] = _best_epoch(results["epochs"])
+    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
+        for name in ("val", "test"):
+            if not encoded[name]:
+                continue
+            predicted, results[name] = scores_of(name, trainer.predict(encoded[name]).predictions)
+            for post, answer in zip(splits[name].values(), predicted, strict=True):
+                file.write(json.dumps(_prediction(task, post, answer), ensure_ascii=False) + "\n")
+    _save(model, tokenizer, folder / "model")
+    shutil.rmtree(folder / "checkpoints")
+    return {
+        **results,
+        "posts": {name: len(chosen) for name, chosen in splits.items()},
+        "config": asdict(config),
+    }
+
+
+def build(
+    task: Task,
+    posts: Any,
+    labels: Sequence[str],
+    config: TrainConfig,
+    pictures: Pictures | None,
+) -> tuple[PreTrainedTokenizerFast, nn.Module]:
+    """Tokenizer and untrained model; `posts` train the tokenizer of a scratch encoder."""
+    if config.encoder == SCRATCH:
+        tokenizer = encode.scratch_tokenizer(posts)
+    else:
+        tokenizer = encode.load_tokenizer(config.encoder)
+    marker_ids = () if task.words else encode.add_markers(tokenizer)
+    encoder = None
+    if config.encoder == SCRATCH:
+        encoder_config = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
+    else:
+        encoder = load_encoder(config.encoder)
+        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+            encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        encoder_config = encoder.config
+    shape = {} if pictures is None else {"block_channels": pictures.channels, "grid": pictures.grid}
+    model = task.model(
+        ExtractorConfig(
+            encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
+            variant=config.variant,
+            dropout=config.dropout,
+            marker_ids=marker_ids,
+            id2label=dict(enumerate(labels)),
+            label2id={label: n for n, label in enumerate(labels)},
+            **shape,
+        )
+    )
+    if encoder is not None:
+        model.adopt(encoder)
+    if isinstance(pictures, Pixels):
+        return tokenizer, FineTuned(model, pictures)
+    return tokenizer, model
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """AdamW's groups: three rates, and no decay on biases and normalisation (Appendix B.1)."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = name.removeprefix("extractor.").split(".")[0]
+        rate = {
+            "classifier": config.head_learning_rate,
+            "crf": config.head_learning_rate,
+            "backbone": config.backbone_learning_rate,
+        }.get(part, config.learning_rate)
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+class _Trainer(Trainer):
+    """The Trainer with our parameter groups and batches of similar length."""
+
+    def __init__(self, config: TrainConfig, **options: Any) -> None:
+        self.run_config = config
+        super().__init__(**options)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            groups = parameter_groups(model or self.model, self.run_config)
+            self.optimizer = torch.optim.AdamW(groups, lr=self.run_config.learning_rate)
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        lengths = [len(post.input_ids) for post in self.train_dataset]
+        return BucketSampler(lengths, self.run_config.batch_size, self.run_config.seed)
+
+
+class _Bars(ProgressCallback):
+    """The Trainer's bars, without its dictionaries between them."""
+
+    def on_log(self, *_: Any, **__: Any) -> None:
+        """The log goes to TensorBoard."""
+
+
+class _EpochLines(TrainerCallback):
+    """One readable line for each epoch that is scored."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        figures = others["metrics"]
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        log.info(
+            "epoch %d/%d  loss %.4f  val P %.2f R %.2f F1 %.2f",
+            round(state.epoch),
+            args.num_train_epochs,
+            losses[-1],
+            figures["eval_precision"],
+            figures["eval_recall"],
+            figures["eval_f1"],
+        )
+
+
+def _trainer(
+    model: nn.Module,
+    encoded: Mapping[str, list[Encoded]],
+    collator: Collator,
+    config: TrainConfig,
+    folder: Path,
+    device: str,
+) -> _Trainer:
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=EVAL_BATCH,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,  # below 1: a share of all steps
+        lr_scheduler_type="linear",
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        eval_strategy="epoch",
+        eval_delay=min(config.evaluate_from, config.epochs),
+        save_strategy="epoch",
+        save_total_limit=1,  # the best is kept besides
+        load_best_model_at_end=True,
+        metric_for_best_model="f1",
+        greater_is_better=True,
+        logging_strategy="epoch",
+        report_to=[],
+        label_names=["labels"],
+        remove_unused_columns=False,
+        use_cpu=device == "cpu",
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=torch.cuda.is_available() and device != "cpu",
+    )
+    trainer = _Trainer(
+        config,
+        model=model,
+        args=arguments,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["val"],
+        data_collator=collator,
+        callbacks=[_EpochLines, TensorBoardCallback(SummaryWriter(str(folder / "tensorboard")))],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    if sys.stderr.isatty():
+        trainer.add_callback(_Bars)
+    return trainer
+
+
+def _numbered(task: Task, posts: Sequence[Post], split: str) -> dict[int, Post]:
+    """Number -> post, for the posts of a split that have the task's labels."""
+    return {
+        n: post for n, post in enumerate(posts) if post.split == split and task.has_labels(post)
+    }
+
+
+def _report_unseen_words(encoded: Mapping[str, list[Encoded]]) -> None:
+    for name, posts in encoded.items():
+        unseen = sum(place < 0 for post in posts for place in post.positions)
+        total = sum(len(post.positions) for post in posts)
+        if unseen:
+            log.info(
+                "%s: %d of %d words have no word piece or lie beyond the longest text: tagged O",
+                name,
+                unseen,
+                total,
+            )
+
+
+def _figures(scores: dict[str, Any]) -> dict[str, float]:
+    return {name: scores[name] for name in ("precision", "recall", "f1")}
+
+
+def _epochs(trainer: Trainer) -> list[dict[str, float]]:
+    """Validation figures by epoch, from the Trainer's log."""
+    return [
+        {
+            "epoch": round(entry["epoch"]),
+            **{name: entry[f"eval_{name}"] for name in ("loss", "precision", "recall", "f1")},
+        }
+        for entry in trainer.state.log_history
+        if "eval_f1" in entry
+    ]
+
+
+def _best_epoch(epochs: list[dict[str, float]]) -> int:
+    """The epoch that the Trainer keeps: the first of the equal best."""
+    return int(max(epochs, key=lambda entry: entry["f1"])["epoch"])
+
+
+def _prediction(task: Task, post: Post, answer: Any) -> dict[str, Any]:
+    kept = json.loads(replace(post, phrases=None, boxes=None, crops=None).to_json())
+    return {**kept, ("predicted_tags" if task.words else "predicted_relation"): answer}
+
+
+def _save(model: nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    extractor = model
+    if isinstance(model, FineTuned):
+        extractor = model.extractor
+        model.save_backbone(folder)
+    extractor.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,370 @@
+"""The Luigi graph and nothing else: parameters, what requires what, one call a stage.
+
+    luigi --module tasks ExtractPyramid --dataset mnre
+    luigi --module tasks TrainRE
+
+Each parameter belongs to one task. Another task's is set with its name before it, on the command
+line (`TrainRE --ExtractPyramid-weights random`) or in luigi.cfg (`[ExtractPyramid]`).
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import luigi
+from luigi.configuration import get_config
+
+from pipeline import corpus, manage, stage
+from pipeline.presets import (
+    DEMO,
+    TEXT_ONLY,
+    ExtractConfig,
+    Machine,
+    PictureFiles,
+    TrainConfig,
+    changed,
+    extract_preset,
+    train_preset,
+)
+from pipeline.stage import PYRAMIDS, Stage
+
+HOME = Path(__file__).resolve().parent
+
+log = logging.getLogger("pipeline.tasks")
+
+
+def _read_own_configuration() -> None:
+    """Use the project's luigi.cfg from any folder; what stands in the present folder's wins.
+
+    A relative path there is relative to the project, one on the command line to the present folder.
+    """
+    config = get_config()
+    config.read([str(HOME / "luigi.cfg")])
+    type(config).reload()
+    for name in ("data", "store"):
+        config.set("paths", name, str(HOME / Path(config.get("paths", name)).expanduser()))
+
+
+_read_own_configuration()
+stage.set_up_logging()
+
+
+class MakeDemo(Stage):
+    """The demo data set: posts and pictures that the project draws itself."""
+
+    dataset = luigi.Parameter(default=DEMO)
+    seed = luigi.IntParameter(default=0, description="of names, sentences, and drawings")
+
+    def work(self, folder: Path) -> None:
+        from pipeline.corpus.demo import write_demo
+
+        write_demo(folder / DEMO, self.seed)
+
+
+class _OfDataset(Stage):
+    """A stage that reads a data set's files."""
+
+    dataset = luigi.Parameter(
+        default="mnre", description="mnre, twitter2015, twitter2017, demo, or a folder of your own"
+    )
+
+    @property
+    def root(self) -> Path:
+        """What the file names in posts are relative to."""
+        return MakeDemo().folder if self.dataset == DEMO else stage.data_root()
+
+    def layout_if_any(self) -> corpus.Layout | None:
+        """Where the data set's files are; None for the demo, whose stage stands for them."""
+        return None if self.dataset == DEMO else corpus.locate(self.dataset, self.root)
+
+    def requires(self) -> list[Stage]:
+        return [MakeDemo()] if self.dataset == DEMO else []
+
+
+class ReadPosts(_OfDataset):
+    """Texts in their published form -> posts.jsonl, and the labels that there are."""
+
+    def settings(self) -> dict[str, Any]:
+        """Which folders of pictures there are decides the paths in the posts."""
+        layout = self.layout_if_any()
+        return {} if layout is None else {"pictures": [*_named(layout, layout.pictures)]}
+
+    def sources(self) -> dict[str, Path]:
+        layout = self.layout_if_any()
+        return {} if layout is None else _named(layout, (*layout.texts.values(), *layout.extras))
+
+    def work(self, folder: Path) -> None:
+        from pipeline.posts import read_posts
+
+        read_posts(corpus.locate(self.dataset, self.root), folder)
+
+
+class GroundCrops(_OfDataset):
+    """Posts -> phrases of the sentence, and at most m boxes in the picture."""
+
+    grounder = luigi.ChoiceParameter(
+        choices=["auto", "released", "salience", "none"],
+        default="auto",
+        description="auto: what came with the data, else salience",
+    )
+    phrases = luigi.ChoiceParameter(
+        choices=["auto", "given", "spacy", "none"],
+        default="auto",
+        description="auto: what came with the data, else spaCy's where a model is installed",
+    )
+    max_crops = luigi.IntParameter(default=3, description="at most so many regions a post (m)")
+
+    def requires(self) -> list[Stage]:
+        return [ReadPosts(dataset=self.dataset)]
+
+    def settings(self) -> dict[str, Any]:
+        from pipeline.phrases import resolve_phrases
+
+        return super().settings() | {"phrases": resolve_phrases(self.phrases)}
+
+    def sources(self) -> dict[str, Path]:
+        layout = self.layout_if_any()
+        return {} if layout is None else _named(layout, (*layout.pictures, *layout.crops))
+
+    def work(self, folder: Path) -> None:
+        from pipeline.crops import ground
+        from pipeline.posts import load_posts
+
+        ground(
+            load_posts(ReadPosts(dataset=self.dataset).folder),
+            root=self.root,
+            grounder=self.grounder,
+            phrases=self.settings()["phrases"],
+            most=self.max_crops,
+            digest=stage.digests().of,
+            cache=stage.store_root() / "boxes.sqlite",
+            folder=folder,
+        )
+
+
+class ExtractPyramid(_OfDataset):
+    """Pictures and crops -> ResNet blocks, pooled: a row each, in the store."""
+
+    backbone = luigi.OptionalStrParameter(default=None, description="any torchvision ResNet")
+    weights = luigi.OptionalStrParameter(
+        default=None, description="torchvision's name, a file, or random"
+    )
+    seed = luigi.OptionalIntParameter(default=None, description="of random weights")
+    grid = luigi.OptionalIntParameter(default=None, description="side of a pooled map")
+    pooling = luigi.OptionalStrParameter(default=None, description="floor or adaptive")
+    resize = luigi.OptionalStrParameter(default=None, description="center or stretch")
+    size = luigi.OptionalIntParameter(default=None, description="side of the input, pixels")
+    precision = luigi.OptionalStrParameter(default=None, description="float32 or bfloat16")
+    device = luigi.OptionalStrParameter(default=None, significant=False, description="cpu, cuda")
+    batch_size = luigi.OptionalIntParameter(default=None, significant=False)
+    threads = luigi.OptionalIntParameter(default=None, significant=False)
+
+    def requires(self) -> list[Stage]:
+        return [GroundCrops(dataset=self.dataset)]
+
+    def config(self) -> ExtractConfig:
+        """The data set's preset with people's own values."""
+        return changed(extract_preset(self.dataset), self)
+
+    def settings(self) -> dict[str, Any]:
+        return _without_paths(asdict(self.config()), "weights")
+
+    def sources(self) -> dict[str, Path]:
+        return _if_path("weights", self.config().weights)
+
+    def rows(self) -> Path:
+        """The store's folder of this backbone's rows."""
+        from pipeline.extract import rows_folder
+
+        weights = self.key["sources"].get("weights", self.config().weights)
+        return stage.store_root() / PYRAMIDS / rows_folder(self.config(), weights)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.crops import read_grounded
+        from pipeline.extract import extract
+
+        grounding = GroundCrops(dataset=self.dataset)
+        with stage.locked(stage.store_root() / "locks" / self.rows().name, "filling the same rows"):
+            extract(
+                read_grounded(grounding.folder),
+                root=self.root,
+                slots=1 + grounding.max_crops,
+                digest=stage.digests().of,
+                rows=self.rows(),
+                config=self.config(),
+                machine=changed(Machine(), self),
+                folder=folder,
+            )
+
+    def shared(self, folder: Path) -> list[Path]:
+        from pipeline.batches import shard_files
+
+        return shard_files(folder, stage.store_root() / PYRAMIDS)
+
+
+class _Train(_OfDataset):
+    """What the two training stages share."""
+
+    TASK: str
+    RESUMES = True
+
+    variant = luigi.OptionalStrParameter(default=None, description="hvpnet or text-only")
+    encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
+    seed = luigi.OptionalIntParameter(default=None)
+    epochs = luigi.OptionalIntParameter(default=None)
+    batch_size = luigi.OptionalIntParameter(default=None)
+    learning_rate = luigi.OptionalFloatParameter(default=None)
+    head_learning_rate = luigi.OptionalFloatParameter(default=None)
+    weight_decay = luigi.OptionalFloatParameter(default=None)
+    warmup = luigi.OptionalFloatParameter(default=None, description="share of all steps")
+    evaluate_from = luigi.OptionalIntParameter(default=None, description="first epoch scored")
+    max_tokens = luigi.OptionalIntParameter(default=None, description="word pieces a post")
+    dropout = luigi.OptionalFloatParameter(default=None, description="before the head")
+    max_grad_norm = luigi.OptionalFloatParameter(default=None)
+    finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
+    backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
+    device = luigi.Parameter(default="auto", significant=False, description="auto, cpu, cuda")
+
+    def config(self) -> TrainConfig:
+        """The task's preset with people's own values."""
+        return changed(train_preset(self.TASK, self.dataset), self)
+
+    def with_pictures(self) -> bool:
+        return self.config().variant != TEXT_ONLY
+
+    def requires(self) -> list[Stage]:
+        reading = ReadPosts(dataset=self.dataset)
+        return (
+            [reading, ExtractPyramid(dataset=self.dataset)] if self.with_pictures() else [reading]
+        )
+
+    def settings(self) -> dict[str, Any]:
+        return _without_paths(asdict(self.config()), "encoder")
+
+    def sources(self) -> dict[str, Path]:
+        return _if_path("encoder", self.config().encoder)
+
+    def pictures(self) -> PictureFiles | None:
+        """Where the pyramids are, and the pictures that they were computed from."""
+        if not self.with_pictures():
+            return None
+        extraction = ExtractPyramid(dataset=self.dataset)
+        return PictureFiles(
+            extraction=extraction.folder,
+            grounding=GroundCrops(dataset=self.dataset).folder,
+            pyramids=stage.store_root() / PYRAMIDS,
+            root=self.root,
+            config=extraction.config(),
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What decided the result, for people who find it later."""
+        stages = [self, *self.requires()]
+        return {
+            "task": self.TASK,
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "keys": [stage.key for stage in stages],
+            "versions": stage.versions(),
+        }
+
+    def work(self, folder: Path) -> None:
+        from pipeline.train import train_into
+
+        train_into(
+            folder,
+            task_name=self.TASK,
+            posts_folder=ReadPosts(dataset=self.dataset).folder,
+            config=self.config(),
+            files=self.pictures(),
+            device=self.device,
+            about=self.about(),
+        )
+
+    def run(self) -> None:
+        super().run()
+        for line in manage.result(self.folder, self.clone(variant=TEXT_ONLY).folder):
+            log.info(line)
+
+
+class TrainRE(_Train):
+    """Relations between two marked entities: train, choose the epoch, score on test."""
+
+    TASK = "re"
+
+
+class TrainNER(_Train):
+    """Entities, with a CRF: train, choose the epoch, score on test."""
+
+    TASK = "ner"
+    dataset = luigi.Parameter(
+        default="twitter2015", description="twitter2015, twitter2017, demo, or a folder of your own"
+    )
+
+
+class _Report(luigi.Task):
+    """Something to read: it runs each time that it is asked for."""
+
+    _done = False
+
+    def complete(self) -> bool:
+        return self._done
+
+    def lines(self) -> list[str]:
+        """What to print."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        print("\n".join(self.lines()), flush=True)
+        self._done = True
+
+
+def stages_of(dataset: str) -> list[Stage]:
+    """All stages of a data set in the present configuration, upstream first."""
+    first: list[Stage] = [MakeDemo()] if dataset == DEMO else []
+    rest = (ReadPosts, GroundCrops, ExtractPyramid, TrainRE, TrainNER)
+    return first + [task(dataset=dataset) for task in rest]
+
+
+class Status(_Report):
+    """For each stage of a data set: fresh, or stale and which part of its key changed."""
+
+    dataset = luigi.Parameter(default="mnre")
+
+    def lines(self) -> list[str]:
+        return manage.status(stages_of(self.dataset))
+
+
+class Prune(_Report):
+    """Remove outputs that the present configuration doesn't name; training runs only with --runs."""
+
+    dry_run = luigi.BoolParameter(description="only say what would go")
+    runs = luigi.BoolParameter(description="training runs that are not named go too")
+
+    def lines(self) -> list[str]:
+        return manage.prune(stages_of, self.runs, self.dry_run)
+
+
+class Scores(_Report):
+    """A table of all training runs in the store."""
+
+    dataset = luigi.OptionalStrParameter(default=None, description="only this one's")
+
+    def lines(self) -> list[str]:
+        return manage.scores(self.dataset)
+
+
+def _named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:
+    """Files and folders by their path within the data root."""
+    return {path.relative_to(layout.root).as_posix(): path for path in paths}
+
+
+def _without_paths(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """Settings in which a file or folder is left to its digest: it may lie anywhere."""
+    return settings | ({name: "from disk"} if Path(settings[name]).exists() else {})
+
+
+def _if_path(name: str, value: str) -> dict[str, Path]:
+    return {name: Path(value)} if Path(value).exists() else {}

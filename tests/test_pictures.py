@@ -1,0 +1,202 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from features import pictures
+from features.pictures import PictureError, Preparation, open_picture, prepare
+
+
+def drawn(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A picture whose every pixel matters: noise on a colour ramp."""
+    draw = np.random.default_rng(seed)
+    ramp = np.linspace(0, 150, width)[None, :, None] + np.zeros((height, 1, 3))
+    return Image.fromarray((ramp + draw.uniform(0, 100, (height, width, 3))).astype(np.uint8))
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def pixel(path: Path) -> tuple[int, ...]:
+    picture = open_picture(path)
+    assert picture.mode == "RGB"
+    return tuple(int(value) for value in np.asarray(picture)[0, 0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_comes_out_upright(orientation: int, tmp_path: Path) -> None:
+    # The stored array for each orientation, by the EXIF standard's words on row 0 and column 0.
+    upright = np.asarray(drawn(7, 5))
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: upright.swapaxes(0, 1)[::-1],
+        7: upright.swapaxes(0, 1)[::-1, ::-1],
+        8: upright.swapaxes(0, 1)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    path = saved(image, tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(np.asarray(open_picture(path)), upright)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_plain_modes_become_rgb(mode: str, tmp_path: Path) -> None:
+    image = Image.new("RGB", (4, 4), "white").convert(mode)
+    assert pixel(saved(image, tmp_path / "a.png")) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+def test_colour_spaces_become_rgb(mode: str, tmp_path: Path) -> None:
+    image = Image.new("RGB", (16, 16), (200, 40, 90)).convert(mode)
+    path = saved(image, tmp_path / "a.tif")
+    assert np.abs(np.subtract(pixel(path), (200, 40, 90))).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_half_transparent_black_is_grey(mode: str, tmp_path: Path) -> None:
+    image = Image.new("RGBA", (4, 4), (0, 0, 0, 128)).convert(mode)
+    assert pixel(saved(image, tmp_path / "a.png")) == (127, 127, 127)
+
+
+def test_a_transparent_palette_colour_is_white(tmp_path: Path) -> None:
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    assert pixel(saved(image, tmp_path / "a.png", transparency=0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.dtype(">u2"), np.int32])
+def test_grey_of_16_bits_is_scaled(dtype: np.dtype, tmp_path: Path) -> None:
+    image = Image.fromarray(np.full((4, 4), 40000).astype(dtype))
+    assert image.mode.startswith("I")
+    assert pixel(saved(image, tmp_path / "a.tif")) == (156, 156, 156)  # 40000 / 257 = 155.6
+
+
+def test_float_grey_is_clipped(tmp_path: Path) -> None:
+    image = Image.fromarray(np.full((4, 4), 300, np.float32))
+    assert pixel(saved(image, tmp_path / "a.tif")) == (255, 255, 255)
+
+
+def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    path = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert pixel(path) == (255, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_broken_exif_block_is_ignored(tmp_path: Path) -> None:
+    path = saved(drawn(8, 8), tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xffxx")
+    assert open_picture(path).size == (8, 8)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp", "tif"])
+def test_a_truncated_picture_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = saved(drawn(64, 64), tmp_path / f"a.{suffix}")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(PictureError, match=f"a.{suffix}: unreadable"):
+        open_picture(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+def test_what_is_no_picture_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=r"a\.jpg: not a picture"):
+        open_picture(path)
+
+
+def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"a\.jpg: no such file"):
+        open_picture(tmp_path / "a.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [8001, 9999, 60000])
+def test_a_huge_picture_is_refused_by_its_header(side: int, tmp_path: Path) -> None:
+    path = saved(Image.new("1", (8, 8)), tmp_path / "a.bmp")
+    data = bytearray(path.read_bytes())
+    data[18:26] = side.to_bytes(4, "little") * 2  # BMP's width and height
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match="pixels"):
+        open_picture(path)
+
+
+def test_flipped_bytes_raise_nothing_else(tmp_path: Path) -> None:
+    draw, path, told = np.random.default_rng(0), tmp_path / "a", []
+    for format_ in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"):
+        data = saved(drawn(24, 24), path, format=format_).read_bytes()
+        for _ in range(60):
+            broken = bytearray(data)
+            for place in draw.integers(0, min(len(data), 400), 4):
+                broken[place] = draw.integers(256)
+            path.write_bytes(broken)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    open_picture(path)
+                except PictureError as error:
+                    told.append(str(error))
+    assert len(told) > 100
+    assert not any("\n" in line for line in told)
+
+
+@pytest.mark.parametrize(("width", "height"), [(500, 333), (333, 500), (40, 700), (256, 256)])
+def test_center_is_what_torchvision_gives(width: int, height: int) -> None:
+    reference = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    picture = drawn(width, height)
+    assert torch.equal(prepare(picture, None, Preparation()), reference(picture))
+
+
+def test_stretch_keeps_the_corners() -> None:
+    picture = Image.new("RGB", (300, 100), "black")
+    picture.paste("white", (270, 0, 300, 100))
+    white = prepare(picture, None, Preparation("stretch", 64))[0] > 2
+    assert white[:, -4:].all()
+    assert not white[:, :-8].any()
+
+
+def test_a_box_is_widened_and_clamped() -> None:
+    picture = drawn(60, 50)
+    whole = prepare(picture.crop((40, 10, 60, 31)), None, Preparation(size=32))
+    assert torch.equal(prepare(picture, (40.7, 10.2, 99, 30.1), Preparation(size=32)), whole)
+
+
+@pytest.mark.parametrize("box", [(60, 0, 70, 9), (9, 9, 9, 9), (9, 0, 5, 9), (0, 0, 1, np.nan)])
+def test_an_empty_box_is_refused(box: pictures.Box) -> None:
+    with pytest.raises(PictureError, match="box"):
+        prepare(drawn(60, 50), box, Preparation())
+
+
+def test_a_very_long_picture_counts_by_its_centre() -> None:
+    picture = drawn(5001, 1)
+    centre = picture.crop((2490, 0, 2510, 1))
+    assert torch.equal(prepare(picture, None, Preparation()), prepare(centre, None, Preparation()))
+
+
+@pytest.mark.parametrize("arguments", [("crop", 224), ("center", 0), ("center", 100_000)])
+def test_a_wrong_preparation_is_refused(arguments: tuple[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Preparation(*arguments)
+
+
+def test_preparations_have_names() -> None:
+    assert Preparation().name == "center224"
+    assert Preparation("stretch", 96).name == "stretch96"

@@ -1,0 +1,358 @@
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from features.store import MAX_MAPS, Reader, Shard, Store, StoreError, write_shard
+
+
+def some(n: int, seed: int = 0, channels: int = 8) -> tuple[list[bytes], np.ndarray]:
+    draw = np.random.default_rng(seed)
+    keys = [draw.bytes(32) for _ in range(n)]
+    return keys, draw.normal(size=(n, channels, 2, 2)).astype(np.float16)
+
+
+def one_shard(folder: Path, n: int = 5) -> tuple[Path, list[bytes], np.ndarray]:
+    keys, rows = some(n)
+    return folder / write_shard(folder, keys, rows), keys, rows
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path, keys, rows = one_shard(tmp_path)
+    shard = Shard(path)
+    assert [key.tobytes() for key in shard.keys] == keys
+    np.testing.assert_array_equal(shard.rows, rows)
+    assert shard.verify() == []
+
+
+def test_a_shard_is_the_documented_hdf5(tmp_path: Path) -> None:
+    path, keys, rows = one_shard(tmp_path)
+    with h5py.File(path) as file:
+        assert {name: data.dtype for name, data in file.items()} == {
+            "rows": np.dtype("<f2"),
+            "keys": np.dtype("u1"),
+            "crc32": np.dtype("<u4"),
+        }
+        np.testing.assert_array_equal(file["rows"][:], rows)
+        crcs = [zlib.crc32(key + row.tobytes()) for key, row in zip(keys, rows, strict=True)]
+        assert file["crc32"][:].tolist() == crcs
+
+
+@pytest.mark.parametrize(("n", "channels"), [(1, 1), (3, 8), (100, 1), (40, 300)])
+def test_rows_begin_on_a_page(n: int, channels: int, tmp_path: Path) -> None:
+    keys, rows = some(n, channels=channels)
+    with h5py.File(tmp_path / write_shard(tmp_path, keys, rows)) as file:
+        assert file["rows"].id.get_offset() % 4096 == 0
+
+
+def test_the_same_shard_has_the_same_bytes(tmp_path: Path) -> None:
+    first, _, _ = one_shard(tmp_path / "a")
+    second, _, _ = one_shard(tmp_path / "b")
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_overflow_is_refused_with_the_keys(tmp_path: Path) -> None:
+    keys, rows = some(5)
+    rows[3, 2, 0, 1] = np.inf
+    with pytest.raises(StoreError, match=f"overflow float16.* {keys[3].hex()}$"):
+        write_shard(tmp_path, keys, rows)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda keys, rows: (keys[:4], rows),
+        lambda keys, rows: ([*keys[:4], keys[0]], rows),
+        lambda keys, rows: ([*keys[:4], b"short"], rows),
+        lambda keys, rows: (keys, rows.astype(np.float32)),
+        lambda keys, rows: (keys, rows[..., :1]),
+        lambda keys, rows: ([], rows[:0]),
+    ],
+    ids=["count", "twice", "length", "float32", "oblong", "none"],
+)
+def test_wrong_rows_are_refused(spoil: Callable, tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        write_shard(tmp_path, *spoil(*some(5)))
+
+
+def test_a_failed_write_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_shard(tmp_path, *some(2))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dataset", ["rows", "keys", "crc32"])
+def test_a_flipped_bit_is_found(dataset: str, tmp_path: Path) -> None:
+    path, _, rows = one_shard(tmp_path)
+    with h5py.File(path) as file:
+        place = {name: file[name].id.get_offset() for name in file}[dataset]
+    size = {"rows": rows[0].nbytes, "keys": 32, "crc32": 4}[dataset]
+    flip(path, place + 3 * size)
+    assert Shard(path).verify() == [3]
+
+
+def test_a_shard_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path, _, _ = one_shard(tmp_path)
+    data = path.read_bytes()
+    for length in range(0, len(data), 97):
+        path.write_bytes(data[:length])
+        with pytest.raises(StoreError, match=f"^{path.name}: "):
+            Shard(path)
+
+
+def test_a_damaged_head_is_refused_or_harmless(tmp_path: Path) -> None:
+    path, _, rows = one_shard(tmp_path)
+    data = path.read_bytes()
+    draw = np.random.default_rng(0)
+    for _ in range(300):
+        broken = bytearray(data)
+        broken[draw.integers(2048)] = draw.integers(256)
+        path.write_bytes(broken)
+        try:
+            shard = Shard(path)
+        except StoreError:
+            continue
+        assert shard.verify() or (shard.rows == rows).all()
+
+
+def good(file: h5py.File, *names: str, n: int = 3) -> None:
+    """The named datasets as they should be; the tests make the others."""
+    data = {
+        "rows": np.zeros((n, 4, 2, 2), "<f2"),
+        "keys": np.zeros((n, 32), "u1"),
+        "crc32": np.zeros(n, "<u4"),
+    }
+    for name in names:
+        file.create_dataset(name, data=data[name])
+
+
+def chunked(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    file.create_dataset("rows", data=np.zeros((3, 4, 2, 2), "<f2"), chunks=(1, 4, 2, 2))
+
+
+def compressed(file: h5py.File) -> None:
+    good(file, "rows", "crc32")
+    file.create_dataset("keys", data=np.zeros((3, 32), "u1"), compression="gzip")
+
+
+def external_link(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    file["rows"] = h5py.ExternalLink("other.h5", "/rows")
+
+
+def soft_link(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    file["rows"] = h5py.SoftLink("/keys")
+
+
+def external_storage(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    outside = [("secret.bin", 0, 96)]
+    file.create_dataset("rows", (3, 4, 2, 2), "<f2", external=outside)
+
+
+def virtual(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    layout = h5py.VirtualLayout((3, 4, 2, 2), "<f2")
+    layout[:] = h5py.VirtualSource("other.h5", "rows", (3, 4, 2, 2))
+    file.create_virtual_dataset("rows", layout)
+
+
+def wrong_type(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    file.create_dataset("rows", data=np.zeros((3, 4, 2, 2), ">f2"))
+
+
+def absurd(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    file.create_dataset("rows", (2**40, 3840, 2, 2), "<f2")  # declared, never filled
+
+
+def compact(file: h5py.File) -> None:
+    good(file, "keys", "rows")
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple((3,))
+    h5py.h5d.create(file.id, b"crc32", h5py.h5t.STD_U32LE, space, settings)
+
+
+def group(file: h5py.File) -> None:
+    good(file, "keys", "crc32")
+    file.create_group("rows")
+
+
+def one_more(file: h5py.File) -> None:
+    good(file, "rows", "keys", "crc32")
+    file["more"] = h5py.SoftLink("/")
+
+
+def other_counts(file: h5py.File) -> None:
+    good(file, "rows", "crc32")
+    good(file, "keys", n=2)
+
+
+def nothing(file: h5py.File) -> None:
+    pass
+
+
+def test_the_datasets_of_the_next_test_are_sound(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        good(file, "rows", "keys", "crc32")
+    assert Shard(tmp_path / "a.h5").shape == (3, 4, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (chunked, "rows is not contiguous"),
+        (compressed, "keys is not contiguous"),
+        (external_link, "links"),
+        (soft_link, "links"),
+        (external_storage, "in another file"),
+        (virtual, "not contiguous"),
+        (wrong_type, "rows is >f2"),
+        (absurd, "empty"),
+        (compact, "crc32 is not contiguous"),
+        (group, "rows is no dataset"),
+        (one_more, "holds crc32, keys, more, rows"),
+        (other_counts, "3 rows, but keys"),
+        (nothing, "holds"),
+    ],
+)
+def test_a_foreign_file_is_refused(make: Callable, told: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        make(file)
+    with pytest.raises(StoreError, match=rf"^a\.h5: .*{told}"):
+        Shard(tmp_path / "a.h5")
+
+
+def test_a_store_finds_what_it_wrote(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new")
+    keys, rows = some(7)
+    first, second = store.write(keys[:3], rows[:3]), store.write(keys[3:], rows[3:])
+    for seen in (store, Store(tmp_path / "new")):
+        assert [seen.find(key) for key in keys] == (
+            [(first, row) for row in range(3)] + [(second, row) for row in range(4)]
+        )
+        assert len(seen) == 7
+        assert seen.find(b"?" * 32) is None
+        assert b"?" * 32 not in seen
+
+
+def test_a_temporary_file_is_no_shard(tmp_path: Path) -> None:
+    path, _, _ = one_shard(tmp_path)
+    path.rename(tmp_path / f".{path.name}.123.tmp")
+    store = Store(tmp_path)
+    assert len(store) == 0
+    assert store.damaged == {}
+
+
+def test_a_damaged_shard_is_left_out_and_told(tmp_path: Path) -> None:
+    path, keys, _ = one_shard(tmp_path)
+    path.write_bytes(path.read_bytes()[:3000])
+    store = Store(tmp_path)
+    assert keys[0] not in store
+    assert list(store.damaged) == [path.name]
+
+
+def test_a_rewritten_shard_is_damaged_no_more(tmp_path: Path) -> None:
+    path, keys, rows = one_shard(tmp_path)
+    path.write_bytes(b"")
+    store = Store(tmp_path)
+    assert store.write(keys, rows) == path.name
+    assert store.damaged == {}
+    assert store.find(keys[2]) == (path.name, 2)
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_discarded_shard_is_gone(damaged: bool, tmp_path: Path) -> None:
+    path, _, _ = one_shard(tmp_path)
+    keys, rows = some(2, seed=1)
+    kept = write_shard(tmp_path, keys, rows)
+    if damaged:
+        path.write_bytes(b"")
+    store = Store(tmp_path)
+    store.discard(path.name)
+    assert [file.name for file in tmp_path.iterdir()] == [kept]
+    assert len(store) == 2
+    assert store.find(keys[1]) == (kept, 1)
+    assert store.damaged == {}
+
+
+def test_only_shards_are_discarded(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(StoreError, match="no shard"):
+        Store(tmp_path).discard("notes")
+
+
+def many(folder: Path, shards: int) -> tuple[list[str], np.ndarray]:
+    keys, rows = some(3 * shards)
+    cuts = range(0, 3 * shards, 3)
+    names = [write_shard(folder, keys[i : i + 3], rows[i : i + 3]) for i in cuts]
+    return names, rows.reshape(shards, 3, *rows.shape[1:])
+
+
+def test_a_batch_in_any_order_with_absent_rows(tmp_path: Path) -> None:
+    names, rows = many(tmp_path, 2)
+    reader = Reader(tmp_path, names)
+    batch = reader.read(np.array([[1, 2], [-1, 0], [0, 0], [1, 2], [-7, 99], [1, 0]]))
+    assert reader.row_shape == rows.shape[2:]
+    assert not batch[[1, 4]].any()
+    np.testing.assert_array_equal(batch[[0, 2, 3, 5]], rows[[1, 0, 1, 1], [2, 0, 2, 0]])
+
+
+def test_a_batch_over_more_shards_than_are_open(tmp_path: Path) -> None:
+    names, rows = many(tmp_path, MAX_MAPS + 9)
+    index = np.stack([np.arange(len(names)), np.arange(len(names)) % 3], axis=1)[::-1]
+    batch = Reader(tmp_path, names, verify=False).read(index)
+    np.testing.assert_array_equal(batch, rows[index[:, 0], index[:, 1]])
+
+
+def test_large_rows_are_read_from_the_middle_of_pages(tmp_path: Path) -> None:
+    keys, rows = some(9, channels=960)
+    reader = Reader(tmp_path, [write_shard(tmp_path, keys, rows)])
+    index = np.array([[0, 8], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(reader.read(index), rows[[8, 1, 0]])
+
+
+@pytest.mark.parametrize("place", [[0, 3], [0, -1], [2, 0]])
+def test_a_place_outside_is_refused(place: list[int], tmp_path: Path) -> None:
+    names, _ = many(tmp_path, 2)
+    with pytest.raises(IndexError):
+        Reader(tmp_path, names).read(np.array([place]))
+
+
+def test_a_reader_refuses_damaged_rows(tmp_path: Path) -> None:
+    path, _, _ = one_shard(tmp_path)
+    with h5py.File(path) as file:
+        place = file["rows"].id.get_offset()
+    flip(path, place)
+    with pytest.raises(StoreError, match=f"{path.name}: 1 damaged.*run ExtractPyramid again"):
+        Reader(tmp_path, [path.name])
+
+
+def test_a_reader_refuses_a_missing_shard(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"gone\.h5: .*run ExtractPyramid again"):
+        Reader(tmp_path, ["gone.h5"])
+
+
+def test_a_reader_wants_rows_of_one_shape(tmp_path: Path) -> None:
+    names = [write_shard(tmp_path, *some(2, seed=c, channels=c)) for c in (4, 5)]
+    with pytest.raises(StoreError, match="one shape"):
+        Reader(tmp_path, names)
