@@ -126,7 +126,7 @@ class GroundCrops(_OfDataset):
 
     def sources(self) -> dict[str, Path]:
         layout = self.layout_if_any()
-        return {} if layout is None else _named(layout, (*layout.pictures, *layout.crops))
+        return {} if layout is None else _named(layout, layout.picture_files())
 
     def work(self, folder: Path) -> None:
         from pipeline.crops import ground
@@ -338,7 +338,7 @@ class Status(_Report):
 
 
 class Prune(_Report):
-    """Remove outputs that the present configuration doesn't name; training runs only with --runs."""
+    """Remove outputs that the present configuration doesn't name, except training runs."""
 
     dry_run = luigi.BoolParameter(description="only say what would go")
     runs = luigi.BoolParameter(description="training runs that are not named go too")

@@ -60,9 +60,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     or .safetensors, torchvision's keys); or "random", which depends on ``seed`` alone. Raises
     WeightsError.
     """
-    names = models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"])
-    if name not in names:
-        raise WeightsError(f"no backbone {name!r}; choose one of {', '.join(names)}")
+    _check_name(name)
     published = models.get_model_weights(name).__members__
     path = Path(weights)
     if weights != "random" and weights not in published and not path.is_file():
@@ -81,6 +79,19 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     else:
         _fill(backbone, state, source=f"{name} from {weights}")
     return backbone
+
+
+def block_channels(name: str) -> tuple[int, int, int, int]:
+    """Channels of the ResNet's four blocks; no weights are made. Raises WeightsError."""
+    _check_name(name)
+    with torch.device("meta"):
+        return Backbone(models.get_model(name, weights=None)).channels
+
+
+def _check_name(name: str) -> None:
+    names = models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"])
+    if name not in names:
+        raise WeightsError(f"no backbone {name!r}; choose one of {', '.join(names)}")
 
 
 def _norms(backbone: Backbone) -> Iterable[nn.BatchNorm2d]:

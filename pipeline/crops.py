@@ -15,7 +15,7 @@ from tqdm import tqdm
 from features.grounding import Grounder, Region, Request, make_grounder
 from features.pictures import PictureError
 from pipeline.corpus import Post
-from pipeline.phrases import SpacyPhrases, installed
+from pipeline.phrases import GIVEN, SPACY, SpacyPhrases
 
 AUTO = "auto"
 log = logging.getLogger(__name__)
@@ -186,16 +186,6 @@ def read_grounded(folder: Path) -> Iterator[Grounded]:
     with (folder / "crops.jsonl").open(encoding="utf-8", newline="\n") as file:
         for line in file:
             yield Grounded.from_json(line)
-
-
-GIVEN, SPACY = "given", "spacy"
-
-
-def resolve_phrases(mode: str) -> str:
-    """What "auto" means on this machine: given phrases, and spaCy's where a model is installed."""
-    if mode != AUTO:
-        return mode
-    return f"{GIVEN}, {SPACY}" if installed() else GIVEN
 
 
 def find_phrases(posts: Sequence[Post], mode: str) -> list[tuple[str, ...]]:

@@ -184,7 +184,7 @@ def test_re_release(re_release: Path) -> None:
     )
     assert b.crops == ()  # no entry
     assert c.crops == ("RE_data/img_vg/val/crops/c_pred_yolo_crop_0.png",)
-    assert (d.crops, d.picture) == ((), "RE_data/img_org/test/d.jpg")  # empty entry, no picture
+    assert (d.crops, d.picture) == ((), "RE_data/img_org/d.jpg")  # empty entry, no test folder
 
 
 def test_a_split_without_dictionary_has_no_crops_and_the_layout_is_not_released(
@@ -195,6 +195,15 @@ def test_a_split_without_dictionary_has_no_crops_and_the_layout_is_not_released(
     assert not layout.released
     assert len(layout.extras) == 3
     assert [p.crops is None for p in read(layout).posts] == [False, False, True, False]
+
+
+def test_of_two_places_for_a_file_the_first_is_taken(re_release: Path) -> None:
+    outer = write(re_release / "RE_data/mre_dev_dict.pth", "not read")
+    inner = write(re_release / "RE_data/txt/ours_rel2id.json", json.dumps({"None": 0}))
+    extras = locate("mnre", re_release).extras
+    assert outer not in extras
+    assert extras[-1] == inner
+    assert len(extras) == 4
 
 
 def test_only_files_in_the_layout_are_read(re_release: Path) -> None:
@@ -365,7 +374,7 @@ def test_twitter_dictionaries_have_names_as_keys(ner_release: Path, tmp_path: Pa
     assert refused("twitter2015", tmp_path) == f"{path}: expected keys of type str, found 0"
 
 
-@pytest.mark.parametrize("length", [0, 1, 7, 100, 300])
+@pytest.mark.parametrize("length", [0, 1, 7, 18, 100, 300])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_dictionaries_that_are_cut_off(re_release: Path, length: int, zipped: bool) -> None:
     path = re_release / "RE_data/txt/mre_train_dict.pth"

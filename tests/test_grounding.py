@@ -86,7 +86,7 @@ def test_odd_sizes_are_survived(size: tuple[int, int], tmp_path: Path) -> None:
 def test_scores_are_a_plain_sum() -> None:
     salience = np.random.default_rng(0).random((20, 30))
     windows = _windows(30, 20)[::37]
-    wanted = []
+    wanted: list[float] = []
     for x0, y0, x1, y1 in windows:
         across, down = max(1, round(0.2 * (x1 - x0))), max(1, round(0.2 * (y1 - y0)))
         ring = np.zeros((20 + 2 * down, 30 + 2 * across), bool)

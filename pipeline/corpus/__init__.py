@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.corpus import conll, jsonl, mnre
-from pipeline.corpus.files import Layout, Places, clip, first_of, is_file_name
+from pipeline.corpus.files import Layout, Places, clip, is_file_name
 from pipeline.corpus.post import SPLITS, DataError, Post
 
 __all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "locate", "read"]
@@ -54,17 +54,17 @@ def _published(
 ) -> Layout:
     texts = _texts(dataset, candidates)
     where = [places(text, split) for split, text in texts.items()]
-    dictionaries = _existing(os.path.isfile, [p.dictionaries for p in where])
-    # The labels are the same for all splits, and only the first such file is read.
-    labels = _existing(os.path.isfile, [where[0].labels])[:1]
+    # Of the places for one file only the first that exists is read.
+    dictionaries = [next(filter(os.path.isfile, p.dictionaries), None) for p in where]
+    labels = next(filter(os.path.isfile, where[0].labels), None)
     return Layout(
         dataset=dataset,
         root=data,
         texts=texts,
-        extras=dictionaries + labels,
-        pictures=_existing(os.path.isdir, [p.pictures for p in where]),
-        crops=_existing(os.path.isdir, [p.crops for p in where]),
-        released=all(first_of(p.dictionaries, dictionaries) for p in where),
+        extras=tuple(path for path in (*dictionaries, labels) if path is not None),
+        pictures=_folders([p.pictures for p in where]),
+        crops=_folders([p.crops for p in where]),
+        released=None not in dictionaries,
     )
 
 
@@ -76,7 +76,7 @@ def _own(dataset: str, data: Path) -> Layout:
         )
     text = jsonl.text_file(data / dataset)
     texts = _texts(dataset, [{"all": text}])
-    pictures = _existing(os.path.isdir, [(jsonl.picture_folder(text),)])
+    pictures = _folders([(jsonl.picture_folder(text),)])
     return Layout(dataset=dataset, root=data, texts=texts, pictures=pictures)
 
 
@@ -98,8 +98,6 @@ def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
     )
 
 
-def _existing(
-    check: Callable[[Path], bool], candidates: list[tuple[Path, ...]]
-) -> tuple[Path, ...]:
-    """The candidates that exist, in order, each once."""
-    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if check(path))
+def _folders(candidates: list[tuple[Path, ...]]) -> tuple[Path, ...]:
+    """The folders that exist, in order, each once."""
+    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if os.path.isdir(path))

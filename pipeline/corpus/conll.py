@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.corpus.files import (
-    Finder,
     Layout,
     Line,
     Places,
     crop_names,
     first_of,
+    folder_of,
     is_file_name,
     lines,
 )
@@ -41,10 +41,12 @@ def places(text: Path, split: str) -> Places:
 
 def read(layout: Layout) -> list[Post]:
     """All posts; the ids are the pictures' and unique. OTHER is read as MISC. Raises DataError."""
-    finder, posts, seen = Finder(layout.root), [], set()
+    posts, seen = [], set()
     for split, text in layout.texts.items():
         where = places(text, split)
         crops = crop_names(first_of(where.dictionaries, layout.extras), str)
+        pictures = folder_of(where.pictures, layout.pictures, layout.root)
+        cut = folder_of(where.crops, layout.crops, layout.root)
         for start, words in _tweets(text):
             number = start.text.removeprefix("IMGID:")
             start.need(is_file_name(number), "IMGID:<a picture's plain file name>", start.text)
@@ -58,11 +60,11 @@ def read(layout: Layout) -> list[Post]:
                     id=number,
                     split=split,
                     tokens=tuple(token for token, _ in pairs),
-                    picture=finder.path(picture, where.pictures),
+                    picture=f"{pictures}/{picture}",
                     tags=tuple(tag for _, tag in pairs),
                     crops=None
                     if crops is None
-                    else tuple(finder.path(name, where.crops) for name in crops.get(picture, ())),
+                    else tuple(f"{cut}/{name}" for name in crops.get(picture, ())),
                 )
             )
     return posts

@@ -1,7 +1,6 @@
 """What the readers share: where files may be, lines with their numbers, checks of what is read."""
 
 import codecs
-import os
 import pickle
 import reprlib
 import struct
@@ -46,6 +45,11 @@ class Layout:
     pictures: tuple[Path, ...] = ()
     crops: tuple[Path, ...] = ()
     released: bool = False
+
+    def picture_files(self) -> list[Path]:
+        """The folders of pictures and crops, less those that lie within another."""
+        folders = (*self.pictures, *self.crops)
+        return [f for f in folders if not any(parent in folders for parent in f.parents)]
 
 
 @dataclass(frozen=True)
@@ -114,27 +118,13 @@ def first_of(candidates: Iterable[Path], existing: Iterable[Path]) -> Path | Non
     return next((path for path in candidates if path in existing), None)
 
 
-class Finder:
-    """Finds files by name, each folder listed once: thousands of posts cost no stat each."""
+def folder_of(candidates: tuple[Path, ...], existing: tuple[Path, ...], root: Path) -> str:
+    """The first candidate that exists, else the first: a folder relative to the data root.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._names: dict[Path, set[str]] = {}
-
-    def path(self, name: str, folders: tuple[Path, ...]) -> str:
-        """The file's path relative to the root: in the first folder that has it, else the first."""
-        folder = next((f for f in folders if name in self._list(f)), folders[0])
-        return (folder / name).relative_to(self._root).as_posix()
-
-    def _list(self, folder: Path) -> set[str]:
-        if folder not in self._names:
-            try:
-                self._names[folder] = set(os.listdir(folder))
-            except (FileNotFoundError, NotADirectoryError):
-                self._names[folder] = set()
-            except OSError as error:
-                raise DataError(f"{folder}: can't be listed: {error.strerror}") from error
-        return self._names[folder]
+    One folder for all files of a split, whether a file is there yet or not: where a picture is
+    expected must not change with the pictures that happen to be there.
+    """
+    return (first_of(candidates, existing) or candidates[0]).relative_to(root).as_posix()
 
 
 def is_text(value: object) -> TypeGuard[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.corpus.files import (
-    Finder,
     Layout,
     Line,
     is_file_name,
@@ -65,7 +64,7 @@ def picture_folder(text: Path) -> Path:
 def read(layout: Layout) -> list[Post]:
     """All posts, in the file's order. Raises DataError."""
     text = layout.texts["all"]
-    finder, folders = Finder(layout.root), (picture_folder(text),)
+    pictures = picture_folder(text).relative_to(layout.root).as_posix()
     posts: dict[str, Post] = {}
     for line in lines(text):
         fields = _fields(line)
@@ -77,7 +76,7 @@ def read(layout: Layout) -> list[Post]:
             id=id,
             split=_split(line, fields),
             tokens=tokens,
-            picture=_picture(line, fields, finder, folders),
+            picture=_picture(line, fields, pictures),
             tags=_tags(line, fields, len(tokens)),
             head=head,
             tail=tail,
@@ -131,14 +130,12 @@ def _tokens(line: Line, fields: dict[str, Any]) -> tuple[str, ...]:
     return tuple(tokens)
 
 
-def _picture(
-    line: Line, fields: dict[str, Any], finder: Finder, folders: tuple[Path, ...]
-) -> str | None:
+def _picture(line: Line, fields: dict[str, Any], folder: str) -> str | None:
     if "picture" not in fields:
         return None
     name = fields["picture"]
     line.need(is_file_name(name), "picture to be a plain file name", name)
-    return finder.path(name, folders)
+    return f"{folder}/{name}"
 
 
 def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | None:

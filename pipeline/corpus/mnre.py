@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.corpus.files import (
-    Finder,
     Layout,
     Line,
     Places,
     clip,
     crop_names,
     first_of,
+    folder_of,
     is_file_name,
     is_span,
     is_texts,
@@ -61,7 +61,7 @@ def places(text: Path, split: str) -> Places:
     """Where the files that go with a text may be."""
     base = text.parent.parent if text.parent.name == "txt" else text.parent
     beside = tuple(dict.fromkeys((text.parent, base)))
-    flat = (base / "img_org", base / "pictures", base / "images")
+    flat = (base / "pictures", base / "images", base / "img_org")
     return Places(
         pictures=(base / "img_org" / split, *flat),
         crops=(base / "img_vg" / split / "crops",),
@@ -72,11 +72,13 @@ def places(text: Path, split: str) -> Places:
 
 def read(layout: Layout) -> tuple[list[Post], list[str]]:
     """All posts and the relations in label order, "None" first. Raises DataError."""
-    finder, posts = Finder(layout.root), []
+    posts = []
     relations = _relations(first_of(_labels(layout), layout.extras))
     for split, text in layout.texts.items():
         where = places(text, split)
         crops = crop_names(first_of(where.dictionaries, layout.extras), int)
+        pictures = folder_of(where.pictures, layout.pictures, layout.root)
+        cut = folder_of(where.crops, layout.crops, layout.root)
         for row, line in enumerate(lines(text)):
             record = _record(line, relations)
             posts.append(
@@ -84,13 +86,13 @@ def read(layout: Layout) -> tuple[list[Post], list[str]]:
                     id=f"{split}-{row}",
                     split=split,
                     tokens=tuple(record["token"]),
-                    picture=finder.path(record["img_id"], where.pictures),
+                    picture=f"{pictures}/{record['img_id']}",
                     head=tuple(record["h"]["pos"]),
                     tail=tuple(record["t"]["pos"]),
                     relation=record["relation"],
                     crops=None
                     if crops is None
-                    else tuple(finder.path(name, where.crops) for name in crops.get(row, ())),
+                    else tuple(f"{cut}/{name}" for name in crops.get(row, ())),
                 )
             )
     return posts, relations
