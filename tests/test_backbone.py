@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
-from features.backbone import Backbone, WeightsError, load_backbone
+from features.backbone import Backbone, WeightsError, block_channels, load_backbone
 from features.pyramid import pool
 
 
@@ -34,6 +34,11 @@ def test_blocks_are_what_torchvision_computes(name: str) -> None:
         blocks = Backbone(resnet)(pixels())
     assert [block.shape[1] for block in blocks] == list(Backbone(resnet).channels)
     assert all(torch.equal(block, map_) for block, map_ in zip(blocks, maps, strict=False))
+
+
+def test_channels_are_known_without_weights() -> None:
+    assert block_channels("resnet18") == (64, 128, 256, 512)
+    assert block_channels("wide_resnet50_2") == (256, 512, 1024, 2048)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])

@@ -34,7 +34,7 @@ def boxes(request: Request, most: int = 3) -> list[Box]:
 
 @pytest.mark.parametrize("noise", [0, 15])
 @pytest.mark.parametrize(
-    "disc", [(300, 100, 420, 220), (20, 30, 90, 100), (100, 20, 480, 400), (400, 300, 639, 420)]
+    "disc", [(300, 100, 420, 220), (20, 30, 90, 100), (40, 10, 600, 417), (400, 300, 639, 420)]
 )
 def test_a_disc_is_found_first(disc: Box, noise: float, tmp_path: Path) -> None:
     request = scene(tmp_path / "a.png", (640, 427), {"red": disc}, noise)
@@ -49,6 +49,11 @@ def test_two_objects_are_found(tmp_path: Path) -> None:
 
 def test_a_flat_picture_has_no_objects(tmp_path: Path) -> None:
     assert boxes(scene(tmp_path / "a.png", (300, 200), {}, noise=4)) == []
+
+
+def test_a_barely_visible_object_is_none(tmp_path: Path) -> None:
+    faint: dict[str, Box] = {"#72926f": (60, 80, 180, 240)}  # about 2 Lab units from the ground
+    assert boxes(scene(tmp_path / "a.png", (640, 427), faint)) == []
 
 
 def test_the_best_come_first_and_no_more_than_asked(tmp_path: Path) -> None:
@@ -101,7 +106,7 @@ def test_scores_are_a_plain_sum() -> None:
 
 def test_lab_of_known_colours() -> None:
     rgb = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0]], np.float32)
-    wanted = [[100, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86], [0, 0, 0]]
+    wanted = np.array([[100, 0, 0], [53.24, 80.09, 67.2], [32.3, 79.19, -107.86], [0, 0, 0]])
     np.testing.assert_allclose(_lab(rgb), wanted, atol=0.1)
 
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from features.store import MAX_MAPS, Reader, Shard, Store, StoreError, write_shard
+from features.store import MAX_MAPS, Reader, Shard, Store, StoreError, _place, write_shard
 
 
 def some(n: int, seed: int = 0, channels: int = 8) -> tuple[list[bytes], np.ndarray]:
@@ -240,6 +240,16 @@ def test_a_foreign_file_is_refused(make: Callable, told: str, tmp_path: Path) ->
         make(file)
     with pytest.raises(StoreError, match=rf"^a\.h5: .*{told}"):
         Shard(tmp_path / "a.h5")
+
+
+def test_rows_beyond_the_end_are_refused(tmp_path: Path) -> None:
+    # Asked below Shard, as some versions of HDF5 refuse such a file before we can.
+    path, _, rows = one_shard(tmp_path)
+    with h5py.File(path) as file:
+        end = file["rows"].id.get_offset() + rows.nbytes
+        assert _place(file["rows"], "rows", end)[0] == rows.shape
+        with pytest.raises(StoreError, match="rows ends at byte"):
+            _place(file["rows"], "rows", end - 1)
 
 
 def test_a_store_finds_what_it_wrote(tmp_path: Path) -> None:

@@ -1,0 +1,249 @@
+"""The model: each equation against an independent answer, and what must never change."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModel
+
+from model.attention import NAME, visual_prefix_attention
+from model.encoder import ENCODERS, EncoderError, PrefixedEncoder, check_encoder, load_encoder
+from model.gate import Gate
+from model.ner import IGNORED, EntityTagger
+from model.prefix import VisualPrefix, slot_mask
+from model.relation import RelationExtractor
+from tests.tiny import CHANNELS, encoder_config, extractor_config, picture_batch, text_batch
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def relation_model(kind: str = "bert") -> RelationExtractor:
+    return RelationExtractor(extractor_config(kind)).eval()
+
+
+# --- the equations
+
+
+def test_gate_as_a_plain_loop() -> None:
+    layers, hidden = 3, 5
+    gate = Gate(layers, hidden)
+    blocks = torch.randn(2, 3, 4, 6, hidden)  # (B, R, 4, P, H)
+    mixed = gate(blocks)
+    weight = gate.mlp.weight.view(layers, 4, hidden)
+    bias = gate.mlp.bias.view(layers, 4)
+    for layer, b, r in itertools.product(range(layers), range(2), range(3)):
+        pooled = sum(blocks[b, r, c].mean(0) for c in range(4)) / 4
+        alpha = [(weight[layer, c] @ pooled + bias[layer, c]).item() for c in range(4)]
+        alpha = [a if a > 0 else 0.01 * a for a in alpha]
+        total = sum(math.exp(a) for a in alpha)
+        expected = sum(math.exp(alpha[c]) / total * blocks[b, r, c] for c in range(4))
+        torch.testing.assert_close(mixed[layer, b, r], expected)
+
+
+def test_gate_weights_sum_to_one_over_blocks() -> None:
+    weights = Gate(3, 5).weights(torch.randn(2, 3, 4, 6, 5))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 3))
+
+
+def test_prefix_of_one_slot_by_hand() -> None:
+    prefix = VisualPrefix(list(CHANNELS), layers=2, hidden=8, heads=2)
+    pyramid = torch.randn(1, 3, sum(CHANNELS), 2, 2)
+    answer = prefix(pyramid)
+    assert answer.shape == (2, 2, 1, 2, 12, 4)  # (L, key|value, B, heads, P, H / heads)
+    layer, region, row, column = 1, 2, 1, 0
+    starts = [0, *itertools.accumulate(CHANNELS)]
+    mapped = [
+        torch.stack(
+            [
+                conv(pyramid[0, region, starts[c] : starts[c + 1], y, x])
+                for y in range(2)
+                for x in range(2)
+            ]
+        )
+        for c, conv in enumerate(prefix.conv)
+    ]  # Eq. 1, 2
+    blocks = torch.stack(mapped)[None, None]
+    position = 2 * row + column
+    mixed = prefix.gate(blocks)[layer, 0, 0, position]
+    keys_values = prefix.phi[layer](mixed)
+    slot = region * 4 + position
+    torch.testing.assert_close(answer[layer, 0, 0, :, slot].flatten(), keys_values[:8])
+    torch.testing.assert_close(answer[layer, 1, 0, :, slot].flatten(), keys_values[8:])
+
+
+def test_attention_as_a_plain_softmax() -> None:
+    module = torch.nn.Module()
+    module.layer_idx, module.is_causal = 1, False
+    query, key, value = torch.randn(3, 2, 2, 5, 4)  # (B, heads, T, D)
+    prefix = torch.randn(2, 2, 2, 2, 3, 4)  # (L, 2, B, heads, P, D)
+    prefix_mask = torch.tensor([[True, True, True], [True, False, False]])
+    text_mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    output, _ = visual_prefix_attention(
+        module,
+        query,
+        key,
+        value,
+        text_mask[:, None, None, :].expand(2, 1, 5, 5),
+        prefix=prefix,
+        prefix_mask=prefix_mask,
+        scaling=0.5,
+    )
+    for b, h, t in itertools.product(range(2), range(2), range(5)):
+        keys = torch.cat((prefix[1, 0, b, h][prefix_mask[b]], key[b, h][text_mask[b]]))
+        values = torch.cat((prefix[1, 1, b, h][prefix_mask[b]], value[b, h][text_mask[b]]))
+        expected = (keys @ query[b, h, t] * 0.5).softmax(0) @ values  # Eq. 9
+        torch.testing.assert_close(output[b, t, h], expected)
+
+
+def test_slots_of_absent_regions_are_masked() -> None:
+    mask = slot_mask(torch.tensor([[True, False]]), positions=3)
+    assert mask.tolist() == [[True] * 3 + [False] * 3]
+
+
+# --- properties of the whole
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_masked_prefix_leaves_the_encoder_as_it_was(kind: str) -> None:
+    model, text, pictures = relation_model(kind), text_batch(), picture_batch()
+    pictures["regions"][:] = False
+    plain = AutoModel.from_config(encoder_config(kind), attn_implementation="sdpa").eval()
+    plain.load_state_dict(model.encoder.state_dict())
+    real = text["attention_mask"].bool()
+    torch.testing.assert_close(
+        model.states(**text, **pictures)[real], plain(**text).last_hidden_state[real]
+    )
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_layer_attends_its_prefix(kind: str) -> None:
+    model, text, pictures = relation_model(kind), text_batch(), picture_batch()
+    assert model.prefix is not None
+    loss = model.states(**text, **pictures).square().sum()
+    loss.backward()
+    for phi in model.prefix.phi:
+        assert phi.weight.grad is not None
+        assert phi.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_order_of_the_regions_changes_nothing(kind: str) -> None:
+    model, text, pictures = relation_model(kind), text_batch(), picture_batch()
+    turned = {name: tensor[:, [2, 0, 3, 1]] for name, tensor in pictures.items()}
+    torch.testing.assert_close(
+        model.states(**text, **turned), model.states(**text, **pictures), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_one_post_alone_equals_the_same_in_a_batch(kind: str) -> None:
+    model, text, pictures = relation_model(kind), text_batch(), picture_batch()
+    alone = model.states(
+        text["input_ids"][1:, :5],
+        text["attention_mask"][1:, :5],
+        pictures["pyramid"][1:, :2],
+        pictures["regions"][1:, :2],
+    )
+    together = model.states(**text, **pictures)[1:, :5]
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["deberta-v2", "albert", "mpnet"])
+def test_encoders_that_cannot_take_a_prefix_are_refused(kind: str) -> None:
+    with pytest.raises(EncoderError, match=f"'{kind}' can't take.*distilbert"):
+        check_encoder(encoder_config(kind))
+
+
+def test_attention_that_drops_the_prefix_is_refused() -> None:
+    model = relation_model()
+    model.encoder.set_attn_implementation("eager")
+    with pytest.raises(EncoderError, match="drops the prefix"):
+        model.states(**text_batch(), **picture_batch())
+
+
+def test_missing_encoder_is_one_line_with_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="--encoder FOLDER") as raised:
+        load_encoder(str(tmp_path / "nowhere"))
+    assert "\n" not in str(raised.value)
+
+
+def test_text_only_has_no_prefix_and_needs_no_picture() -> None:
+    model = RelationExtractor(extractor_config(variant="text-only")).eval()
+    assert not any("prefix" in name for name in model.state_dict())
+    assert model.states(**text_batch()).shape == (2, 7, 32)
+
+
+# --- heads
+
+
+def test_relation_logits_read_the_opening_markers() -> None:
+    model, text, pictures = relation_model(), text_batch(), picture_batch()
+    labels = torch.tensor([2, 0])
+    answer = model(**text, markers=torch.tensor([[1, 3], [4, 2]]), **pictures, labels=labels)
+    states = model.states(**text, **pictures)
+    pair = torch.stack(
+        [torch.cat((states[0, 1], states[0, 3])), torch.cat((states[1, 4], states[1, 2]))]
+    )
+    expected = pair @ model.classifier.weight.T + model.classifier.bias
+    torch.testing.assert_close(answer.logits, expected)
+    expected_loss = -expected.log_softmax(1)[[0, 1], labels].mean()
+    torch.testing.assert_close(answer.loss, expected_loss)
+
+
+def brute_force(tagger: EntityTagger, emissions: Tensor) -> dict[tuple[int, ...], float]:
+    """Score of every tag sequence of emissions (W, K)."""
+    crf = tagger.crf
+    scores = {}
+    for tags in itertools.product(range(emissions.shape[1]), repeat=len(emissions)):
+        score = crf.start_transitions[tags[0]] + crf.end_transitions[tags[-1]]
+        score += sum(emissions[n, tag] for n, tag in enumerate(tags))
+        score += sum(crf.transitions[a, b] for a, b in itertools.pairwise(tags))
+        scores[tags] = float(score)
+    return scores
+
+
+def test_crf_loss_and_tags_by_brute_force() -> None:
+    tagger = EntityTagger(extractor_config()).eval()
+    torch.nn.init.normal_(tagger.crf.transitions)
+    words = torch.tensor([[1, 2, 4], [1, 3, -1]])
+    labels = torch.tensor([[0, 2, 1], [1, 1, IGNORED]])
+    answer = tagger(**text_batch(), words=words, **picture_batch(), labels=labels)
+    losses = []
+    for row, length in ((0, 3), (1, 2)):
+        scores = brute_force(tagger, answer.emissions[row, :length])
+        best = max(scores, key=lambda tags: scores[tags])
+        assert answer.tags[row].tolist() == [*best, *[IGNORED] * (3 - length)]
+        total = math.log(sum(math.exp(score) for score in scores.values()))
+        losses.append(total - scores[tuple(labels[row, :length].tolist())])
+    assert float(answer.loss) == pytest.approx(sum(losses) / 2, rel=1e-5)
+
+
+def test_emissions_are_of_the_first_pieces() -> None:
+    tagger = EntityTagger(extractor_config()).eval()
+    text, pictures = text_batch(), picture_batch()
+    answer = tagger(**text, words=torch.tensor([[1, 5], [2, -1]]), **pictures)
+    expected = tagger.classifier(tagger.states(**text, **pictures)[0, [1, 5]])
+    torch.testing.assert_close(answer.emissions[0], expected)
+
+
+@pytest.mark.parametrize("kind", [RelationExtractor, EntityTagger])
+def test_saved_model_loads_and_answers_the_same(
+    kind: type[PrefixedEncoder], tmp_path: Path
+) -> None:
+    model = kind(extractor_config()).eval()
+    model.save_pretrained(tmp_path)
+    again = kind.from_pretrained(tmp_path).eval()
+    assert again.encoder.config._attn_implementation == NAME
+    torch.testing.assert_close(
+        again.states(**text_batch(), **picture_batch()),
+        model.states(**text_batch(), **picture_batch()),
+        rtol=0,
+        atol=0,
+    )
+    assert again.config.id2label == model.config.id2label

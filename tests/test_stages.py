@@ -1,0 +1,240 @@
+"""Stale or fresh, through the real command line: what changes, and what runs because of it."""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pipeline.corpus.demo import draw_picture
+from tests.cli import luigi, newest, outputs
+from tests.tiny import write_own_data
+
+STAGES = ("ReadPosts", "GroundCrops", "ExtractPyramid", "TrainRE")
+SMALL = (
+    *("--ExtractPyramid-weights", "random", "--ExtractPyramid-backbone", "resnet18"),
+    *("--ExtractPyramid-size", "64", "--encoder", "scratch", "--epochs", "1"),
+)
+
+
+@dataclass
+class World:
+    """A data set of our own, its store, and what has run so far."""
+
+    data: Path
+    store: Path
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def train(self, *options: str) -> dict[str, int]:
+        """Run TrainRE; how many outputs each stage made anew."""
+        done = luigi(
+            "TrainRE", "--dataset", "own", *SMALL, *options, data=self.data, store=self.store
+        )
+        assert done.returncode == 0, done.stderr
+        now = {stage: len(outputs(self.store, stage)) for stage in STAGES}
+        new = {stage: now[stage] - self.seen.get(stage, 0) for stage in STAGES}
+        self.seen = now
+        return {stage: count for stage, count in new.items() if count}
+
+    def report(self) -> dict[str, int]:
+        report: dict[str, int] = newest(self.store, "ExtractPyramid", "report.json")
+        return report
+
+    def status(self, *options: str) -> str:
+        small = [o.replace("--e", "--TrainRE-e") if o.startswith("--e") else o for o in SMALL]
+        done = luigi(
+            "Status", "--dataset", "own", *small, *options, data=self.data, store=self.store
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @property
+    def posts(self) -> Path:
+        return self.data / "own" / "posts.jsonl"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("world")
+    write_own_data(root / "data")
+    world = World(root / "data", root / "store")
+    assert world.train() == dict.fromkeys(STAGES, 1)
+    assert world.report()["pictures_computed"] == 40
+    yield world
+
+
+def test_nothing_changed_nothing_runs(world: World) -> None:
+    before = {p: p.stat().st_mtime_ns for p in world.store.rglob("manifest.json")}
+    assert world.train() == {}
+    assert {p: p.stat().st_mtime_ns for p in world.store.rglob("manifest.json")} == before
+
+
+def test_what_cannot_change_the_result_changes_nothing(world: World) -> None:
+    options = (
+        "--ExtractPyramid-device",
+        "cpu",
+        "--ExtractPyramid-batch-size",
+        "3",
+        "--device",
+        "cpu",
+    )
+    assert world.train(*options) == {}
+
+
+def test_touched_and_moved_data_changes_nothing(world: World) -> None:
+    world.posts.touch()
+    moved = world.data.with_name("moved")
+    shutil.copytree(world.data, moved)
+    shutil.rmtree(world.data)
+    world.data = moved
+    assert world.train() == {}
+
+
+def test_learning_rate_only_trains(world: World) -> None:
+    assert world.status("--TrainRE-learning-rate", "5e-4").splitlines()[-2] == (
+        "TrainRE is stale: learning_rate 1e-05 → 0.0005"
+    )
+    assert world.train("--learning-rate", "5e-4") == {"TrainRE": 1}
+    assert "TrainRE is fresh" in world.status("--TrainRE-learning-rate", "5e-4")
+
+
+def test_text_computes_no_picture(world: World) -> None:
+    lines = world.posts.read_text().splitlines()
+    post = json.loads(lines[0])
+    post["tokens"][0] = post["tokens"][0] + "!"
+    world.posts.write_text("\n".join([json.dumps(post), *lines[1:]]) + "\n")
+    assert "ReadPosts is stale: own/posts.jsonl sha256" in world.status()
+    assert world.train() == dict.fromkeys(STAGES, 1)
+    assert world.report()["rows_computed"] == 0
+
+
+def test_ten_more_pictures_compute_ten(world: World) -> None:
+    with world.posts.open("a") as file:
+        for n in range(10):
+            draw_picture("heart", random.Random(n)).save(world.data / f"own/pictures/new{n}.jpg")
+            post = {
+                "id": f"new-{n}",
+                "tokens": ["Noah", "and", "Zoe"],
+                "picture": f"new{n}.jpg",
+                "split": "train",
+                "head": [0, 1],
+                "tail": [2, 3],
+                "relation": "couple",
+            }
+            file.write(json.dumps(post) + "\n")
+    assert world.train() == dict.fromkeys(STAGES, 1)
+    assert world.report()["pictures_computed"] == 10
+    assert world.report()["pictures"] == 50
+
+
+def test_pooling_extracts_and_trains_and_back_is_free(world: World) -> None:
+    changed = ("--ExtractPyramid-pooling", "adaptive")
+    assert "ExtractPyramid is stale: pooling floor → adaptive" in world.status(*changed)
+    assert world.train(*changed) == {"ExtractPyramid": 1, "TrainRE": 1}
+    assert world.report()["pictures_computed"] == 50
+    assert world.train() == {}
+
+
+def test_damaged_shard_is_found_and_made_again(world: World) -> None:
+    shard = sorted((world.store / "pyramids").glob("*floor*/*.h5"))[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert f"{shard.name} was altered" in world.status()
+    run = luigi(
+        "ExtractPyramid", "--dataset", "own", *_own(SMALL), data=world.data, store=world.store
+    )
+    assert run.returncode == 0, run.stderr
+    assert "computing a damaged shard again" in run.stderr
+    assert 0 < world.report()["rows_computed"] < world.report()["rows"]
+    assert "ExtractPyramid is fresh" in world.status()
+
+
+def test_prune_removes_what_no_configuration_names(world: World) -> None:
+    adaptive = list((world.store / "pyramids").glob("*adaptive*/*.h5"))
+    runs = len(outputs(world.store, "TrainRE"))
+    assert adaptive
+    options = [o for o in SMALL if o.startswith("--Ex") or o in ("random", "resnet18", "64")]
+    dry = luigi("Prune", "--dry-run", *options, data=world.data, store=world.store)
+    assert dry.returncode == 0, dry.stderr
+    assert all(shard.exists() for shard in adaptive)
+    assert f"pyramids/{adaptive[0].parent.name}/{adaptive[0].name}" in dry.stdout
+    wet = luigi("Prune", *options, data=world.data, store=world.store)
+    assert wet.stdout.replace("freed", "would free") == dry.stdout
+    assert not any(shard.exists() for shard in adaptive)
+    assert len(outputs(world.store, "TrainRE")) == runs
+    assert len(outputs(world.store, "ExtractPyramid")) == 1
+    assert len(outputs(world.store, "ReadPosts")) == 1
+    world.seen |= {stage: len(outputs(world.store, stage)) for stage in STAGES}
+    assert world.train() == {}
+
+
+def _own(options: tuple[str, ...]) -> list[str]:
+    """ExtractPyramid's own options, without its name and without training's."""
+    pairs = zip(options[::2], options[1::2], strict=True)
+    prefix = "--ExtractPyramid-"
+    return [
+        part
+        for name, value in pairs
+        if name.startswith(prefix)
+        for part in (f"--{name.removeprefix(prefix)}", value)
+    ]
+
+
+# --- errors and places
+
+
+def test_works_from_another_folder(world: World, tmp_path: Path) -> None:
+    run = luigi("Status", "--dataset", "own", data=world.data, store=world.store, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_data_is_one_line_and_no_success(tmp_path: Path) -> None:
+    run = luigi("TrainRE", data=tmp_path / "none", store=tmp_path / "store")
+    assert run.returncode != 0
+    assert "no texts of mnre" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_malformed_line_names_file_and_line(tmp_path: Path) -> None:
+    folder = write_own_data(tmp_path / "data", posts=(2, 1, 1))
+    posts = folder / "posts.jsonl"
+    posts.write_text(posts.read_text().replace('"split": "val"', '"split": "dev"'))
+    run = luigi("ReadPosts", "--dataset", "own", data=tmp_path / "data", store=tmp_path / "store")
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    [line] = [line for line in run.stderr.splitlines() if "posts.jsonl" in line]
+    assert "line 3: expected split to be one of train, val, test, found 'dev'" in line
+
+
+def test_missing_and_broken_pictures_are_counted_and_named(tmp_path: Path) -> None:
+    folder = write_own_data(tmp_path / "data", posts=(6, 1, 1))
+    pictures = sorted((folder / "pictures").iterdir())
+    pictures[0].unlink()
+    pictures[1].write_bytes(b"no picture")
+    run = luigi(
+        "ExtractPyramid", "--dataset", "own", *_own(SMALL),
+        data=tmp_path / "data", store=tmp_path / "store",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "2 picture files can't be used" in run.stderr
+    assert pictures[0].name in run.stderr
+    problems = newest(tmp_path / "store", "ExtractPyramid", "report.json")["problems"]
+    assert problems[f"own/pictures/{pictures[0].name}"] == "missing"
+    assert problems[f"own/pictures/{pictures[1].name}"].startswith("broken")
+
+
+def test_no_picture_at_all_is_an_error(tmp_path: Path) -> None:
+    folder = write_own_data(tmp_path / "data", posts=(2, 1, 1))
+    shutil.rmtree(folder / "pictures")
+    run = luigi(
+        "ExtractPyramid", "--dataset", "own", *_own(SMALL),
+        data=tmp_path / "data", store=tmp_path / "store",
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "expected pictures, found none of 4" in run.stderr
+    assert "Traceback" not in run.stderr

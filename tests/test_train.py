@@ -1,0 +1,200 @@
+"""Training: fine-tuning equals the cache, seeds decide, parameter groups are exact."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from features.backbone import load_backbone
+from model.relation import RelationExtractor
+from pipeline import train as training
+from pipeline.batches import Collator, StoredPyramids
+from pipeline.corpus import DataError, Post, locate, read
+from pipeline.crops import BoxCache, Grounding, ground_post
+from pipeline.extract import extract
+from pipeline.finetune import BACKBONE, FineTuned, Pixels
+from pipeline.presets import (
+    SCRATCH,
+    ExtractConfig,
+    Machine,
+    PictureFiles,
+    TrainConfig,
+    train_preset,
+)
+from pipeline.train import TASKS, build, open_pictures, parameter_groups, train
+from tests.tiny import write_own_data
+
+CONFIG = TrainConfig(
+    encoder=SCRATCH, epochs=2, batch_size=8, learning_rate=1e-3, head_learning_rate=2e-3
+)
+EXTRACT = ExtractConfig(backbone="resnet18", weights="random", size=64)
+LABELS = ["None", "borders", "classmates", "couple", "friends", "lives_in", "located_in"]
+LABELS += ["partners", "teammates", "works_for"]
+
+
+@dataclass(frozen=True)
+class World:
+    posts: list[Post]
+    files: PictureFiles
+    stored: StoredPyramids
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Posts with pyramids in a store."""
+    root = tmp_path_factory.mktemp("world")
+    write_own_data(root)
+    posts = read(locate("own", root)).posts
+    for name in ("crops", "extraction"):
+        (root / name).mkdir()
+    with BoxCache(root / "boxes.sqlite") as cache:
+        grounding = Grounding("salience", 3, str, cache)
+        grounded = [ground_post(post, (), root, grounding) for post in posts]
+    lines = "".join(line.to_json() + "\n" for line in grounded)
+    (root / "crops/crops.jsonl").write_text(lines)
+    rows = root / "pyramids" / "rows"
+    extract(grounded, root, 4, str, rows, EXTRACT, Machine("cpu"), root / "extraction")
+    files = PictureFiles(root / "extraction", root / "crops", root / "pyramids", root, EXTRACT)
+    stored = open_pictures(files, finetune=False)
+    assert isinstance(stored, StoredPyramids)
+    return World(posts, files, stored)
+
+
+def fine_tuned(world: World) -> tuple[FineTuned, RelationExtractor, Collator, Collator, list]:
+    """The same weights behind pixels and behind rows, and collators for both."""
+    pixels = open_pictures(world.files, finetune=True)
+    assert isinstance(pixels, Pixels)
+    torch.manual_seed(0)
+    tokenizer, model = build(TASKS["re"], world.posts, LABELS, CONFIG, pixels)
+    assert isinstance(model, FineTuned)
+    chosen = dict(list(enumerate(world.posts))[:6])
+    encoded = TASKS["re"].encode(chosen, tokenizer, LABELS, 80)
+    collators = [Collator(0, False, pictures) for pictures in (pixels, world.stored)]
+    return model.eval(), model.extractor, *collators, encoded
+
+
+def test_stored_pyramids_are_those_of_the_pictures(world: World) -> None:
+    assert world.stored.index.shape == (40, 4, 2)
+    assert (world.stored.index[:, 0] >= 0).all()
+    assert world.stored.channels == (64, 128, 256, 512)
+
+
+def test_fine_tuning_gives_the_cached_paths_numbers(world: World) -> None:
+    tuned, extractor, pixels, rows, encoded = fine_tuned(world)
+    with torch.no_grad():
+        on_the_fly = tuned(**pixels(encoded)).logits
+        cached = extractor(**rows(encoded)).logits
+    torch.testing.assert_close(on_the_fly, cached, atol=2e-3, rtol=0)  # float16 rounding of rows
+    assert not torch.equal(on_the_fly, cached)  # the two paths are two
+
+
+def test_gradients_reach_the_backbone(world: World) -> None:
+    tuned, _, pixels, _, encoded = fine_tuned(world)
+    tuned.train()(**pixels(encoded)).loss.backward()
+    gradient = tuned.backbone.conv1.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    assert not tuned.backbone.bn1.training
+
+
+def test_fine_tuned_backbone_moves_and_can_be_given_back(world: World, tmp_path: Path) -> None:
+    posts = [post for post in world.posts if post.split != "test"][:14] + world.posts[-10:]
+    config = replace(CONFIG, epochs=1, finetune_backbone=True, backbone_learning_rate=1e-3)
+    pixels = open_pictures(world.files, finetune=True)
+    numbered = {post.id: n for n, post in enumerate(world.posts)}
+    assert isinstance(pixels, Pixels)
+    pixels = replace(pixels, regions=[pixels.regions[numbered[post.id]] for post in posts])
+    train(TASKS["re"], posts, LABELS, config, pixels, tmp_path, "cpu")
+    saved = tmp_path / "model" / BACKBONE
+    before = load_backbone("resnet18", "random", 0).state_dict()["layer4.0.conv1.weight"]
+    assert not torch.equal(load_file(saved)["layer4.0.conv1.weight"], before)
+    again = load_backbone("resnet18", str(saved), 0).state_dict()["layer4.0.conv1.weight"]
+    assert torch.equal(again, load_file(saved)["layer4.0.conv1.weight"])
+    RelationExtractor.from_pretrained(tmp_path / "model")
+
+
+def test_same_seed_same_figures_and_predictions(world: World, tmp_path: Path) -> None:
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        config = replace(CONFIG, seed=seed)
+        found = train(
+            TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path / name, "cpu"
+        )
+        weights = load_file(tmp_path / name / "model/model.safetensors")
+        results.append((found["epochs"], weights["classifier.weight"]))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
+    assert not torch.equal(results[0][1], results[2][1])
+
+
+def test_entities_are_trained_scored_and_predicted(world: World, tmp_path: Path) -> None:
+    tags = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
+    found = train(TASKS["ner"], world.posts, tags, CONFIG, world.stored, tmp_path, "cpu")
+    assert [entry["epoch"] for entry in found["epochs"]] == [2]  # evaluate_from is beyond it
+    assert {"precision", "recall", "f1", "strict", "per_class"} <= found["test"].keys()
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
+    assert len(lines) == 16
+    for line in lines:
+        assert len(line["predicted_tags"]) == len(line["tokens"]) == len(line["tags"])
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_best_epoch_is_the_one_that_is_kept(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = iter([10.0, 50.0, 30.0])
+    monkeypatch.setattr(
+        training, "_figures", lambda _: {"precision": 0.0, "recall": 0.0, "f1": next(figures)}
+    )
+    config = replace(CONFIG, epochs=3, evaluate_from=1)
+    found = train(TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
+    assert found["best_epoch"] == 2
+    assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 30.0]
+    # The kept model is that of epoch 2: it scores on validation as an evaluation there did.
+    assert found["val"]["f1"] != 50.0
+
+
+def test_no_validation_posts_is_one_clear_line(world: World, tmp_path: Path) -> None:
+    train_only = [post for post in world.posts if post.split == "train"]
+    with pytest.raises(DataError, match="posts with a relation in split 'val'"):
+        train(TASKS["re"], train_only, LABELS, CONFIG, world.stored, tmp_path, "cpu")
+
+
+def test_parameter_groups() -> None:
+    config = replace(CONFIG, weight_decay=0.1)
+    _, model = build(TASKS["ner"], [Post("1", "train", ("a",))], ["O", "B-X"], config, None)
+    groups = parameter_groups(model, replace(config, learning_rate=1.0, head_learning_rate=2.0))
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    names = dict(model.named_parameters())
+    assert len(found) == len(names) == sum(len(group["params"]) for group in groups)
+    expected = {
+        "encoder.embeddings.word_embeddings.weight": (1.0, 0.1),
+        "encoder.embeddings.LayerNorm.weight": (1.0, 0.0),
+        "encoder.encoder.layer.0.attention.self.query.bias": (1.0, 0.0),
+        "prefix.phi.0.weight": (1.0, 0.1),
+        "classifier.weight": (2.0, 0.1),
+        "classifier.bias": (2.0, 0.0),
+        "crf.transitions": (2.0, 0.1),
+    }
+    assert {name: found[id(names[name])] for name in expected} == expected
+
+
+def test_presets_are_the_papers() -> None:
+    relations, entities = train_preset("re", "mnre"), train_preset("ner", "twitter2015")
+    assert (relations.epochs, relations.batch_size, relations.learning_rate) == (12, 32, 1e-5)
+    assert (entities.epochs, entities.batch_size, entities.evaluate_from) == (30, 8, 16)
+    assert relations.warmup == entities.warmup == 0.1
+    assert train_preset("ner", "twitter2017").max_tokens == 128
+
+
+def test_words_that_were_not_seen_are_outside() -> None:
+    task = TASKS["ner"]
+    _, model = build(task, [Post("1", "train", ("a",))], ["O", "B-X"], CONFIG, None)
+    encoded = [training.Encoded(0, [1, 2, 3], [1, -1, 2], [0, 0, 0])]
+    assert task.read(np.array([[1, 0, -100]]), encoded, ["O", "B-X"]) == [["B-X", "O", "O"]]
