@@ -20,6 +20,7 @@ from pipeline import corpus, manage, stage
 from pipeline.presets import (
     DEMO,
     TEXT_ONLY,
+    VARIANTS,
     ExtractConfig,
     Machine,
     PictureFiles,
@@ -153,10 +154,10 @@ class ExtractPyramid(_OfDataset):
     )
     seed = luigi.OptionalIntParameter(default=None, description="of random weights")
     grid = luigi.OptionalIntParameter(default=None, description="side of a pooled map")
-    pooling = luigi.OptionalStrParameter(default=None, description="floor or adaptive")
-    resize = luigi.OptionalStrParameter(default=None, description="center or stretch")
+    pooling = luigi.OptionalChoiceParameter(choices=["floor", "adaptive"], default=None)
+    resize = luigi.OptionalChoiceParameter(choices=["center", "stretch"], default=None)
     size = luigi.OptionalIntParameter(default=None, description="side of the input, pixels")
-    precision = luigi.OptionalStrParameter(default=None, description="float32 or bfloat16")
+    precision = luigi.OptionalChoiceParameter(choices=["float32", "bfloat16"], default=None)
     device = luigi.OptionalStrParameter(default=None, significant=False, description="cpu, cuda")
     batch_size = luigi.OptionalIntParameter(default=None, significant=False)
     threads = luigi.OptionalIntParameter(default=None, significant=False)
@@ -210,7 +211,7 @@ class _Train(_OfDataset):
     TASK: str
     RESUMES = True
 
-    variant = luigi.OptionalStrParameter(default=None, description="hvpnet or text-only")
+    variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
     encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
     seed = luigi.OptionalIntParameter(default=None)
     epochs = luigi.OptionalIntParameter(default=None)

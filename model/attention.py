@@ -34,7 +34,8 @@ def visual_prefix_attention(
     """
     if prefix is not None:
         assert prefix_mask is not None, "a prefix needs its mask"
-        prefix_key, prefix_value = prefix[module.layer_idx].to(key.dtype)
+        layer: Any = module.layer_idx
+        prefix_key, prefix_value = prefix[layer].to(key.dtype)
         key = torch.cat((prefix_key, key), dim=2)
         value = torch.cat((prefix_value, value), dim=2)
         slots = prefix_mask[:, None, None, :].expand(-1, 1, query.shape[2], -1)

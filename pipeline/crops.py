@@ -43,10 +43,11 @@ class Grounded:
     @classmethod
     def from_json(cls, line: str) -> "Grounded":
         """The inverse of `to_json`."""
-        fields = json.loads(line)
-        regions = tuple(_region(region) for region in fields.pop("regions"))
-        tuples = {name: tuple(fields.pop(name)) for name in ("tokens", "phrases")}
-        return cls(**fields, **tuples, regions=regions)
+        fields: dict[str, Any] = json.loads(line)
+        fields["regions"] = tuple(_region(region) for region in fields["regions"])
+        for name in ("tokens", "phrases"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
 
 
 def _region(fields: dict[str, Any]) -> Region:

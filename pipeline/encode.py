@@ -1,15 +1,17 @@
 """Posts -> word pieces: tag alignment for entities, markers for relations."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from pipeline.corpus import DataError, Post
 
 MARKERS = ("<head>", "</head>", "<tail>", "</tail>")
 OUTSIDE = "O"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,23 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 
 def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedTokenizerFast:
-    """A lower-casing word-piece tokenizer trained on posts, for an encoder without weights."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=special, show_progress=False
+    """A lower-casing word-piece tokenizer made of posts, for an encoder without weights.
+
+    Its pieces are the commonest words whole, and all characters for the rest. (The trainer of the
+    tokenizers package breaks ties by chance, so two runs with one seed would differ.)
+    """
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    counts = Counter(
+        word
+        for post in posts
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(" ".join(post.tokens)))
     )
-    tokenizer.train_from_iterator((" ".join(post.tokens) for post in posts), trainer)
+    characters = sorted({character for word in counts for character in word})
+    words = sorted(counts, key=lambda word: (-counts[word], word))[:size]
+    pieces = [*SPECIAL, *characters, *("##" + c for c in characters), *words]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],

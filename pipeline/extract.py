@@ -168,7 +168,7 @@ def _compute(
     device = torch.device(pick_device(machine.device))
     log.info("computing %d rows of %d pictures on %s", len(missing), len(by_file), device)
     backbone = load_backbone(config.backbone, config.weights, config.seed)
-    backbone = backbone.to(device, memory_format=torch.channels_last)
+    backbone = backbone.to(device).to(memory_format=torch.channels_last)
     pending: list[tuple[bytes, np.ndarray]] = []
     with tqdm(total=len(by_file), desc="extracting", unit="picture", disable=None) as bar:
         prepared = _prepared(

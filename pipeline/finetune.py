@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from features.backbone import Backbone, load_backbone
 from features.pictures import Preparation, open_picture, prepare
 from features.pyramid import pool
+from model.encoder import PrefixedEncoder
 from pipeline.crops import read_grounded
 from pipeline.extract import RowSource, sources_of
 from pipeline.presets import PictureFiles
@@ -75,7 +76,7 @@ class FineTuned(nn.Module):
     # As in PrefixedEncoder: the loss is not averaged over accumulated steps.
     accepts_loss_kwargs = False
 
-    def __init__(self, extractor: nn.Module, pictures: Pixels) -> None:
+    def __init__(self, extractor: PrefixedEncoder, pictures: Pixels) -> None:
         super().__init__()
         self.extractor = extractor
         self.backbone = pictures.backbone

@@ -12,6 +12,7 @@ SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the 
 
 DEMO = "demo"
 TEXT_ONLY = "text-only"
+VARIANTS = ("hvpnet", TEXT_ONLY)
 
 
 @dataclass(frozen=True)

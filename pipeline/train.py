@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,11 +198,11 @@ def train(
 
 def build(
     task: Task,
-    posts: Any,
+    posts: Iterable[Post],
     labels: Sequence[str],
     config: TrainConfig,
     pictures: Pictures | None,
-) -> tuple[PreTrainedTokenizerFast, nn.Module]:
+) -> tuple[PreTrainedTokenizerFast, PrefixedEncoder | FineTuned]:
     """Tokenizer and untrained model; `posts` train the tokenizer of a scratch encoder."""
     if config.encoder == SCRATCH:
         tokenizer = encode.scratch_tokenizer(posts)
@@ -217,7 +217,9 @@ def build(
         if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
             encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         encoder_config = encoder.config
-    shape = {} if pictures is None else {"block_channels": pictures.channels, "grid": pictures.grid}
+    shape: dict[str, Any] = {}
+    if pictures is not None:
+        shape = {"block_channels": pictures.channels, "grid": pictures.grid}
     model = task.model(
         ExtractorConfig(
             encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
@@ -262,6 +264,8 @@ class _Trainer(Trainer):
     def __init__(self, config: TrainConfig, **options: Any) -> None:
         self.run_config = config
         super().__init__(**options)
+
+    optimizer: torch.optim.Optimizer | None
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -394,10 +398,11 @@ def _prediction(task: Task, post: Post, answer: Any) -> dict[str, Any]:
     return {**kept, ("predicted_tags" if task.words else "predicted_relation"): answer}
 
 
-def _save(model: nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    extractor = model
+def _save(
+    model: PrefixedEncoder | FineTuned, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> None:
     if isinstance(model, FineTuned):
-        extractor = model.extractor
         model.save_backbone(folder)
+    extractor = model.extractor if isinstance(model, FineTuned) else model
     extractor.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -93,12 +93,12 @@ def test_window_at_the_sentences_end(tokenizer: PreTrainedTokenizerFast, place: 
 
 def test_entities_too_far_apart_are_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     long = post(" ".join("x" * 100), head=(0, 1), tail=(99, 100), relation="r")
-    with pytest.raises(DataError, match="post '1'.*within 80 word pieces.*--max-tokens"):
+    with pytest.raises(DataError, match=r"post '1'.*within 80 word pieces.*--max-tokens"):
         encode_relations({0: long}, tokenizer, ["r"], 80)
 
 
 def test_unknown_label_names_post_and_label(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(DataError, match="post '1'.*'B-X'"):
+    with pytest.raises(DataError, match=r"post '1'.*'B-X'"):
         encode_entities({0: post("a", tags=("B-X",))}, tokenizer, ["O"], 80)
 
 
@@ -110,6 +110,11 @@ def test_scratch_tokenizer_knows_its_words() -> None:
     [encoded] = encode_relations({0: marked}, tokenizer, ["r"], 80)
     pieces = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert pieces == "[CLS] <head> jordan </head> and <tail> austin </tail> [SEP]".split()
+
+
+def test_scratch_tokenizer_is_the_same_each_time() -> None:
+    posts = [post(f"{a}{b} {b}{a} &amp; {a}") for a in "abcdefgh" for b in "stuvwxyz"]
+    assert scratch_tokenizer(posts).get_vocab() == scratch_tokenizer(posts).get_vocab()
 
 
 @needs_shared

@@ -3,6 +3,7 @@
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_gate_as_a_plain_loop() -> None:
     weight = gate.mlp.weight.view(layers, 4, hidden)
     bias = gate.mlp.bias.view(layers, 4)
     for layer, b, r in itertools.product(range(layers), range(2), range(3)):
-        pooled = sum(blocks[b, r, c].mean(0) for c in range(4)) / 4
+        pooled = torch.stack([blocks[b, r, c].mean(0) for c in range(4)]).sum(0) / 4
         alpha = [(weight[layer, c] @ pooled + bias[layer, c]).item() for c in range(4)]
         alpha = [a if a > 0 else 0.01 * a for a in alpha]
         total = sum(math.exp(a) for a in alpha)
@@ -78,7 +79,7 @@ def test_prefix_of_one_slot_by_hand() -> None:
 
 
 def test_attention_as_a_plain_softmax() -> None:
-    module = torch.nn.Module()
+    module: Any = torch.nn.Module()
     module.layer_idx, module.is_causal = 1, False
     query, key, value = torch.randn(3, 2, 2, 5, 4)  # (B, heads, T, D)
     prefix = torch.randn(2, 2, 2, 2, 3, 4)  # (L, 2, B, heads, P, D)
@@ -126,7 +127,7 @@ def test_every_layer_attends_its_prefix(kind: str) -> None:
     model, text, pictures = relation_model(kind), text_batch(), picture_batch()
     assert model.prefix is not None
     loss = model.states(**text, **pictures).square().sum()
-    loss.backward()
+    torch.autograd.backward(loss)
     for phi in model.prefix.phi:
         assert phi.weight.grad is not None
         assert phi.weight.grad.abs().sum() > 0
@@ -161,7 +162,7 @@ def test_encoders_that_cannot_take_a_prefix_are_refused(kind: str) -> None:
 
 
 def test_attention_that_drops_the_prefix_is_refused() -> None:
-    model = relation_model()
+    model: Any = relation_model()
     model.encoder.set_attn_implementation("eager")
     with pytest.raises(EncoderError, match="drops the prefix"):
         model.states(**text_batch(), **picture_batch())

@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,13 +56,13 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("world")
     write_own_data(root / "data")
     world = World(root / "data", root / "store")
     assert world.train() == dict.fromkeys(STAGES, 1)
     assert world.report()["pictures_computed"] == 40
-    yield world
+    return world
 
 
 def test_nothing_changed_nothing_runs(world: World) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pipeline import train as training
 from pipeline.batches import Collator, StoredPyramids
 from pipeline.corpus import DataError, Post, locate, read
 from pipeline.crops import BoxCache, Grounding, ground_post
+from pipeline.encode import Encoded
 from pipeline.extract import extract
 from pipeline.finetune import BACKBONE, FineTuned, Pixels
 from pipeline.presets import (
@@ -64,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(posts, files, stored)
 
 
-def fine_tuned(world: World) -> tuple[FineTuned, RelationExtractor, Collator, Collator, list]:
+def fine_tuned(world: World) -> tuple[FineTuned, Any, Collator, Collator, list[Encoded]]:
     """The same weights behind pixels and behind rows, and collators for both."""
     pixels = open_pictures(world.files, finetune=True)
     assert isinstance(pixels, Pixels)
@@ -73,8 +75,8 @@ def fine_tuned(world: World) -> tuple[FineTuned, RelationExtractor, Collator, Co
     assert isinstance(model, FineTuned)
     chosen = dict(list(enumerate(world.posts))[:6])
     encoded = TASKS["re"].encode(chosen, tokenizer, LABELS, 80)
-    collators = [Collator(0, False, pictures) for pictures in (pixels, world.stored)]
-    return model.eval(), model.extractor, *collators, encoded
+    behind_pixels, behind_rows = (Collator(0, False, p) for p in (pixels, world.stored))
+    return model.eval(), model.extractor, behind_pixels, behind_rows, encoded
 
 
 def test_stored_pyramids_are_those_of_the_pictures(world: World) -> None:
@@ -152,12 +154,15 @@ def test_best_epoch_is_the_one_that_is_kept(
     monkeypatch.setattr(
         training, "_figures", lambda _: {"precision": 0.0, "recall": 0.0, "f1": next(figures)}
     )
+    monkeypatch.setattr(training.shutil, "rmtree", lambda _: None)  # leave the checkpoints
     config = replace(CONFIG, epochs=3, evaluate_from=1)
     found = train(TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
     assert found["best_epoch"] == 2
     assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 30.0]
-    # The kept model is that of epoch 2: it scores on validation as an evaluation there did.
-    assert found["val"]["f1"] != 50.0
+    kept = load_file(tmp_path / "a/model/model.safetensors")["classifier.weight"]
+    for step, is_it in ((6, True), (9, False)):  # three batches an epoch
+        checkpoint = tmp_path / f"a/checkpoints/checkpoint-{step}/model.safetensors"
+        assert torch.equal(load_file(checkpoint)["classifier.weight"], kept) is is_it
 
 
 def test_no_validation_posts_is_one_clear_line(world: World, tmp_path: Path) -> None:
@@ -195,6 +200,5 @@ def test_presets_are_the_papers() -> None:
 
 def test_words_that_were_not_seen_are_outside() -> None:
     task = TASKS["ner"]
-    _, model = build(task, [Post("1", "train", ("a",))], ["O", "B-X"], CONFIG, None)
-    encoded = [training.Encoded(0, [1, 2, 3], [1, -1, 2], [0, 0, 0])]
+    encoded = [Encoded(0, [1, 2, 3], [1, -1, 2], [0, 0, 0])]
     assert task.read(np.array([[1, 0, -100]]), encoded, ["O", "B-X"]) == [["B-X", "O", "O"]]

@@ -1,0 +1,33 @@
+# demo, test and lint set up what they need. Another Python: make PYTHON=/path/to/python demo
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+LUIGI := $(VENV)/bin/luigi --module tasks
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(LUIGI) TrainRE --dataset demo --variant text-only
+	$(LUIGI) TrainRE --dataset demo
+	$(LUIGI) TrainNER --dataset demo --variant text-only
+	$(LUIGI) TrainNER --dataset demo
+	@$(LUIGI) Scores --dataset demo 2>/dev/null
+
+test: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) store *.egg-info
+
+$(VENV)/installed: pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,phrases]'
+	touch $@
