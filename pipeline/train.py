@@ -3,21 +3,14 @@
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import transformers
-from torch import nn
-from torch.utils.data import Sampler
-from torch.utils.tensorboard import SummaryWriter
-from transformers import BertConfig, PreTrainedTokenizerFast, Trainer, TrainingArguments
-from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import BertConfig, PreTrainedTokenizerFast, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from model.config import ExtractorConfig
@@ -25,12 +18,13 @@ from model.encoder import PrefixedEncoder, load_encoder
 from model.ner import EntityTagger
 from model.relation import RelationExtractor
 from pipeline import encode, score
-from pipeline.batches import BucketSampler, Collator, Pictures, StoredPyramids
+from pipeline.batches import Collator, Pictures, StoredPyramids
 from pipeline.corpus import SPLITS, DataError, Post
 from pipeline.encode import Encoded
 from pipeline.finetune import FineTuned, Pixels
 from pipeline.posts import load_labels, load_posts
 from pipeline.presets import SCRATCH, PictureFiles, TrainConfig
+from pipeline.trainer import CHECKPOINTS, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +34,6 @@ SCRATCH_SHAPE = {
     "num_attention_heads": 4,
     "intermediate_size": 256,
 }
-EVAL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,7 @@ def train(
         gold = [task.gold(post) for post in splits[name].values()]
         return predicted, task.scores(gold, predicted)
 
-    trainer = _trainer(
+    trainer = make_trainer(
         model,
         encoded,
         Collator(tokenizer.pad_token_id, task.words, pictures),
@@ -176,7 +169,7 @@ def train(
         device,
     )
     trainer.compute_metrics = lambda answers: _figures(scores_of("val", answers.predictions)[1])
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder / "checkpoints")))
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder / CHECKPOINTS)))
     trainer.compute_metrics = None
     results: dict[str, Any] = {"epochs": _epochs(trainer)}
     results["best_epoch"] = _best_epoch(results["epochs"])
@@ -188,7 +181,7 @@ def train(
             for post, answer in zip(splits[name].values(), predicted, strict=True):
                 file.write(json.dumps(_prediction(task, post, answer), ensure_ascii=False) + "\n")
     _save(model, tokenizer, folder / "model")
-    shutil.rmtree(folder / "checkpoints")
+    shutil.rmtree(folder / CHECKPOINTS)
     return {
         **results,
         "posts": {name: len(chosen) for name, chosen in splits.items()},
@@ -236,120 +229,6 @@ def build(
     if isinstance(pictures, Pixels):
         return tokenizer, FineTuned(model, pictures)
     return tokenizer, model
-
-
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """AdamW's groups: three rates, and no decay on biases and normalisation (Appendix B.1)."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        part = name.removeprefix("extractor.").split(".")[0]
-        rate = {
-            "classifier": config.head_learning_rate,
-            "crf": config.head_learning_rate,
-            "backbone": config.backbone_learning_rate,
-        }.get(part, config.learning_rate)
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [
-        {"params": parameters, "lr": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
-    ]
-
-
-class _Trainer(Trainer):
-    """The Trainer with our parameter groups and batches of similar length."""
-
-    def __init__(self, config: TrainConfig, **options: Any) -> None:
-        self.run_config = config
-        super().__init__(**options)
-
-    optimizer: torch.optim.Optimizer | None
-
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            groups = parameter_groups(model or self.model, self.run_config)
-            self.optimizer = torch.optim.AdamW(groups, lr=self.run_config.learning_rate)
-        return self.optimizer
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        lengths = [len(post.input_ids) for post in self.train_dataset]
-        return BucketSampler(lengths, self.run_config.batch_size, self.run_config.seed)
-
-
-class _Bars(ProgressCallback):
-    """The Trainer's bars, without its dictionaries between them."""
-
-    def on_log(self, *_: Any, **__: Any) -> None:
-        """The log goes to TensorBoard."""
-
-
-class _EpochLines(TrainerCallback):
-    """One readable line for each epoch that is scored."""
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        figures = others["metrics"]
-        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-        log.info(
-            "epoch %d/%d  loss %.4f  val P %.2f R %.2f F1 %.2f",
-            round(state.epoch),
-            args.num_train_epochs,
-            losses[-1],
-            figures["eval_precision"],
-            figures["eval_recall"],
-            figures["eval_f1"],
-        )
-
-
-def _trainer(
-    model: nn.Module,
-    encoded: Mapping[str, list[Encoded]],
-    collator: Collator,
-    config: TrainConfig,
-    folder: Path,
-    device: str,
-) -> _Trainer:
-    arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=EVAL_BATCH,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        warmup_steps=config.warmup,  # below 1: a share of all steps
-        lr_scheduler_type="linear",
-        max_grad_norm=config.max_grad_norm,
-        seed=config.seed,
-        eval_strategy="epoch",
-        eval_delay=min(config.evaluate_from, config.epochs),
-        save_strategy="epoch",
-        save_total_limit=1,  # the best is kept besides
-        load_best_model_at_end=True,
-        metric_for_best_model="f1",
-        greater_is_better=True,
-        logging_strategy="epoch",
-        report_to=[],
-        label_names=["labels"],
-        remove_unused_columns=False,
-        use_cpu=device == "cpu",
-        disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=torch.cuda.is_available() and device != "cpu",
-    )
-    trainer = _Trainer(
-        config,
-        model=model,
-        args=arguments,
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["val"],
-        data_collator=collator,
-        callbacks=[_EpochLines, TensorBoardCallback(SummaryWriter(str(folder / "tensorboard")))],
-    )
-    trainer.remove_callback(ProgressCallback)
-    trainer.remove_callback(PrinterCallback)
-    if sys.stderr.isatty():
-        trainer.add_callback(_Bars)
-    return trainer
 
 
 def _numbered(task: Task, posts: Sequence[Post], split: str) -> dict[int, Post]:

@@ -128,9 +128,10 @@ def test_every_layer_attends_its_prefix(kind: str) -> None:
     assert model.prefix is not None
     loss = model.states(**text, **pictures).square().sum()
     torch.autograd.backward(loss)
-    for phi in model.prefix.phi:
-        assert phi.weight.grad is not None
-        assert phi.weight.grad.abs().sum() > 0
+    for phi in model.prefix.phi.children():
+        [weight] = phi.parameters()
+        assert weight.grad is not None
+        assert weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

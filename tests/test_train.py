@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from pipeline.presets import (
     TrainConfig,
     train_preset,
 )
-from pipeline.train import TASKS, build, open_pictures, parameter_groups, train
+from pipeline.train import TASKS, build, open_pictures, train
+from pipeline.trainer import parameter_groups
 from tests.tiny import write_own_data
 
 CONFIG = TrainConfig(
@@ -154,7 +156,7 @@ def test_best_epoch_is_the_one_that_is_kept(
     monkeypatch.setattr(
         training, "_figures", lambda _: {"precision": 0.0, "recall": 0.0, "f1": next(figures)}
     )
-    monkeypatch.setattr(training.shutil, "rmtree", lambda _: None)  # leave the checkpoints
+    monkeypatch.setattr(training, "shutil", SimpleNamespace(rmtree=id))  # leave the checkpoints
     config = replace(CONFIG, epochs=3, evaluate_from=1)
     found = train(TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
     assert found["best_epoch"] == 2

@@ -1,0 +1,139 @@
+"""transformers' Trainer with our parameter groups, batches, and one line an epoch."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Sampler
+from torch.utils.tensorboard import SummaryWriter
+from transformers import Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+
+from pipeline.batches import BucketSampler, Collator
+from pipeline.encode import Encoded
+from pipeline.presets import TrainConfig
+
+EVAL_BATCH = 64
+CHECKPOINTS = "checkpoints"  # folder of a run that has not ended
+
+log = logging.getLogger(__name__)
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """AdamW's groups: three rates, and no decay on biases and normalisation (Appendix B.1)."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = name.removeprefix("extractor.").split(".")[0]
+        rate = {
+            "classifier": config.head_learning_rate,
+            "crf": config.head_learning_rate,
+            "backbone": config.backbone_learning_rate,
+        }.get(part, config.learning_rate)
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+class _Trainer(Trainer):
+    """The Trainer with our parameter groups and batches of similar length."""
+
+    def __init__(self, config: TrainConfig, **options: Any) -> None:
+        self.run_config = config
+        super().__init__(**options)
+
+    optimizer: torch.optim.Optimizer | None
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            groups = parameter_groups(model or self.model, self.run_config)
+            self.optimizer = torch.optim.AdamW(groups, lr=self.run_config.learning_rate)
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        lengths = [len(post.input_ids) for post in self.train_dataset]
+        return BucketSampler(lengths, self.run_config.batch_size, self.run_config.seed)
+
+
+class _Bars(ProgressCallback):
+    """The Trainer's bars, without its dictionaries between them."""
+
+    def on_log(self, *_: Any, **__: Any) -> None:
+        """The log goes to TensorBoard."""
+
+
+class _EpochLines(TrainerCallback):
+    """One readable line for each epoch that is scored."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        figures = others["metrics"]
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        log.info(
+            "epoch %d/%d  loss %.4f  val P %.2f R %.2f F1 %.2f",
+            round(state.epoch),
+            args.num_train_epochs,
+            losses[-1],
+            figures["eval_precision"],
+            figures["eval_recall"],
+            figures["eval_f1"],
+        )
+
+
+def make_trainer(
+    model: nn.Module,
+    encoded: Mapping[str, list[Encoded]],
+    collator: Collator,
+    config: TrainConfig,
+    folder: Path,
+    device: str,
+) -> Trainer:
+    """A Trainer of `model` on encoded posts: best epoch by F1 on val, a checkpoint an epoch."""
+    arguments = TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=EVAL_BATCH,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,  # below 1: a share of all steps
+        lr_scheduler_type="linear",
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        eval_strategy="epoch",
+        eval_delay=min(config.evaluate_from, config.epochs),
+        save_strategy="epoch",
+        save_total_limit=1,  # the best is kept besides
+        load_best_model_at_end=True,
+        metric_for_best_model="f1",
+        greater_is_better=True,
+        logging_strategy="epoch",
+        report_to=[],
+        label_names=["labels"],
+        remove_unused_columns=False,
+        use_cpu=device == "cpu",
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=torch.cuda.is_available() and device != "cpu",
+    )
+    trainer = _Trainer(
+        config,
+        model=model,
+        args=arguments,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["val"],
+        data_collator=collator,
+        callbacks=[_EpochLines, TensorBoardCallback(SummaryWriter(str(folder / "tensorboard")))],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    if sys.stderr.isatty():
+        trainer.add_callback(_Bars)
+    return trainer
