@@ -162,9 +162,9 @@ def test_best_epoch_is_the_one_that_is_kept(
     assert found["best_epoch"] == 2
     assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 30.0]
     kept = load_file(tmp_path / "a/model/model.safetensors")["classifier.weight"]
-    for step, is_it in ((6, True), (9, False)):  # three batches an epoch
-        checkpoint = tmp_path / f"a/checkpoints/checkpoint-{step}/model.safetensors"
-        assert torch.equal(load_file(checkpoint)["classifier.weight"], kept) is is_it
+    [checkpoint] = (tmp_path / "a/checkpoints").iterdir()
+    assert checkpoint.name == "checkpoint-6"  # three batches an epoch
+    assert torch.equal(load_file(checkpoint / "model.safetensors")["classifier.weight"], kept)
 
 
 def test_no_validation_posts_is_one_clear_line(world: World, tmp_path: Path) -> None:
