@@ -187,7 +187,7 @@ class ExtractPyramid(_OfDataset):
         from pipeline.extract import extract
 
         grounding = GroundCrops(dataset=self.dataset)
-        with stage.locked(stage.store_root() / "locks" / self.rows().name, "filling the same rows"):
+        with stage.locked(self.rows().name, "filling the same rows"):
             extract(
                 read_grounded(grounding.folder),
                 root=self.root,

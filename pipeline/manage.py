@@ -4,15 +4,20 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from pipeline.stage import (
     FRESH,
     MANIFEST,
+    PARTIAL,
     PYRAMIDS,
     Stage,
     damage,
+    in_use,
+    lock_name,
+    locked,
     outputs,
     read_manifest,
     store_root,
@@ -96,8 +101,13 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
         for name in (type(stage).__name__ for stage in stages):
             if runs or name not in RUNS:
                 doomed += [f for f in _folders(name) if _dataset(f) == dataset and f not in named]
-    unused = _unused_rows(set(doomed))
-    freed = sum(_remove(path, dry_run, lines) for path in [*doomed, *unused])
+                doomed += _left_behind(name, dataset, named)
+    freed = sum(_remove(path, dry_run, lines) for path in doomed)
+    for rows in sorted((store_root() / PYRAMIDS).glob("*")):
+        with locked(rows.name, "filling rows"):  # rows just written have no index yet
+            used = _used_rows(rows, set(doomed))
+            unused = [shard for shard in sorted(rows.glob("*.h5")) if shard.name not in used]
+            freed += sum(_remove(shard, dry_run, lines) for shard in unused)
     return [*lines, f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB"]
 
 
@@ -110,14 +120,24 @@ def datasets() -> list[str]:
     return sorted({_dataset(folder) for folder in _folders("ReadPosts")})
 
 
-def _unused_rows(gone: set[Path]) -> list[Path]:
-    """Shards that no index refers to, once the folders `gone` are."""
-    used = set()
+def _left_behind(stage: str, dataset: str, named: set[Path]) -> list[Path]:
+    """What ended runs left half made, unless the next run would go on from it."""
+    found = []
+    for folder in sorted(outputs(stage).glob(PARTIAL.format(escape(dataset) + "-*"))):
+        whole = folder.with_name(folder.name.removeprefix(".").removesuffix(".partial"))
+        if whole not in named and not in_use(lock_name(whole)):
+            found.append(folder)
+    return found
+
+
+def _used_rows(rows: Path, gone: set[Path]) -> set[str]:
+    """Names of the shards in `rows` that an index refers to, once the folders `gone` are."""
+    used: set[str] = set()
     for folder in _folders("ExtractPyramid"):
-        if folder not in gone and (folder / "pyramids.json").exists():
+        if folder not in gone:
             about = json.loads((folder / "pyramids.json").read_text(encoding="utf-8"))
-            used |= {store_root() / PYRAMIDS / about["rows"] / name for name in about["shards"]}
-    return [p for p in sorted((store_root() / PYRAMIDS).glob("*/*.h5")) if p not in used]
+            used |= set(about["shards"]) if about["rows"] == rows.name else set()
+    return used
 
 
 def _remove(path: Path, dry_run: bool, lines: list[str]) -> int:

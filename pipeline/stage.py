@@ -25,6 +25,7 @@ import luigi
 from pipeline.digests import Digests, of_text
 
 MANIFEST = "manifest.json"
+PARTIAL = ".{}.partial"  # an output folder that is not whole yet
 FRESH = "fresh"
 PYRAMIDS = "pyramids"  # the store's folder of rows, one folder a backbone
 PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "pillow", "numpy")
@@ -133,15 +134,15 @@ class Stage(luigi.Task):
 
     def run(self) -> None:
         """Make the output, unless another process did while this one waited for it."""
-        name = f"{type(self).__name__}-{self.dataset}-{self.fingerprint}"
-        with locked(store_root() / "locks" / name, what=f"making {name}"):
+        name = lock_name(self.folder)
+        with locked(name, what=f"making {name}"):
             self._state = ""
             if not self.complete():
                 self._make()
                 self._state = ""
 
     def _make(self) -> None:
-        partial = self.folder.with_name(f".{self.folder.name}.partial")
+        partial = self.folder.with_name(PARTIAL.format(self.folder.name))
         if partial.exists() and not self.RESUMES:
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
@@ -184,6 +185,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from _files(Path(entry.path))
         elif entry.is_file():
             yield Path(entry.path)
+
+
+def lock_name(folder: Path) -> str:
+    """The lock of an output folder."""
+    return f"{folder.parent.name}-{folder.name}"
 
 
 def outputs(stage: str) -> Path:
@@ -235,8 +241,9 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock that dies with this process; wait for it, saying for whom."""
+def locked(name: str, what: str) -> Iterator[None]:
+    """Hold the store's lock `name`, which dies with this process; wait for it, saying for whom."""
+    path = _lock(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
@@ -249,6 +256,22 @@ def locked(path: Path, what: str) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def in_use(name: str) -> bool:
+    """Whether a process holds the store's lock `name`."""
+    try:
+        with _lock(name).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _lock(name: str) -> Path:
+    return store_root() / "locks" / name
 
 
 # --- what people read while it runs

@@ -210,6 +210,12 @@ def build(
         if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
             encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         encoder_config = encoder.config
+    most = min(tokenizer.model_max_length, encoder_config.max_position_embeddings)
+    if config.max_tokens > most:
+        raise DataError(
+            f"expected --max-tokens up to {most} with encoder {config.encoder!r}, "
+            f"found {config.max_tokens}"
+        )
     shape: dict[str, Any] = {}
     if pictures is not None:
         shape = {"block_channels": pictures.channels, "grid": pictures.grid}

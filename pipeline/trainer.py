@@ -16,6 +16,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 
 from pipeline.batches import BucketSampler, Collator
 from pipeline.encode import Encoded
+from pipeline.extract import pick_device
 from pipeline.presets import TrainConfig
 
 EVAL_BATCH = 64
@@ -119,9 +120,9 @@ def make_trainer(
         report_to=[],
         label_names=["labels"],
         remove_unused_columns=False,
-        use_cpu=device == "cpu",
+        use_cpu=pick_device(device) == "cpu",
         disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=torch.cuda.is_available() and device != "cpu",
+        dataloader_pin_memory=pick_device(device) != "cpu",
     )
     trainer = _Trainer(
         config,
