@@ -206,28 +206,30 @@ def _prepared(
 ) -> Iterator[tuple[bytes, Tensor]]:
     """Keys and pixels (3, S, S) in order; each picture is decoded once, by threads, a few ahead."""
 
-    def decode(file: Path) -> list[tuple[bytes, Tensor]] | PictureError:
+    def decode(file: Path) -> list[tuple[bytes, Tensor]]:
+        regions = []
         try:
             picture = open_picture(file)
-            return [(key, prepare(picture, b, preparation)) for key, b in by_file[file].items()]
         except PictureError as error:
-            return error
+            problems[file] = f"broken: {error}"
+            return []
+        for key, box in by_file[file].items():
+            try:
+                regions.append((key, prepare(picture, box, preparation)))
+            except PictureError as error:  # a box that is off costs only itself
+                problems[file] = f"crop: {error}"
+        return regions
 
     with ThreadPoolExecutor(threads) as executor:
         waiting = iter(by_file)
-        ahead: deque[tuple[Path, Future[list[tuple[bytes, Tensor]] | PictureError]]] = deque()
+        ahead: deque[Future[list[tuple[bytes, Tensor]]]] = deque()
         while True:
             for file in islice(waiting, 4 * threads - len(ahead)):
-                ahead.append((file, executor.submit(decode, file)))
+                ahead.append(executor.submit(decode, file))
             if not ahead:
                 return
-            file, future = ahead.popleft()
-            answer = future.result()
+            yield from ahead.popleft().result()
             bar.update()
-            if isinstance(answer, PictureError):
-                problems[file] = f"broken: {answer}"
-            else:
-                yield from answer
 
 
 def pick_device(name: str) -> str:

@@ -673,3 +673,38 @@ def test_split_text_loses_only_spaces(mnre: Corpus) -> None:
     for post in mnre.posts[::50]:
         text = " ".join(post.tokens)
         assert "".join(split_text(text)) == "".join(text.split())
+
+
+# --- labelled JSON lines
+
+
+@pytest.mark.skipif(not (DATA / "tweets").exists(), reason="the real tweets are not there")
+def test_real_labelled_tweets() -> None:
+    posts = read(locate("tweets", DATA)).posts
+    assert Counter(post.split for post in posts) == {"train": 5, "val": 5, "test": 5}
+    assert posts[0].id == "train-1"
+    assert posts[0].picture == "tweets/images/train/1.jpg"
+    assert posts[0].tags is not None
+    assert (posts[0].tokens[2], posts[0].tags[2]) == ("indyindians", "B-ORG")
+    assert all((DATA / str(post.picture)).is_file() for post in posts)
+
+
+def test_labelled_lines_name_file_and_line(tmp_path: Path) -> None:
+    good = {
+        "id": "1",
+        "image_id": "1.jpg",
+        "text": "a b",
+        "tokens": ["a", "b"],
+        "label": ["O", "O"],
+    }
+    for name in ("train", "dev", "test"):
+        write(tmp_path / f"mine/texts/{name}/{name}.json", json.dumps(good) + "\n")
+    assert [post.id for post in read(locate("mine", tmp_path)).posts] == [
+        "train-1",
+        "val-1",
+        "test-1",
+    ]
+    bad = json.dumps(good) + "\n" + json.dumps({**good, "id": "2", "label": ["O"]}) + "\n"
+    write(tmp_path / "mine/texts/dev/dev.json", bad)
+    with pytest.raises(DataError, match=r"dev\.json, line 2: expected 2 tags.*found \['O'\]"):
+        read(locate("mine", tmp_path))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.corpus import conll, jsonl, mnre
+from pipeline.corpus import conll, jsonl, labelled, mnre
 from pipeline.corpus.files import Layout, Places, clip, is_file_name
 from pipeline.corpus.post import SPLITS, DataError, Post
 
@@ -42,7 +42,9 @@ def read(layout: Layout) -> Corpus:
     if layout.dataset == "mnre":
         posts, relations = mnre.read(layout)
         return Corpus(posts, relations)
-    reader = conll.read if layout.dataset in conll.DATASETS else jsonl.read
+    if layout.dataset in conll.DATASETS:
+        return Corpus(conll.read(layout), None)
+    reader = jsonl.read if jsonl.ALL in layout.texts else labelled.read
     return Corpus(reader(layout), None)
 
 
@@ -75,8 +77,9 @@ def _own(dataset: str, data: Path) -> Layout:
             f"{data}, found {clip(dataset)}"
         )
     text = jsonl.text_file(data / dataset)
-    texts = _texts(dataset, [{"all": text}])
-    pictures = _folders([(jsonl.picture_folder(text),)])
+    texts = _texts(dataset, [{jsonl.ALL: text}, labelled.candidates(data / dataset)])
+    folder = jsonl.picture_folder if jsonl.ALL in texts else labelled.picture_folder
+    pictures = _folders([(folder(text),) for text in texts.values()])
     return Layout(dataset=dataset, root=data, texts=texts, pictures=pictures)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.corpus.files import (
 )
 from pipeline.corpus.post import SPLITS, Box, Post, Span
 
+ALL = "all"  # one file for all splits
 FIELDS = (
     "id",
     "split",
@@ -63,11 +65,15 @@ def picture_folder(text: Path) -> Path:
 
 def read(layout: Layout) -> list[Post]:
     """All posts, in the file's order. Raises DataError."""
-    text = layout.texts["all"]
+    text = layout.texts[ALL]
     pictures = picture_folder(text).relative_to(layout.root).as_posix()
+    return posts_of((line, parse(line, FIELDS), pictures) for line in lines(text))
+
+
+def posts_of(records: Iterable[tuple[Line, dict[str, Any], str]]) -> list[Post]:
+    """Posts of lines, their fields by own data's names, and the folder of their pictures."""
     posts: dict[str, Post] = {}
-    for line in lines(text):
-        fields = _fields(line)
+    for line, fields, pictures in records:
         id = _id(line, fields)
         line.need(id not in posts, "an id that was not there before", id)
         tokens = _tokens(line, fields)
@@ -87,7 +93,7 @@ def read(layout: Layout) -> list[Post]:
     return list(posts.values())
 
 
-def _fields(line: Line) -> dict[str, Any]:
+def parse(line: Line, known: Sequence[str]) -> dict[str, Any]:
     """A line's fields, less those that are null, which say nothing."""
     try:
         fields = json.loads(line.text)
@@ -96,7 +102,7 @@ def _fields(line: Line) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise line.error("a JSON object", fields)
     for name in fields:
-        line.need(name in FIELDS, f"no other fields than {', '.join(FIELDS)}", name)
+        line.need(name in known, f"no other fields than {', '.join(known)}", name)
     return {name: value for name, value in fields.items() if value is not None}
 
 

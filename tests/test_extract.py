@@ -1,0 +1,244 @@
+"""Extraction: rows against torchvision's own forward, computed once, and what can't be computed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import models
+from torchvision.transforms import v2
+
+from features.backbone import load_backbone
+from features.grounding import Region
+from features.store import Reader, Store
+from pipeline.corpus import DataError, Post
+from pipeline.crops import BoxCache, Grounded, Grounding, ground_post
+from pipeline.extract import RowSource, extract, pick_device, rows_folder, sources_of
+from pipeline.presets import ExtractConfig, Machine
+
+CONFIG = ExtractConfig(backbone="resnet18", weights="random")
+BOX = (10.0, 20.0, 90.0, 110.0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data root with three pictures."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 150, 200, 3), np.uint8)
+    for n, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{n}.png")
+    return tmp_path
+
+
+def post(picture: str | None, *regions: Region) -> Grounded:
+    return Grounded("id", "train", ("a",), picture, None, (), regions)
+
+
+def box_region(box: tuple[float, float, float, float] = BOX) -> Region:
+    return Region(None, box, 0.5, None, "salience")
+
+
+def run(root: Path, posts: list[Grounded], config: ExtractConfig = CONFIG, batch: int = 2) -> dict:
+    """Extract into root/rows and root/out; the report."""
+    out = root / "out"
+    out.mkdir(exist_ok=True)
+    machine = Machine("cpu", batch_size=batch, threads=2)
+    extract(
+        posts,
+        root,
+        4,
+        lambda path: path.read_bytes().hex()[:4000],
+        root / "rows",
+        config,
+        machine,
+        out,
+    )
+    report: dict = json.loads((out / "report.json").read_text())
+    return report
+
+
+def rows(root: Path) -> np.ndarray:
+    """(posts, slots, ΣC, h, w) as the index has them."""
+    index = np.load(root / "out/index.npy")
+    about = json.loads((root / "out/pyramids.json").read_text())
+    read = Reader(root / "rows", about["shards"]).read(index.reshape(-1, 2))
+    return read.reshape(*index.shape[:2], *read.shape[1:])
+
+
+def test_rows_are_those_of_torchvisions_own_forward(root: Path) -> None:
+    run(root, [post("0.png", box_region())])
+    backbone = load_backbone("resnet18", "random", 0)
+    resnet = models.resnet18()
+    resnet.load_state_dict(backbone.state_dict(), strict=False)
+    resnet.eval()
+    maps = []
+    for layer in (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4):
+        layer.register_forward_hook(lambda *args: maps.append(args[2]))
+    prepare = v2.Compose(
+        [
+            v2.Resize(256),
+            v2.CenterCrop(224),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    picture = Image.open(root / "0.png")
+    for slot, image in enumerate((picture, picture.crop((10, 20, 90, 110)))):
+        maps.clear()
+        with torch.no_grad():
+            resnet(prepare(image)[None])
+        expected = torch.cat(
+            [torch.nn.functional.avg_pool2d(m, m.shape[-1] // 2)[..., :2, :2] for m in maps], 1
+        )
+        found = torch.from_numpy(rows(root)[0, slot]).float()
+        torch.testing.assert_close(found, expected[0], atol=2e-3, rtol=1e-3)
+
+
+def test_same_picture_is_computed_once_and_shared(root: Path) -> None:
+    report = run(root, [post("0.png"), post("0.png", box_region()), post("1.png", box_region())])
+    assert (report["rows_computed"], report["pictures_computed"]) == (4, 2)
+    index = np.load(root / "out/index.npy")
+    assert index[0, 0].tolist() == index[1, 0].tolist()
+    assert (index[0, 1:] == -1).all()
+    assert run(root, [post("1.png")])["rows_computed"] == 0
+
+
+def test_batches_do_not_change_rows(root: Path) -> None:
+    posts = [post("0.png", box_region()), post("1.png", box_region((0, 0, 50, 50)))]
+    run(root, posts, batch=1)
+    alone = rows(root)
+    for shard in (root / "rows").iterdir():
+        shard.unlink()
+    run(root, posts, batch=4)
+    np.testing.assert_allclose(rows(root), alone, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": "resnet34"},
+        {"seed": 1},
+        {"grid": 3},
+        {"pooling": "adaptive"},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_what_changes_rows_changes_their_folder(change: dict) -> None:
+    assert rows_folder(replace(CONFIG, **change), "w") != rows_folder(CONFIG, "w")
+
+
+def test_weights_change_the_rows_folder() -> None:
+    config = replace(CONFIG, weights="a.pth")
+    assert rows_folder(config, "sha256 1") != rows_folder(config, "sha256 2")
+    assert rows_folder(replace(config, seed=5), "sha256 1") == rows_folder(config, "sha256 1")
+
+
+@pytest.mark.parametrize("change", [{"resize": "stretch"}, {"size": 64}])
+def test_preparation_is_in_the_rows_key(root: Path, change: dict) -> None:
+    run(root, [post("0.png")])
+    assert run(root, [post("0.png")], replace(CONFIG, **change))["rows_computed"] == 1
+
+
+def test_missing_broken_and_impossible_are_counted_and_left_out(root: Path) -> None:
+    (root / "broken.png").write_bytes(b"\x89PNG broken")
+    outside = box_region((500.0, 500.0, 600.0, 600.0))
+    posts = [
+        post("gone.png"),
+        post("broken.png"),
+        post("0.png"),
+        post("1.png", outside),
+        post(None),
+    ]
+    report = run(root, posts)
+    assert report["problems"]["gone.png"] == "missing"
+    assert report["problems"]["broken.png"].startswith("broken: ")
+    present = np.load(root / "out/index.npy")[:, 0, 0] >= 0
+    assert present[[0, 1, 2, 4]].tolist() == [False, False, True, False]
+
+
+def test_crop_files_are_rows_of_their_own(root: Path) -> None:
+    crop = Region(None, None, None, "2.png", "released")
+    assert sources_of(post("0.png", crop), root, 3) == [
+        RowSource(root / "0.png", None),
+        RowSource(root / "2.png", None),
+        None,
+    ]
+
+
+def test_flipped_byte_is_found_and_only_its_shard_is_made_again(root: Path) -> None:
+    run(root, [post("0.png")])
+    run(root, [post("0.png"), post("1.png")])
+    first, second = sorted((root / "rows").iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    untouched = second.stat().st_mtime_ns
+    content = bytearray(first.read_bytes())
+    content[5000] ^= 16
+    first.write_bytes(content)
+    assert run(root, [post("0.png"), post("1.png")])["rows_computed"] == 1
+    assert second.stat().st_mtime_ns == untouched
+    assert len(Store(root / "rows")) == 2
+
+
+def test_no_picture_at_all_is_an_error(root: Path) -> None:
+    with pytest.raises(DataError, match=r"found none of 1.*gone\.png.*text-only"):
+        run(root, [post("gone.png")])
+
+
+def test_missing_gpu_is_one_line() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DataError, match="finds no GPU"):
+        pick_device("cuda")
+    assert pick_device("auto") == "cpu"
+
+
+# --- grounding, the stage before
+
+
+class Counting:
+    """A digest function that counts."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, path: Path) -> str:
+        self.calls += 1
+        return path.name
+
+
+def grounded(root: Path, grounder: str, **fields: object) -> Grounded:
+    one = Post("1", "train", ("a",), picture="0.png", **fields)  # type: ignore[arg-type]
+    with BoxCache(root / "boxes.sqlite") as cache:
+        return ground_post(one, (), root, Grounding(grounder, 3, Counting(), cache))
+
+
+def test_grounding_that_came_with_the_data_goes_before_salience(root: Path) -> None:
+    assert [r.box for r in grounded(root, "auto", boxes=(BOX,)).regions] == [BOX]
+    assert [r.file for r in grounded(root, "auto", crops=("2.png",)).regions] == ["2.png"]
+    assert grounded(root, "auto", crops=()).regions == ()
+    assert grounded(root, "none", boxes=(BOX,)).regions == ()
+
+
+def test_salience_looks_at_a_picture_once(root: Path) -> None:
+    Image.new("RGB", (200, 150), "white").save(root / "0.png")
+    with Image.open(root / "0.png") as picture:
+        picture.paste("red", (60, 40, 120, 100))
+        picture.save(root / "0.png")
+    first = grounded(root, "salience")
+    assert first.regions[0].source == "salience"
+    (root / "0.png").write_bytes(b"not read again")
+    assert grounded(root, "salience") == first
+
+
+def test_grounded_line_comes_back_as_it_was(root: Path) -> None:
+    line = grounded(root, "auto", boxes=(BOX, (1.0, 2.0, 3.0, 4.0)))
+    assert Grounded.from_json(line.to_json()) == line
+
+
+def test_missing_and_broken_pictures_are_named(root: Path) -> None:
+    (root / "0.png").write_bytes(b"no picture")
+    assert (grounded(root, "salience").problem or "").startswith("broken")
+    (root / "0.png").unlink()
+    assert grounded(root, "salience").problem == "missing"
