@@ -19,6 +19,8 @@ from luigi.configuration import get_config
 from pipeline import corpus, manage, stage
 from pipeline.presets import (
     DEMO,
+    RANDOM,
+    SCRATCH,
     TEXT_ONLY,
     VARIANTS,
     ExtractConfig,
@@ -364,8 +366,9 @@ def _named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:
 
 def _without_paths(settings: dict[str, Any], name: str) -> dict[str, Any]:
     """Settings in which a file or folder is left to its digest: it may lie anywhere."""
-    return settings | ({name: "from disk"} if Path(settings[name]).exists() else {})
+    return settings | ({name: "from disk"} if _if_path(name, settings[name]) else {})
 
 
 def _if_path(name: str, value: str) -> dict[str, Path]:
-    return {name: Path(value)} if Path(value).exists() else {}
+    """Weights that are a file or folder, and no word of ours."""
+    return {name: Path(value)} if value not in (RANDOM, SCRATCH) and Path(value).exists() else {}

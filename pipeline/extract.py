@@ -21,7 +21,7 @@ from features.pyramid import pool
 from features.store import Shard, Store
 from pipeline.corpus import DataError
 from pipeline.crops import Grounded
-from pipeline.presets import ExtractConfig, Machine
+from pipeline.presets import RANDOM, ExtractConfig, Machine
 
 VERSION = 1  # of a row: raised when the same pixels give other numbers
 SHARD_ROWS = 256
@@ -62,7 +62,7 @@ def rows_folder(config: ExtractConfig, weights_digest: str) -> str:
         "version": VERSION,
         "backbone": config.backbone,
         "weights": weights_digest,
-        "seed": config.seed if config.weights == "random" else None,
+        "seed": config.seed if config.weights == RANDOM else None,
         "precision": config.precision,
         "pooling": config.pooling,
         "grid": config.grid,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
 
 
+RANDOM = "random"  # the backbone that needs none
 DEMO = "demo"
 TEXT_ONLY = "text-only"
 VARIANTS = ("hvpnet", TEXT_ONLY)
@@ -94,7 +95,7 @@ _DEMO: dict[str, Any] = {
 def extract_preset(dataset: str) -> ExtractConfig:
     """The values of a data set, before people change any; the demo needs no download."""
     return (
-        ExtractConfig(backbone="resnet18", weights="random") if dataset == DEMO else ExtractConfig()
+        ExtractConfig(backbone="resnet18", weights=RANDOM) if dataset == DEMO else ExtractConfig()
     )
 
 
