@@ -264,12 +264,11 @@ class _Train(_OfDataset):
 
     def about(self) -> dict[str, Any]:
         """What decided the result, for people who find it later."""
-        stages = [self, *self.requires()]
         return {
             "task": self.TASK,
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
-            "keys": [stage.key for stage in stages],
+            "keys": [one.key for one in stage.upstream(self)],
             "versions": stage.versions(),
         }
 

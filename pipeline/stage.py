@@ -187,6 +187,14 @@ def _files(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
+def upstream(last: Stage) -> list[Stage]:
+    """A stage and all that it needs, each once, itself first."""
+    found = {type(last).__name__: last}
+    for needed in last.requires():
+        found |= {type(one).__name__: one for one in upstream(needed)}
+    return list(found.values())
+
+
 def lock_name(folder: Path) -> str:
     """The lock of an output folder."""
     return f"{folder.parent.name}-{folder.name}"

@@ -98,7 +98,8 @@ def train_into(
 ) -> None:
     """The training stage: read posts and labels, train, write everything into `folder`.
 
-    about: what else `metrics.json` should tell, such as fingerprints and versions.
+    about: what else `metrics.json` should tell, such as fingerprints and versions. With pictures it
+    tells too how many there were, and how many regions each grounder gave.
     """
     results = train(
         TASKS[task_name],
@@ -109,8 +110,16 @@ def train_into(
         folder,
         device,
     )
+    if files is not None:  # scores with other crops can't be compared
+        about["crops"] = _read(files.grounding / "report.json")["regions_by_grounder"]
+        about["pictures"] = _read(files.extraction / "report.json")["pictures"]
     text = json.dumps({**about, **results}, indent=1, ensure_ascii=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:

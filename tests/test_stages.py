@@ -65,6 +65,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
+def test_metrics_tell_what_went_in(world: World) -> None:
+    metrics = newest(world.store, "TrainRE", "metrics.json")
+    stages = [key["stage"] for key in metrics["keys"]]
+    assert stages == ["TrainRE", "ReadPosts", "ExtractPyramid", "GroundCrops"]
+    assert metrics["crops"].keys() == {"salience"}
+    assert metrics["pictures"] == 40
+    assert metrics["versions"].keys() >= {"python", "torch", "transformers"}
+
+
 def test_nothing_changed_nothing_runs(world: World) -> None:
     before = {p: p.stat().st_mtime_ns for p in world.store.rglob("manifest.json")}
     assert world.train() == {}
