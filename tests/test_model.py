@@ -206,7 +206,7 @@ def brute_force(tagger: EntityTagger, emissions: Tensor) -> dict[tuple[int, ...]
         score = crf.start_transitions[tags[0]] + crf.end_transitions[tags[-1]]
         score += sum(emissions[n, tag] for n, tag in enumerate(tags))
         score += sum(crf.transitions[a, b] for a, b in itertools.pairwise(tags))
-        scores[tags] = float(score)
+        scores[tags] = score.item()
     return scores
 
 
