@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(LUIGI) TrainRE --dataset demo
 	$(LUIGI) TrainNER --dataset demo --variant text-only
 	$(LUIGI) TrainNER --dataset demo
-	@$(LUIGI) Scores --dataset demo 2>/dev/null
+	@$(LUIGI) Scores --dataset demo 2>$(VENV)/scores.log || (cat $(VENV)/scores.log; false)
 
 test: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest
@@ -25,7 +25,7 @@ clean:
 
 $(VENV)/installed: pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[phrases]'
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed

@@ -19,7 +19,9 @@ from luigi.configuration import get_config
 from pipeline import corpus, manage, stage
 from pipeline.presets import (
     DEMO,
+    DEVICES,
     RANDOM,
+    ROW_VERSION,
     SCRATCH,
     TEXT_ONLY,
     VARIANTS,
@@ -28,8 +30,8 @@ from pipeline.presets import (
     PictureFiles,
     TrainConfig,
     changed,
-    extract_preset,
-    train_preset,
+    extract_config,
+    train_config,
 )
 from pipeline.stage import PYRAMIDS, Stage
 
@@ -90,9 +92,12 @@ class ReadPosts(_OfDataset):
     """Texts in their published form -> posts.jsonl, and the labels that there are."""
 
     def settings(self) -> dict[str, Any]:
-        """Which folders of pictures there are decides the paths in the posts."""
+        """Which folders of pictures and crops there are decides the paths in the posts."""
         layout = self.layout_if_any()
-        return {} if layout is None else {"pictures": [*_named(layout, layout.pictures)]}
+        if layout is None:
+            return {}
+        folders = {"pictures": layout.pictures, "crops": layout.crops}
+        return {name: [*_named(layout, paths)] for name, paths in folders.items()}
 
     def sources(self) -> dict[str, Path]:
         layout = self.layout_if_any()
@@ -150,6 +155,8 @@ class GroundCrops(_OfDataset):
 class ExtractPyramid(_OfDataset):
     """Pictures and crops -> ResNet blocks, pooled: a row each, in the store."""
 
+    VERSION = ROW_VERSION
+
     backbone = luigi.OptionalStrParameter(default=None, description="any torchvision ResNet")
     weights = luigi.OptionalStrParameter(
         default=None, description="torchvision's name, a file, or random"
@@ -160,7 +167,7 @@ class ExtractPyramid(_OfDataset):
     resize = luigi.OptionalChoiceParameter(choices=["center", "stretch"], default=None)
     size = luigi.OptionalIntParameter(default=None, description="side of the input, pixels")
     precision = luigi.OptionalChoiceParameter(choices=["float32", "bfloat16"], default=None)
-    device = luigi.OptionalStrParameter(default=None, significant=False, description="cpu, cuda")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
     batch_size = luigi.OptionalIntParameter(default=None, significant=False)
     threads = luigi.OptionalIntParameter(default=None, significant=False)
 
@@ -169,7 +176,7 @@ class ExtractPyramid(_OfDataset):
 
     def config(self) -> ExtractConfig:
         """The data set's preset with people's own values."""
-        return changed(extract_preset(self.dataset), self)
+        return extract_config(self.dataset, self)
 
     def settings(self) -> dict[str, Any]:
         return _without_paths(asdict(self.config()), "weights")
@@ -189,17 +196,21 @@ class ExtractPyramid(_OfDataset):
         from pipeline.extract import extract
 
         grounding = GroundCrops(dataset=self.dataset)
+        extract(
+            read_grounded(grounding.folder),
+            root=self.root,
+            slots=1 + grounding.max_crops,
+            digest=stage.digests().of,
+            rows=self.rows(),
+            config=self.config(),
+            machine=changed(Machine(), self),
+            folder=folder,
+        )
+
+    def run(self) -> None:
+        # Held until the index is in its place: Prune takes rows without an index for unused.
         with stage.locked(self.rows().name, "filling the same rows"):
-            extract(
-                read_grounded(grounding.folder),
-                root=self.root,
-                slots=1 + grounding.max_crops,
-                digest=stage.digests().of,
-                rows=self.rows(),
-                config=self.config(),
-                machine=changed(Machine(), self),
-                folder=folder,
-            )
+            super().run()
 
     def shared(self, folder: Path) -> list[Path]:
         from pipeline.batches import shard_files
@@ -228,11 +239,11 @@ class _Train(_OfDataset):
     max_grad_norm = luigi.OptionalFloatParameter(default=None)
     finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
     backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
-    device = luigi.Parameter(default="auto", significant=False, description="auto, cpu, cuda")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
     def config(self) -> TrainConfig:
         """The task's preset with people's own values."""
-        return changed(train_preset(self.TASK, self.dataset), self)
+        return train_config(self.TASK, self.dataset, self)
 
     def with_pictures(self) -> bool:
         return self.config().variant != TEXT_ONLY

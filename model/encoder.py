@@ -30,7 +30,7 @@ def check_encoder(config: PreTrainedConfig) -> None:
 def load_encoder(name: str) -> PreTrainedModel:
     """A pretrained encoder by hub name or folder. Raises EncoderError, one line, with the fix."""
     try:
-        model = AutoModel.from_pretrained(name, attn_implementation=attention.NAME)
+        model = AutoModel.from_pretrained(name, attn_implementation=attention.NAME, dtype="float32")
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderError(

@@ -70,29 +70,34 @@ class BoxCache:
         self._connection.execute(
             "create table if not exists boxes (key text primary key, answer text) without rowid"
         )
-        self._unwritten = 0
+        self._unwritten: dict[str, str] = {}
 
     def __enter__(self) -> "BoxCache":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.commit()
+        self._write()
         self._connection.close()
 
     def get(self, key: str) -> Any:
         """The answer kept under a key, or None."""
         row = self._connection.execute("select answer from boxes where key=?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
+        answer = row[0] if row else self._unwritten.get(key)
+        return None if answer is None else json.loads(answer)
 
     def put(self, key: str, answer: Any) -> None:
         """Keep an answer."""
-        self._connection.execute(
-            "insert or replace into boxes values (?, ?)", (key, json.dumps(answer))
-        )
-        self._unwritten += 1
-        if self._unwritten >= self.EVERY:
-            self._connection.commit()
-            self._unwritten = 0
+        self._unwritten[key] = json.dumps(answer)
+        if len(self._unwritten) >= self.EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        """The file is locked for this moment only, never while a grounder thinks."""
+        with self._connection:
+            self._connection.executemany(
+                "insert or replace into boxes values (?, ?)", self._unwritten.items()
+            )
+        self._unwritten.clear()
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,11 @@ class Grounding:
         answer = self.cache.get(key)
         if answer is None:
             try:
-                answer = [[asdict(region) for region in grounder.ground(request, self.most)], None]
+                answer = [asdict(region) for region in grounder.ground(request, self.most)]
             except PictureError as error:
-                answer = [[], f"broken: {error}"]
+                return (), f"broken: {error}"  # not kept: it may be readable tomorrow
             self.cache.put(key, answer)
-        regions, problem = answer
-        return tuple(_region(region) for region in regions), problem
+        return tuple(_region(region) for region in answer), None
 
     def _choose(self, request: Request) -> str:
         if self.grounder != AUTO:

@@ -1,6 +1,7 @@
 """SHA-256 of files, remembered, so that a run with nothing to do reads no picture."""
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,10 @@ create table if not exists digests (
     primary key (device, inode, size, mtime, ctime)
 ) without rowid
 """
+
+
+_FIND = "select sha256 from digests where device=? and inode=? and size=? and mtime=? and ctime=?"
+BATCH = 500  # new digests that are written together
 
 
 class Digests:
@@ -36,29 +41,32 @@ class Digests:
     def of_all(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Digests of many files, in the order given."""
         found: dict[Path, str] = {}
-        with self._connection:  # one transaction for all
-            for path in paths:
-                found[path] = self._of(path)
+        new: list[tuple[int | str, ...]] = []
+        for path in paths:
+            key = _key(path.stat())
+            row = self._connection.execute(_FIND, key).fetchone()
+            if row:
+                found[path] = str(row[0])
+                continue
+            with path.open("rb") as file:
+                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            new.append((*key, found[path]))
+            if len(new) == BATCH:
+                self._keep(new)
+        self._keep(new)
         return found
 
-    def _of(self, path: Path) -> str:
-        stat = path.stat()
-        # SQLite's integers are signed; some file systems number inodes up to 2**64.
-        inode = stat.st_ino - (1 << 64) if stat.st_ino >= 1 << 63 else stat.st_ino
-        key = (stat.st_dev, inode, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        row = self._connection.execute(
-            "select sha256 from digests where device=? and inode=? and size=? and mtime=? "
-            "and ctime=?",
-            key,
-        ).fetchone()
-        if row:
-            return str(row[0])
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._connection.execute(
-            "insert or replace into digests values (?,?,?,?,?,?)", (*key, digest)
-        )
-        return digest
+    def _keep(self, new: list[tuple[int | str, ...]]) -> None:
+        """Write and forget: the file is locked for this moment only, never while one hashes."""
+        with self._connection:
+            self._connection.executemany("insert or replace into digests values (?,?,?,?,?,?)", new)
+        new.clear()
+
+
+def _key(stat: os.stat_result) -> tuple[int, ...]:
+    # SQLite's integers are signed; some file systems number inodes up to 2**64.
+    inode = stat.st_ino - (1 << 64) if stat.st_ino >= 1 << 63 else stat.st_ino
+    return stat.st_dev, inode, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def of_text(text: str) -> str:

@@ -32,7 +32,7 @@ class Encoded:
 def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """The fast tokenizer of an encoder, by hub name or folder."""
     try:
-        return AutoTokenizer.from_pretrained(name, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
@@ -40,6 +40,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
             "Hugging Face model with --encoder FOLDER, or go online once so that it can be "
             "downloaded"
         ) from error
+    backend = tokenizer.backend_tokenizer
+    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+        # Given word by word, a byte-level tokenizer would glue them all into one.
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return tokenizer
 
 
 def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedTokenizerFast:
@@ -183,8 +188,5 @@ def _shorten(ids: list[int], markers: set[int], longest: int, post: Post) -> lis
 
 def _number_of(label: str | None, number: dict[str, int], post: Post) -> int:
     if label not in number:
-        raise DataError(
-            f"post {post.id!r}: expected one of {', '.join(number)}, found {label!r}, which no "
-            "training post has"
-        )
+        raise DataError(f"post {post.id!r}: expected one of {', '.join(number)}, found {label!r}")
     return number[label]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -21,9 +21,8 @@ from features.pyramid import pool
 from features.store import Shard, Store
 from pipeline.corpus import DataError
 from pipeline.crops import Grounded
-from pipeline.presets import RANDOM, ExtractConfig, Machine
+from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
-VERSION = 1  # of a row: raised when the same pixels give other numbers
 SHARD_ROWS = 256
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NAMED = 5  # pictures that a message names before it only counts
@@ -59,7 +58,7 @@ class Rows:
 def rows_folder(config: ExtractConfig, weights_digest: str) -> str:
     """Name of the folder of the rows of one backbone; all data sets share it."""
     parts = {
-        "version": VERSION,
+        "version": ROW_VERSION,
         "backbone": config.backbone,
         "weights": weights_digest,
         "seed": config.seed if config.weights == RANDOM else None,
@@ -103,14 +102,15 @@ def extract(
     """
     wanted = [sources_of(post, root, slots) for post in posts]
     found = _row_keys(wanted, digest, Preparation(config.resize, config.size))
-    _check_any_picture(wanted, found)
+    _check_any(found.keys, wanted, "there")
     store = Store(rows)
     _discard_damaged(store, found)
     missing = found.missing(store)
     if missing:
         _compute(missing, store, config, machine, found.problems)
+    _check_any([key for key in found.keys.values() if key in store], wanted, "readable")
     _write_index(wanted, found, store, config, folder)
-    _write_report(found, missing, store, root, config, folder)
+    _write_report(wanted, found, missing, store, root, config, folder)
 
 
 def _row_keys(
@@ -129,15 +129,15 @@ def _row_keys(
     return found
 
 
-def _check_any_picture(wanted: Sequence[Sequence[RowSource | None]], found: Rows) -> None:
-    """Refuse to go on where not one picture is found: a wrong path, not a gap."""
-    if found.keys:
+def _check_any(usable: Sized, wanted: Sequence[Sequence[RowSource | None]], expected: str) -> None:
+    """Refuse to go on where not one picture can be used: a wrong path, not a gap."""
+    if usable:
         return
     files = {sources[0].file: None for sources in wanted if sources[0] is not None}
-    first = f"; the first was expected at {next(iter(files))}" if files else ""
+    first = f", such as {next(iter(files))}" if files else ""
     raise DataError(
-        f"expected pictures, found none of {len(files)}{first}. The README says where pictures "
-        "go; without any, train with --variant text-only"
+        f"expected pictures that are {expected}, found none of {len(files)}{first}. The README "
+        "says where pictures go; without any, train with --variant text-only"
     )
 
 
@@ -163,10 +163,13 @@ def _compute(
 ) -> None:
     """Compute rows and write them, a shard at a time."""
     by_file: dict[Path, dict[bytes, Box | None]] = {}
+    taken: set[bytes] = set()  # files of the same bytes have the same rows
     for source, key in missing.items():
-        by_file.setdefault(source.file, {})[key] = source.box
+        if key not in taken:
+            taken.add(key)
+            by_file.setdefault(source.file, {})[key] = source.box
     device = torch.device(pick_device(machine.device))
-    log.info("computing %d rows of %d pictures on %s", len(missing), len(by_file), device)
+    log.info("computing %d rows of %d files on %s", len(taken), len(by_file), device)
     backbone = load_backbone(config.backbone, config.weights, config.seed)
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
     pending: list[tuple[bytes, np.ndarray]] = []
@@ -277,6 +280,7 @@ def _write_index(
 
 
 def _write_report(
+    wanted: Sequence[Sequence[RowSource | None]],
     found: Rows,
     missing: dict[RowSource, bytes],
     store: Store,
@@ -284,12 +288,14 @@ def _write_report(
     config: ExtractConfig,
     folder: Path,
 ) -> None:
-    computed = [source for source, key in missing.items() if key in store]
+    stored = {source for source, key in found.keys.items() if key in store}
+    computed = stored & missing.keys()
+    whole = {sources[0] for sources in wanted if sources}
     problems = {str(file.relative_to(root)): why for file, why in sorted(found.problems.items())}
     report = {
-        "pictures": len({source.file for source, key in found.keys.items() if key in store}),
-        "rows": len({key for key in found.keys.values() if key in store}),
-        "pictures_computed": len({source.file for source in computed}),
+        "pictures": len(stored & whole),
+        "rows": len({found.keys[source] for source in stored}),
+        "pictures_computed": len(computed & whole),
         "rows_computed": len({missing[source] for source in computed}),
         "problems": problems,
         "config": asdict(config),

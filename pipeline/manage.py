@@ -4,7 +4,6 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +92,20 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
     doomed: list[Path] = []
     for dataset in datasets():
         stages = stages_of(dataset)
+        names = [type(stage).__name__ for stage in stages]
+        partials = {f: whole for name in names for f, whole in _partials(name, dataset)}
         try:
             named = {stage.folder for stage in stages}
         except ValueError as error:
             lines.append(f"{dataset}: nothing removed ({error})")
             continue
-        for name in (type(stage).__name__ for stage in stages):
+        if any(in_use(lock_name(whole)) for whole in partials.values()):
+            lines.append(f"{dataset}: nothing removed (a run is under way)")
+            continue
+        for name in names:
             if runs or name not in RUNS:
                 doomed += [f for f in _folders(name) if _dataset(f) == dataset and f not in named]
-                doomed += _left_behind(name, dataset, named)
+        doomed += [f for f, whole in partials.items() if whole not in named]
     freed = sum(_remove(path, dry_run, lines) for path in doomed)
     for rows in sorted((store_root() / PYRAMIDS).glob("*")):
         with locked(rows.name, "filling rows"):  # rows just written have no index yet
@@ -120,14 +124,12 @@ def datasets() -> list[str]:
     return sorted({_dataset(folder) for folder in _folders("ReadPosts")})
 
 
-def _left_behind(stage: str, dataset: str, named: set[Path]) -> list[Path]:
-    """What ended runs left half made, unless the next run would go on from it."""
-    found = []
-    for folder in sorted(outputs(stage).glob(PARTIAL.format(escape(dataset) + "-*"))):
-        whole = folder.with_name(folder.name.removeprefix(".").removesuffix(".partial"))
-        if whole not in named and not in_use(lock_name(whole)):
-            found.append(folder)
-    return found
+def _partials(stage: str, dataset: str) -> list[tuple[Path, Path]]:
+    """Folders that are not whole, of runs under way or ended, each with what it is to become."""
+    hidden = sorted(outputs(stage).glob(PARTIAL.format("*")))
+    names = [f.name.removeprefix(".").removesuffix(".partial") for f in hidden]
+    both = [(f, f.with_name(name)) for f, name in zip(hidden, names, strict=True)]
+    return [(partial, whole) for partial, whole in both if _dataset(whole) == dataset]
 
 
 def _used_rows(rows: Path, gone: set[Path]) -> set[str]:

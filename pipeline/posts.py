@@ -25,6 +25,12 @@ def read_posts(layout: Layout, folder: Path) -> None:
         "ner": tag_labels(found.posts),
     }
     (folder / LABELS).write_text(json.dumps(labels, indent=1, ensure_ascii=False))
+    if not layout.released and any(post.crops is not None for post in found.posts):
+        log.warning(
+            "%s: only some splits have released crops; the others get another grounder's. Choose "
+            "one for all with --GroundCrops-grounder",
+            layout.dataset,
+        )
     splits = Counter(post.split for post in found.posts)
     log.info(
         "%s: %s posts, %d with a picture's name",

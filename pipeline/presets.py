@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
 
 
+ROW_VERSION = 1  # of the store's rows: raised when the same pixels give other numbers
 RANDOM = "random"  # the backbone that needs none
 DEMO = "demo"
 TEXT_ONLY = "text-only"
+DEVICES = ("auto", "cpu", "cuda")
 VARIANTS = ("hvpnet", TEXT_ONLY)
 
 
@@ -118,3 +120,19 @@ def changed(config: Config, people: object) -> Config:
     """The configuration with people's own values; None, or no such attribute, keeps its own."""
     values = {field.name: getattr(people, field.name, None) for field in fields(config)}
     return replace(config, **{name: v for name, v in values.items() if v is not None})
+
+
+def extract_config(dataset: str, people: object) -> ExtractConfig:
+    """A data set's extraction, with people's own values. A setting without effect is left out."""
+    config = changed(extract_preset(dataset), people)
+    return config if config.weights == RANDOM else replace(config, seed=0)
+
+
+def train_config(task: str, dataset: str, people: object) -> TrainConfig:
+    """A data set's training, with people's own values. A setting without effect is left out."""
+    config = changed(train_preset(task, dataset), people)
+    if config.variant == TEXT_ONLY:
+        config = replace(config, finetune_backbone=False)
+    if not config.finetune_backbone:
+        config = replace(config, backbone_learning_rate=0.0)
+    return config

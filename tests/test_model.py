@@ -175,6 +175,11 @@ def test_missing_encoder_is_one_line_with_the_fix(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
+    AutoModel.from_config(encoder_config()).half().save_pretrained(tmp_path)
+    assert load_encoder(str(tmp_path)).dtype == torch.float32
+
+
 def test_text_only_has_no_prefix_and_needs_no_picture() -> None:
     model = RelationExtractor(extractor_config(variant="text-only")).eval()
     assert not any("prefix" in name for name in model.state_dict())
@@ -223,7 +228,7 @@ def test_crf_loss_and_tags_by_brute_force() -> None:
         assert answer.tags[row].tolist() == [*best, *[IGNORED] * (3 - length)]
         total = math.log(sum(math.exp(score) for score in scores.values()))
         losses.append(total - scores[tuple(labels[row, :length].tolist())])
-    assert float(answer.loss) == pytest.approx(sum(losses) / 2, rel=1e-5)
+    assert answer.loss.item() == pytest.approx(sum(losses) / 2, rel=1e-5)
 
 
 def test_emissions_are_of_the_first_pieces() -> None:

@@ -1,5 +1,6 @@
 """Stale or fresh, through the real command line: what changes, and what runs because of it."""
 
+import fcntl
 import json
 import random
 import shutil
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.corpus.demo import draw_picture
 from tests.cli import luigi, newest, outputs
@@ -161,7 +163,21 @@ def test_damaged_shard_is_found_and_made_again(world: World) -> None:
     assert "ExtractPyramid is fresh" in world.status()
 
 
+def test_prune_leaves_a_data_set_alone_while_a_run_is_under_way(world: World) -> None:
+    partial = world.store / "ExtractPyramid" / ".own-0123456789abcdef.partial"
+    partial.mkdir()
+    lock = world.store / "locks" / "ExtractPyramid-own-0123456789abcdef"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run = luigi("Prune", data=world.data, store=world.store)
+    assert "own: nothing removed (a run is under way)" in run.stdout
+    assert partial.exists()
+
+
 def test_prune_removes_what_no_configuration_names(world: World) -> None:
+    left = world.store / "ExtractPyramid" / ".own-0123456789abcdef.partial"  # by the test before
+    others = world.store / "ExtractPyramid" / ".own-two-0123456789abcdef.partial"
+    others.mkdir()
     adaptive = list((world.store / "pyramids").glob("*adaptive*/*.h5"))
     runs = len(outputs(world.store, "TrainRE"))
     assert adaptive
@@ -173,6 +189,7 @@ def test_prune_removes_what_no_configuration_names(world: World) -> None:
     wet = luigi("Prune", *options, data=world.data, store=world.store)
     assert wet.stdout.replace("freed", "would free") == dry.stdout
     assert not any(shard.exists() for shard in adaptive)
+    assert (left.exists(), others.exists()) == (False, True)
     assert len(outputs(world.store, "TrainRE")) == runs
     assert len(outputs(world.store, "ExtractPyramid")) == 1
     assert len(outputs(world.store, "ReadPosts")) == 1
@@ -236,6 +253,22 @@ def test_missing_and_broken_pictures_are_counted_and_named(tmp_path: Path) -> No
     assert problems[f"own/pictures/{pictures[1].name}"].startswith("broken")
 
 
+def test_crops_that_come_later_are_found(tmp_path: Path) -> None:
+    base = tmp_path / "data" / "NER_data"
+    for name in ("train", "valid", "test"):
+        (base / "twitter2015").mkdir(parents=True, exist_ok=True)
+        (base / f"twitter2015/{name}.txt").write_text(f"IMGID:{name}\nAda\tB-PER\n\n")
+        split = "val" if name == "valid" else name
+        torch.save({f"{name}.jpg": ["c.png"]}, base / f"twitter2015/twitter2015_{split}_dict.pth")
+    options = ("--dataset", "twitter2015")
+    store, data = tmp_path / "store", tmp_path / "data"
+    assert luigi("ReadPosts", *options, data=data, store=store).returncode == 0
+    (base / "twitter2015_aux_images/train/crops").mkdir(parents=True)
+    assert luigi("ReadPosts", *options, data=data, store=store).returncode == 0
+    posts = (outputs(store, "ReadPosts")[-1] / "posts.jsonl").read_text().splitlines()
+    assert json.loads(posts[0])["crops"] == ["NER_data/twitter2015_aux_images/train/crops/c.png"]
+
+
 def test_no_picture_at_all_is_an_error(tmp_path: Path) -> None:
     folder = write_own_data(tmp_path / "data", posts=(2, 1, 1))
     shutil.rmtree(folder / "pictures")
@@ -244,5 +277,5 @@ def test_no_picture_at_all_is_an_error(tmp_path: Path) -> None:
         data=tmp_path / "data", store=tmp_path / "store",
     )  # fmt: skip
     assert run.returncode != 0
-    assert "expected pictures, found none of 4" in run.stderr
+    assert "expected pictures that are there, found none of 4" in run.stderr
     assert "Traceback" not in run.stderr

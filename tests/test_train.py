@@ -26,10 +26,12 @@ from pipeline.presets import (
     Machine,
     PictureFiles,
     TrainConfig,
+    extract_config,
+    train_config,
     train_preset,
 )
 from pipeline.train import TASKS, build, open_pictures, train
-from pipeline.trainer import parameter_groups
+from pipeline.trainer import last_checkpoint, parameter_groups
 from tests.tiny import write_own_data
 
 CONFIG = TrainConfig(
@@ -136,6 +138,43 @@ def test_same_seed_same_figures_and_predictions(world: World, tmp_path: Path) ->
     assert not torch.equal(results[0][1], results[2][1])
 
 
+def test_a_run_that_stopped_ends_with_the_same_weights(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, epochs=3, evaluate_from=1)
+    arguments = (TASKS["re"], world.posts, LABELS, config, world.stored)
+    train(*arguments, tmp_path / "whole", "cpu")
+
+    figures = training._figures
+    calls = []
+
+    def stop_at_the_third(scores: dict[str, Any]) -> dict[str, float]:
+        calls.append(scores)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return figures(scores)
+
+    monkeypatch.setattr(training, "_figures", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments, tmp_path / "stopped", "cpu")
+    assert last_checkpoint(tmp_path / "stopped") is not None
+    found = train(*arguments, tmp_path / "stopped", "cpu")
+    assert [entry["epoch"] for entry in found["epochs"]] == [1, 2, 3]
+    whole, stopped = (
+        load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "stopped")
+    )
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+def test_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for step, state in (("3", '{"global_step": 3}'), ("12", '{"global_step": 12}'), ("15", '{"gl')):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoints" / "checkpoint-12")
+    assert not (tmp_path / "checkpoints" / "checkpoint-15").exists()
+
+
 def test_entities_are_trained_scored_and_predicted(world: World, tmp_path: Path) -> None:
     tags = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
     found = train(TASKS["ner"], world.posts, tags, CONFIG, world.stored, tmp_path, "cpu")
@@ -198,6 +237,18 @@ def test_presets_are_the_papers() -> None:
     assert (entities.epochs, entities.batch_size, entities.evaluate_from) == (30, 8, 16)
     assert relations.warmup == entities.warmup == 0.1
     assert train_preset("ner", "twitter2017").max_tokens == 128
+
+
+def test_settings_without_effect_are_left_out() -> None:
+    def asked(**values: object) -> SimpleNamespace:
+        return SimpleNamespace(**values)
+
+    plain = train_config("re", "mnre", asked(variant="text-only"))
+    tuned = asked(variant="text-only", finetune_backbone=True, backbone_learning_rate=1.0)
+    assert train_config("re", "mnre", tuned) == plain
+    assert extract_config("mnre", asked(seed=5)) == extract_config("mnre", asked())
+    random = asked(seed=5, weights="random")
+    assert extract_config("mnre", random) != extract_config("mnre", asked(weights="random"))
 
 
 def test_words_that_were_not_seen_are_outside() -> None:
