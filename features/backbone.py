@@ -22,7 +22,7 @@ class WeightsError(ValueError):
 class Backbone(nn.Module):
     """A torchvision ResNet without pooling and classifier; its parameters keep their names.
 
-    BatchNorm uses its running statistics always, also under ``train()``. Departure: the published
+    BatchNorm uses its running statistics always, also under `train()`. Departure: the published
     code leaves it in training mode, so that there a row depends on the batch that it came with.
     """
 
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Blocks:
-        """``pixels``: (B, 3, S, S), normalised. Returns four (B, C_i, S / 4…32, S / 4…32)."""
+        """`pixels`: (B, 3, S, S), normalised. Returns four (B, C_i, S / 4…32, S / 4…32)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(pixels))))
         c2 = self.layer1(x)
         c3 = self.layer2(c2)
@@ -54,10 +54,10 @@ class Backbone(nn.Module):
 
 
 def load_backbone(name: str, weights: str, seed: int) -> Backbone:
-    """The ResNet ``name`` in eval mode; torch's global random state stays as it was.
+    """The ResNet `name` in eval mode; torch's global random state stays as it was.
 
-    ``weights``: a torchvision name ("IMAGENET1K_V1", …, "DEFAULT"), downloaded once; a file (.pth
-    or .safetensors, torchvision's keys); or "random", which depends on ``seed`` alone. Raises
+    `weights`: a torchvision name ("IMAGENET1K_V1", …, "DEFAULT"), downloaded once; a file (.pth
+    or .safetensors, torchvision's keys); or "random", which depends on `seed` alone. Raises
     WeightsError.
     """
     _check_name(name)
@@ -135,9 +135,9 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _fill(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
-    """Load ``state``; every key must be accounted for, save the classifier's (fc.*).
+    """Load `state`; every key must be accounted for, save the classifier's (fc.*).
 
-    BatchNorm's ``num_batches_tracked`` may be missing, as in files older than it: it counts, and
+    BatchNorm's `num_batches_tracked` may be missing, as in files older than it: it counts, and
     nothing reads it here.
     """
     given = {_bare(key): value for key, value in state.items()}

@@ -1,8 +1,8 @@
 """Open pictures in one form, cut crops out of them, and prepare both for the backbone.
 
-Boxes here and everywhere: ``(x0, y0, x1, y1)`` in pixels of the *upright* picture, origin at its
-upper left corner, x to the right, y downwards; ``x1`` and ``y1`` lie just outside the box, so that
-its width is ``x1 - x0``. torch is imported by ``prepare`` alone: grounding needs it not.
+Boxes here and everywhere: `(x0, y0, x1, y1)` in pixels of the *upright* picture, origin at its
+upper left corner, x to the right, y downwards; `x1` and `y1` lie just outside the box, so that
+its width is `x1 - x0`. torch is imported by `prepare` alone: grounding needs it not.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a picture or crop becomes the backbone's square input of ``size`` pixels a side.
+    """How a picture or crop becomes the backbone's square input of `size` pixels a side.
 
-    ``center``: short side to size · 256 / 224, then the square in the centre (the published code).
-    ``stretch``: both sides to size (the paper, "rescale to 224×224").
+    `center`: short side to size · 256 / 224, then the square in the centre (the published code).
+    `stretch`: both sides to size (the paper, "rescale to 224×224").
     """
 
     resize: str = "center"
@@ -153,7 +153,7 @@ class Preparation:
 
 
 def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> torch.Tensor:
-    """Cut ``box`` out of an upright RGB picture (None: all of it), resize, normalise.
+    """Cut `box` out of an upright RGB picture (None: all of it), resize, normalise.
 
     Returns (3, size, size) float32, normalised with ImageNet's mean and deviation: for "center"
     what torchvision's Resize, CenterCrop, ToTensor, Normalize give. Departure: what is longer than

@@ -10,11 +10,11 @@ POOLINGS = ("floor", "adaptive")
 
 
 def pool(blocks: Sequence[Tensor], grid: int, pooling: str) -> Tensor:
-    """Average-pool every block to ``grid`` × ``grid`` and join them (HVPNeT §3.2).
+    """Average-pool every block to `grid` × `grid` and join them (HVPNeT §3.2).
 
-    ``blocks``: four (B, C_i, H_i, W_i). Returns (B, ΣC, grid, grid) float32. ``floor``, as the
+    `blocks`: four (B, C_i, H_i, W_i). Returns (B, ΣC, grid, grid) float32. `floor`, as the
     published code does: kernel = stride = side // grid and what is left over at the right and below
-    is dropped, so that of block 4's 7×7 only 6×6 count. ``adaptive``: windows cover the whole map.
+    is dropped, so that of block 4's 7×7 only 6×6 count. `adaptive`: windows cover the whole map.
     Raises ValueError for a map smaller than the grid.
     """
     if pooling not in POOLINGS:

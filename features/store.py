@@ -1,7 +1,7 @@
 """The feature store: immutable HDF5 shards of pyramids, found by key. The only user of h5py.
 
-A shard holds three datasets: ``rows`` (N, C, g, g) float16, ``keys`` (N, 32) bytes, ``crc32`` (N,),
-each row's CRC-32 over its key and its bytes. All are contiguous, ``rows`` begins on a page. HDF5 is
+A shard holds three datasets: `rows` (N, C, g, g) float16, `keys` (N, 32) bytes, `crc32` (N,),
+each row's CRC-32 over its key and its bytes. All are contiguous, `rows` begins on a page. HDF5 is
 the format; h5py lays a shard out and checks one, the rows themselves are read through np.memmap at
 their offset, which is three times as fast as h5py's own indexing. A shard comes to be under a
 temporary name and is renamed when it is on the disk, so that a kill loses it whole or not at all.
@@ -38,7 +38,7 @@ class StoreError(ValueError):
 def write_shard(folder: Path, keys: Sequence[bytes], rows: np.ndarray) -> str:
     """Write one shard, named by its keys, and return its file name.
 
-    ``rows``: (N, C, g, g) float16, one for each of the ``keys`` of 32 bytes. Raises StoreError for
+    `rows`: (N, C, g, g) float16, one for each of the `keys` of 32 bytes. Raises StoreError for
     rows that aren't finite (float16 ends at 65,504), OSError when the disk doesn't take it.
     """
     _check_rows(keys, rows)
@@ -105,7 +105,7 @@ def _sync_folder(folder: Path) -> None:
 class Shard:
     """A shard on the disk, checked before anything in it is believed. Raises StoreError.
 
-    ``keys``: (N, 32) uint8; ``shape``: (N, C, g, g) of ``rows``.
+    `keys`: (N, 32) uint8; `shape`: (N, C, g, g) of `rows`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -182,8 +182,8 @@ def _load(path: Path, name: str, shape: tuple[int, ...], offset: int) -> np.ndar
 class Store:
     """The shards of one folder, for writing: which keys are there, and where.
 
-    ``damaged``: file name → reason, of shards that are left out. A wrong CRC isn't looked for here
-    (it takes reading everything): ``Shard.verify`` and ``Reader`` do.
+    `damaged`: file name → reason, of shards that are left out. A wrong CRC isn't looked for here
+    (it takes reading everything): `Shard.verify` and `Reader` do.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -216,7 +216,7 @@ class Store:
         return len(self._places)
 
     def write(self, keys: Sequence[bytes], rows: np.ndarray) -> str:
-        """``write_shard``, and find its rows from now on."""
+        """`write_shard`, and find its rows from now on."""
         name = write_shard(self.folder, keys, rows)
         self.damaged.pop(name, None)
         self._add(name, b"".join(keys))
@@ -235,7 +235,7 @@ class Store:
 class Reader:
     """Batches of rows from the named shards, for training.
 
-    ``row_shape``: (C, g, g), the same in all. ``verify`` reads everything once to check the CRCs.
+    `row_shape`: (C, g, g), the same in all. `verify` reads everything once to check the CRCs.
     Raises StoreError.
     """
 
@@ -249,7 +249,7 @@ class Reader:
         self._map = lru_cache(MAX_MAPS)(lambda number: self._shards[number].map_rows())
 
     def read(self, index: np.ndarray) -> np.ndarray:
-        """``index``: (n, 2) int of shard number and row; a negative shard number means absent.
+        """`index`: (n, 2) int of shard number and row; a negative shard number means absent.
 
         Returns (n, C, g, g) float16, absent rows all zero. Raises IndexError.
         """

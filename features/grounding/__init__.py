@@ -1,6 +1,6 @@
 """Grounding: from a picture, and maybe the phrases of its sentence, to the boxes worth a crop.
 
-Boxes are in pixels of the upright picture; ``features.pictures`` defines them.
+Boxes are in pixels of the upright picture; `features.pictures` defines them.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ GROUNDERS = ("released", "none", "salience")
 
 @dataclass(frozen=True)
 class Region:
-    """One grounded object: a ``box`` of the picture, or a ``file`` that holds the crop itself.
+    """One grounded object: a `box` of the picture, or a `file` that holds the crop itself.
 
-    ``score`` and ``phrase`` are None where the grounder knows none; ``file`` is relative to the
-    data's root; ``source`` is the grounder's name.
+    `score` and `phrase` are None where the grounder knows none; `file` is relative to the
+    data's root; `source` is the grounder's name.
     """
 
     phrase: str | None
@@ -29,9 +29,9 @@ class Region:
 
 @dataclass(frozen=True)
 class Request:
-    """What a grounder is given: ``path`` of the picture, and the grounding that came with the data.
+    """What a grounder is given: `path` of the picture, and the grounding that came with the data.
 
-    The file at ``path`` may be missing. ``boxes`` and ``crops`` are None where the data have none.
+    The file at `path` may be missing. `boxes` and `crops` are None where the data have none.
     """
 
     path: Path
@@ -41,8 +41,8 @@ class Request:
 
 
 class Grounder(Protocol):
-    """``opens_picture`` and ``uses_phrases`` tell what the answer depends on beside the request's
-    own boxes and crops; ``settings`` is whatever else decides it, for the key of a cache."""
+    """`opens_picture` and `uses_phrases` tell what the answer depends on beside the request's
+    own boxes and crops; `settings` is whatever else decides it, for the key of a cache."""
 
     name: str
     opens_picture: bool
@@ -50,7 +50,7 @@ class Grounder(Protocol):
     settings: str
 
     def ground(self, request: Request, most: int) -> list[Region]:
-        """At most ``most`` regions, the best first.
+        """At most `most` regions, the best first.
 
         Raises PictureError if it opens the picture and can't.
         """
