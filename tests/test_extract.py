@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from features.backbone import load_backbone
-from features.grounding import Region
+from features.grounding import Region, Request
 from features.store import Reader, Store
 from pipeline.corpus import DataError, Post
 from pipeline.crops import BoxCache, Grounded, Grounding, ground_post
@@ -268,3 +269,15 @@ def test_a_failure_is_not_kept(root: Path) -> None:
     assert grounded(root, "salience").problem is not None
     (root / "0.png").write_bytes(content)
     assert grounded(root, "salience").problem is None
+
+
+def test_phrases_are_in_the_key_of_a_grounder_that_reads_them(root: Path) -> None:
+    reads = SimpleNamespace(name="x", settings="", uses_phrases=True, opens_picture=True)
+    with BoxCache(root / "boxes.sqlite") as cache:
+        grounding = Grounding("x", 3, digest, cache)
+        keys = {
+            grounding._key(grounder, Request(root / "0.png", phrases, None, None))
+            for grounder in (reads, SimpleNamespace(**{**vars(reads), "uses_phrases": False}))
+            for phrases in (("dog",), ("cat",))
+        }
+    assert len(keys) == 3  # two of the grounder that reads phrases, one of the other
