@@ -18,6 +18,7 @@ from pipeline.corpus import Post
 from pipeline.phrases import GIVEN, SPACY, SpacyPhrases
 
 AUTO = "auto"
+FORM = "regions"  # of a kept answer: another word when it changes
 log = logging.getLogger(__name__)
 
 
@@ -137,7 +138,7 @@ class Grounding:
         return "released" if came_with_data else "salience"
 
     def _key(self, grounder: Grounder, request: Request) -> str:
-        parts = [grounder.name, grounder.settings, str(self.most), self.digest(request.path)]
+        parts = [FORM, grounder.name, grounder.settings, str(self.most), self.digest(request.path)]
         if grounder.uses_phrases:
             parts += request.phrases
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
