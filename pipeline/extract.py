@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -119,6 +120,7 @@ def _row_keys(
     preparation: Preparation,
 ) -> Rows:
     found = Rows()
+    digest = cache(digest)  # a picture has a row for each of its regions
     for source in (source for sources in wanted for source in sources if source is not None):
         if source in found.keys:
             continue

@@ -93,19 +93,19 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
     for dataset in datasets():
         stages = stages_of(dataset)
         names = [type(stage).__name__ for stage in stages]
-        partials = {f: whole for name in names for f, whole in _partials(name, dataset)}
+        partials = {f: becomes for name in names for f, becomes in _partials(name, dataset)}
         try:
             named = {stage.folder for stage in stages}
         except ValueError as error:
             lines.append(f"{dataset}: nothing removed ({error})")
             continue
-        if any(in_use(lock_name(whole)) for whole in partials.values()):
+        if any(in_use(lock_name(becomes)) for becomes in partials.values()):
             lines.append(f"{dataset}: nothing removed (a run is under way)")
             continue
-        for name in names:
-            if runs or name not in RUNS:
-                doomed += [f for f in _folders(name) if _dataset(f) == dataset and f not in named]
-        doomed += [f for f, whole in partials.items() if whole not in named]
+        whole = {f: f for name in names for f in _folders(name) if _dataset(f) == dataset}
+        for folder, becomes in (whole | partials).items():
+            if becomes not in named and (runs or folder.parent.name not in RUNS):
+                doomed.append(folder)
     freed = sum(_remove(path, dry_run, lines) for path in doomed)
     for rows in sorted((store_root() / PYRAMIDS).glob("*")):
         with locked(rows.name, "filling rows"):  # rows just written have no index yet
