@@ -12,7 +12,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -119,10 +119,6 @@ class Shard:
         # What h5py raises depends on where in the file the damage is.
         except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(f"{path.name}: {' '.join(str(error).split())}") from error
-
-    @cached_property
-    def rows(self) -> np.memmap:
-        return self.map_rows()
 
     def map_rows(self) -> np.memmap:
         """(N, C, g, g) float16, read-only; holds a file descriptor as long as it lives."""
