@@ -1,6 +1,5 @@
 """Encoded posts and stored rows -> padded batches, of posts of similar length."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.utils.data import Sampler
 
 from features.store import Reader
 from pipeline.encode import Encoded
+from pipeline.jsonfile import read_json
 
 IGNORED = -100
 INDEX, PYRAMIDS = "index.npy", "pyramids.json"  # what ExtractPyramid writes
@@ -52,7 +52,7 @@ class StoredPyramids:
 
         Raises StoreError where a shard is damaged: every row is checked against its CRC.
         """
-        about = json.loads((folder / PYRAMIDS).read_text(encoding="utf-8"))
+        about = read_json(folder / PYRAMIDS)
         return cls(
             Reader(pyramids / about["rows"], about["shards"]),
             np.load(folder / INDEX, allow_pickle=False),
@@ -73,7 +73,7 @@ class StoredPyramids:
 
 def shard_files(folder: Path, pyramids: Path) -> list[Path]:
     """The shards that an index in `folder` refers to, in its order."""
-    about = json.loads((folder / PYRAMIDS).read_text(encoding="utf-8"))
+    about = read_json(folder / PYRAMIDS)
     return [pyramids / about["rows"] / name for name in about["shards"]]
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from features.grounding import Grounder, Region, Request, make_grounder
 from features.pictures import PictureError
 from pipeline.corpus import Post
+from pipeline.jsonfile import write_json
 from pipeline.phrases import GIVEN, SPACY, SpacyPhrases
 
 AUTO = "auto"
@@ -170,7 +171,7 @@ def ground(
             file.write(line.to_json() + "\n")
             grounded.append(line)
     report = _report(grounded)
-    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    write_json(folder / "report.json", report)
     log.info(
         "%(regions)d regions in %(pictures)d pictures of %(posts)d posts; phrases in "
         "%(posts_with_phrases)d posts",

@@ -22,6 +22,7 @@ from features.pyramid import pool
 from features.store import Shard, Store
 from pipeline.corpus import DataError
 from pipeline.crops import Grounded
+from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
 SHARD_ROWS = 256
@@ -278,7 +279,7 @@ def _write_index(
         "channels": block_channels(config.backbone),
         "grid": config.grid,
     }
-    (folder / "pyramids.json").write_text(json.dumps(pyramids, indent=1))
+    write_json(folder / "pyramids.json", pyramids)
 
 
 def _write_report(
@@ -302,7 +303,7 @@ def _write_report(
         "problems": problems,
         "config": asdict(config),
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    write_json(folder / "report.json", report)
     log.info(
         "%(pictures)d pictures, %(rows)d rows; computed now: %(pictures_computed)d pictures, "
         "%(rows_computed)d rows",

@@ -1,12 +1,12 @@
 """What people ask about the store: what is stale and why, what can go, what the runs scored."""
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.jsonfile import read_json
 from pipeline.stage import (
     FRESH,
     MANIFEST,
@@ -137,7 +137,7 @@ def _used_rows(rows: Path, gone: set[Path]) -> set[str]:
     used: set[str] = set()
     for folder in _folders("ExtractPyramid"):
         if folder not in gone:
-            about = json.loads((folder / "pyramids.json").read_text(encoding="utf-8"))
+            about = read_json(folder / "pyramids.json")
             used |= set(about["shards"]) if about["rows"] == rows.name else set()
     return used
 
@@ -197,7 +197,7 @@ def _figures(found: dict[str, Any]) -> str:
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_json(folder / "metrics.json")
     return found
 
 

@@ -1,6 +1,5 @@
 """Texts as published -> `posts.jsonl` and `labels.json`, which every later stage reads."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from pipeline import corpus
 from pipeline.corpus import DataError, Layout, Post
+from pipeline.jsonfile import read_json, write_json
 from pipeline.score import NO_RELATION
 
 POSTS, LABELS = "posts.jsonl", "labels.json"
@@ -24,7 +24,7 @@ def read_posts(layout: Layout, folder: Path) -> None:
         "re": found.relations or relation_labels(found.posts),
         "ner": tag_labels(found.posts),
     }
-    (folder / LABELS).write_text(json.dumps(labels, indent=1, ensure_ascii=False))
+    write_json(folder / LABELS, labels)
     if not layout.released and any(post.crops is not None for post in found.posts):
         log.warning(
             "%s: only some splits have released crops; the others get another grounder's. Choose "
@@ -48,7 +48,7 @@ def load_posts(folder: Path) -> list[Post]:
 
 def load_labels(folder: Path, task: str) -> list[str]:
     """The labels of a task ("re" or "ner"), in the order of their numbers."""
-    labels: list[str] = json.loads((folder / LABELS).read_text(encoding="utf-8"))[task]
+    labels: list[str] = read_json(folder / LABELS)[task]
     if len(labels) < 2:
         kind = "tags" if task == "ner" else "relations other than None"
         raise DataError(f"expected {kind} in the posts, found none")

@@ -23,6 +23,7 @@ from typing import Any
 import luigi
 
 from pipeline.digests import Digests, of_text
+from pipeline.jsonfile import read_json, write_json
 
 MANIFEST = "manifest.json"
 PARTIAL = ".{}.partial"  # an output folder that is not whole yet
@@ -208,7 +209,7 @@ def outputs(stage: str) -> Path:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """An output folder's manifest; None where there is none, or it is no manifest."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST)
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and "files" in manifest else None
@@ -228,16 +229,6 @@ def damage(folder: Path) -> str | None:
         if digests().of(path) != digest:
             return f"{name} was altered"
     return None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader finds the old file or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def versions() -> dict[str, str]:

@@ -21,6 +21,7 @@ from pipeline.batches import Collator, Pictures, StoredPyramids
 from pipeline.corpus import SPLITS, DataError, Post
 from pipeline.encode import Encoded
 from pipeline.finetune import FineTuned, Pixels
+from pipeline.jsonfile import read_json, write_json
 from pipeline.posts import load_labels, load_posts
 from pipeline.presets import SCRATCH, PictureFiles, TrainConfig
 from pipeline.trainer import CHECKPOINTS, last_checkpoint, make_trainer
@@ -101,8 +102,8 @@ def train_into(
     tells too how many there were, and how many regions each grounder gave.
     """
     if files is not None:  # scores with other crops can't be compared
-        about["crops"] = _read(files.grounding / "report.json")["regions_by_grounder"]
-        about["pictures"] = _read(files.extraction / "report.json")["pictures"]
+        about["crops"] = read_json(files.grounding / "report.json")["regions_by_grounder"]
+        about["pictures"] = read_json(files.extraction / "report.json")["pictures"]
     results = train(
         TASKS[task_name],
         load_posts(posts_folder),
@@ -112,13 +113,7 @@ def train_into(
         folder,
         device,
     )
-    text = json.dumps({**about, **results}, indent=1, ensure_ascii=False)
-    (folder / "metrics.json").write_text(text, encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    write_json(folder / "metrics.json", {**about, **results})
 
 
 def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
@@ -246,10 +241,13 @@ def build(
     return tokenizer, model
 
 
+def _extractor(model: PrefixedEncoder | FineTuned) -> PrefixedEncoder:
+    return model.extractor if isinstance(model, FineTuned) else model
+
+
 def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
     """The hub's commit of a downloaded encoder; None for one from disk or from scratch."""
-    extractor = model.extractor if isinstance(model, FineTuned) else model
-    return getattr(extractor.encoder.config, "_commit_hash", None)
+    return getattr(_extractor(model).encoder.config, "_commit_hash", None)
 
 
 def _numbered(task: Task, posts: Sequence[Post], split: str) -> dict[int, Post]:
@@ -303,6 +301,5 @@ def _save(
 ) -> None:
     if isinstance(model, FineTuned):
         model.save_backbone(folder)
-    extractor = model.extractor if isinstance(model, FineTuned) else model
-    extractor.save_pretrained(folder)
+    _extractor(model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
