@@ -20,9 +20,14 @@ from pipeline import corpus, manage, stage
 from pipeline.presets import (
     DEMO,
     DEVICES,
+    PAPER,
+    PRECISIONS,
     RANDOM,
+    RECIPES,
+    RELEASED,
     ROW_VERSION,
     SCRATCH,
+    STYLES,
     TEXT_ONLY,
     VARIANTS,
     ExtractConfig,
@@ -32,6 +37,7 @@ from pipeline.presets import (
     changed,
     extract_config,
     train_config,
+    train_preset,
 )
 from pipeline.stage import PYRAMIDS, Stage
 
@@ -155,7 +161,7 @@ class GroundCrops(_OfDataset):
 class ExtractPyramid(_OfDataset):
     """Pictures and crops -> ResNet blocks, pooled: a row each, in the store."""
 
-    VERSION = ROW_VERSION
+    VERSION = 2  # of the index; the rows have their own
 
     backbone = luigi.OptionalStrParameter(default=None, description="any torchvision ResNet")
     weights = luigi.OptionalStrParameter(
@@ -166,7 +172,7 @@ class ExtractPyramid(_OfDataset):
     pooling = luigi.OptionalChoiceParameter(choices=["floor", "adaptive"], default=None)
     resize = luigi.OptionalChoiceParameter(choices=["center", "stretch"], default=None)
     size = luigi.OptionalIntParameter(default=None, description="side of the input, pixels")
-    precision = luigi.OptionalChoiceParameter(choices=["float32", "bfloat16"], default=None)
+    precision = luigi.OptionalChoiceParameter(choices=PRECISIONS, default=None)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
     batch_size = luigi.OptionalIntParameter(default=None, significant=False)
     threads = luigi.OptionalIntParameter(default=None, significant=False)
@@ -179,21 +185,26 @@ class ExtractPyramid(_OfDataset):
         return extract_config(self.dataset, self)
 
     def settings(self) -> dict[str, Any]:
-        return _without_paths(asdict(self.config()), "weights")
+        rows = {"row_version": ROW_VERSION}
+        return _without_paths(asdict(self.config()), "weights") | rows
 
     def sources(self) -> dict[str, Path]:
         return _if_path("weights", self.config().weights)
+
+    def weights_name(self) -> str:
+        """The backbone's weights by torchvision's name, or by what a file of people's own holds."""
+        name: str = self.key["sources"].get("weights", self.config().weights)
+        return name
 
     def rows(self) -> Path:
         """The store's folder of this backbone's rows."""
         from pipeline.extract import rows_folder
 
-        weights = self.key["sources"].get("weights", self.config().weights)
-        return stage.store_root() / PYRAMIDS / rows_folder(self.config(), weights)
+        return stage.store_root() / PYRAMIDS / rows_folder(self.config(), self.weights_name())
 
     def work(self, folder: Path) -> None:
         from pipeline.crops import read_grounded
-        from pipeline.extract import extract
+        from pipeline.extract import backbone_name, extract
 
         grounding = GroundCrops(dataset=self.dataset)
         extract(
@@ -202,6 +213,7 @@ class ExtractPyramid(_OfDataset):
             slots=1 + grounding.max_crops,
             digest=stage.digests().of,
             rows=self.rows(),
+            name=backbone_name(self.config(), self.weights_name()),
             config=self.config(),
             machine=changed(Machine(), self),
             folder=folder,
@@ -218,47 +230,18 @@ class ExtractPyramid(_OfDataset):
         return shard_files(folder, stage.store_root() / PYRAMIDS)
 
 
-class _Train(_OfDataset):
-    """What the two training stages share."""
-
-    TASK: str
-    RESUMES = True
-
-    variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
-    encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
-    seed = luigi.OptionalIntParameter(default=None)
-    epochs = luigi.OptionalIntParameter(default=None)
-    batch_size = luigi.OptionalIntParameter(default=None)
-    learning_rate = luigi.OptionalFloatParameter(default=None)
-    head_learning_rate = luigi.OptionalFloatParameter(default=None)
-    weight_decay = luigi.OptionalFloatParameter(default=None)
-    warmup = luigi.OptionalFloatParameter(default=None, description="share of all steps")
-    evaluate_from = luigi.OptionalIntParameter(default=None, description="first epoch scored")
-    max_tokens = luigi.OptionalIntParameter(default=None, description="word pieces a post")
-    dropout = luigi.OptionalFloatParameter(default=None, description="before the head")
-    max_grad_norm = luigi.OptionalFloatParameter(default=None)
-    finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
-    backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
-    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
-
-    def config(self) -> TrainConfig:
-        """The task's preset with people's own values."""
-        return train_config(self.TASK, self.dataset, self)
+class _ReadsPyramids(_OfDataset):
+    """A stage that runs a model, on pyramids unless it is text-only."""
 
     def with_pictures(self) -> bool:
-        return self.config().variant != TEXT_ONLY
+        """Whether the model reads pyramids."""
+        raise NotImplementedError
 
     def requires(self) -> list[Stage]:
         reading = ReadPosts(dataset=self.dataset)
         return (
             [reading, ExtractPyramid(dataset=self.dataset)] if self.with_pictures() else [reading]
         )
-
-    def settings(self) -> dict[str, Any]:
-        return _without_paths(asdict(self.config()), "encoder")
-
-    def sources(self) -> dict[str, Path]:
-        return _if_path("encoder", self.config().encoder)
 
     def pictures(self) -> PictureFiles | None:
         """Where the pyramids are, and the pictures that they were computed from."""
@@ -276,14 +259,83 @@ class _Train(_OfDataset):
     def about(self) -> dict[str, Any]:
         """What decided the result, for people who find it later."""
         return {
-            "task": self.TASK,
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
             "keys": [one.key for one in stage.upstream(self)],
             "versions": stage.versions(),
         }
 
+
+class _Seeds(luigi.Parameter):
+    """Several seeds, separated by commas."""
+
+    def parse(self, x: str) -> tuple[int, ...]:
+        return tuple(int(seed) for seed in x.split(",") if seed)
+
+    def serialize(self, x: tuple[int, ...]) -> str:
+        return ",".join(map(str, x))
+
+
+class _Train(_ReadsPyramids):
+    """What the two training stages share."""
+
+    TASK: str
+    RESUMES = True
+
+    recipe = luigi.ChoiceParameter(
+        choices=RECIPES, default=PAPER, significant=False, description="where other values are from"
+    )
+    variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
+    style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
+    encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
+    seed = luigi.OptionalIntParameter(default=None)
+    seeds = _Seeds(default=(), description="runs each; 1,49,1234: mean and deviation")
+    epochs = luigi.OptionalIntParameter(default=None)
+    batch_size = luigi.OptionalIntParameter(default=None)
+    learning_rate = luigi.OptionalFloatParameter(default=None)
+    head_learning_rate = luigi.OptionalFloatParameter(default=None)
+    weight_decay = luigi.OptionalFloatParameter(default=None)
+    decay_all = luigi.OptionalBoolParameter(
+        default=None, description="weight decay on biases and normalisation too"
+    )
+    warmup = luigi.OptionalFloatParameter(default=None, description="share of all steps")
+    evaluate_from = luigi.OptionalIntParameter(default=None, description="first epoch scored")
+    max_tokens = luigi.OptionalIntParameter(default=None, description="word pieces a post")
+    dropout = luigi.OptionalFloatParameter(default=None, description="before the head")
+    max_grad_norm = luigi.OptionalFloatParameter(default=None)
+    precision = luigi.OptionalChoiceParameter(choices=PRECISIONS, default=None)
+    finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
+    backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def config(self) -> TrainConfig:
+        """The task's preset with people's own values."""
+        return train_config(self.TASK, self.dataset, self)
+
+    def with_pictures(self) -> bool:
+        return self.config().variant != TEXT_ONLY
+
+    def requires(self) -> list[Stage]:
+        if self.seeds:
+            return [self.clone(seed=seed, seeds=()) for seed in self.seeds]
+        return super().requires()
+
+    def settings(self) -> dict[str, Any]:
+        if self.seeds:  # all else that decides the result decides the runs'
+            return {"seeds": self.seeds}
+        return _without_paths(asdict(self.config()), "encoder")
+
+    def sources(self) -> dict[str, Path]:
+        return {} if self.seeds else _if_path("encoder", self.config().encoder)
+
+    @property
+    def name(self) -> str:
+        return super().name if self.seeds else f"{super().name} seed {self.config().seed}"
+
     def work(self, folder: Path) -> None:
+        if self.seeds:
+            manage.summarise([run.folder for run in self.requires()], folder, self.about())
+            return
         from pipeline.train import train_into
 
         train_into(
@@ -293,7 +345,7 @@ class _Train(_OfDataset):
             config=self.config(),
             files=self.pictures(),
             device=self.device,
-            about=self.about(),
+            about={"task": self.TASK, **self.about()},
         )
 
     def run(self) -> None:
@@ -315,6 +367,74 @@ class TrainNER(_Train):
     dataset = luigi.Parameter(
         default="twitter2015", description="twitter2015, twitter2017, demo, or a folder of your own"
     )
+
+
+class ImportReleased(_OfDataset):
+    """A published best_model.pth -> a model folder of ours, and its backbone's weights."""
+
+    checkpoint = luigi.Parameter(description="a published best_model.pth")
+    tokenizer = luigi.Parameter(
+        default=TrainConfig.encoder, description="of the checkpoint's encoder: hub name or folder"
+    )
+
+    def requires(self) -> list[Stage]:
+        return [ReadPosts(dataset=self.dataset)]
+
+    def settings(self) -> dict[str, Any]:
+        return _without_paths({"tokenizer": self.tokenizer}, "tokenizer")
+
+    def sources(self) -> dict[str, Path]:
+        checkpoint = {"checkpoint": _there("--checkpoint", self.checkpoint)}
+        return checkpoint | _if_path("tokenizer", self.tokenizer)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.import_released import import_into
+
+        import_into(
+            folder,
+            Path(self.checkpoint),
+            self.tokenizer,
+            posts_folder=ReadPosts(dataset=self.dataset).folder,
+            longest=train_preset("ner", self.dataset, RELEASED).max_tokens,
+        )
+
+    def run(self) -> None:
+        super().run()
+        log.info("model      %s", self.folder / "model")
+        log.info("backbone   %s", self.folder / "backbone.safetensors")
+
+
+class Evaluate(_ReadsPyramids):
+    """A saved model on a data set: predictions and scores of val and test."""
+
+    model = luigi.Parameter(description="folder that TrainRE, TrainNER or ImportReleased wrote")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def with_pictures(self) -> bool:
+        return manage.needs_pictures(_there("--model", self.model))
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def sources(self) -> dict[str, Path]:
+        return {"model": _there("--model", self.model)}
+
+    def work(self, folder: Path) -> None:
+        from pipeline.evaluate import evaluate_into
+
+        evaluate_into(
+            folder,
+            Path(self.model),
+            posts_folder=ReadPosts(dataset=self.dataset).folder,
+            files=self.pictures(),
+            device=self.device,
+            about=self.about(),
+        )
+
+    def run(self) -> None:
+        super().run()
+        for line in manage.evaluation(self.folder):
+            log.info(line)
 
 
 class _Report(luigi.Task):
@@ -360,6 +480,16 @@ class Prune(_Report):
         return manage.prune(stages_of, self.runs, self.dry_run)
 
 
+class Recipes(_Report):
+    """The named recipes' values for both tasks on a data set."""
+
+    dataset = luigi.Parameter(default="mnre")
+    variant = luigi.ChoiceParameter(choices=VARIANTS, default=VARIANTS[0])
+
+    def lines(self) -> list[str]:
+        return manage.recipes(self.dataset, self.variant)
+
+
 class Scores(_Report):
     """A table of all training runs in the store."""
 
@@ -382,3 +512,10 @@ def _without_paths(settings: dict[str, Any], name: str) -> dict[str, Any]:
 def _if_path(name: str, value: str) -> dict[str, Path]:
     """Weights that are a file or folder, and no word of ours."""
     return {name: Path(value)} if value not in (RANDOM, SCRATCH) and Path(value).exists() else {}
+
+
+def _there(option: str, value: str) -> Path:
+    """The file or folder that people named."""
+    if not Path(value).exists():
+        raise corpus.DataError(f"{option}: expected a file or folder, found nothing at {value}")
+    return Path(value)

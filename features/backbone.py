@@ -70,7 +70,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     if weights in published:
         state = _download(published[weights])
     elif weights != "random":
-        state = _read(path)
+        state = read_state(path)
     with torch.random.fork_rng(devices=[]):  # building draws from the global generator
         torch.default_generator.manual_seed(seed)
         backbone = Backbone(models.get_model(name, weights=None))
@@ -110,8 +110,11 @@ def _download(weights: models.WeightsEnum) -> dict[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """A state dict, whole or under "state_dict" or "model". Nothing is unpickled but tensors."""
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A state dict, whole or under "state_dict" or "model", from a .pth or .safetensors file.
+
+    Nothing is unpickled but tensors. Raises WeightsError.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -24,13 +24,16 @@ def visual_prefix_attention(
     attention_mask: Tensor | None,
     prefix: Tensor | None = None,
     prefix_mask: Tensor | None = None,
+    output_attentions: bool | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of the text over prefix and text (Eq. 9).
 
-    query, key, value: (B, heads, T, D). prefix: (L, 2, B, heads, P, D). prefix_mask: (B, P) bool,
+    query, key, value: (B, heads, T, D). prefix: (L, 2, B, heads, S, D). prefix_mask: (B, S) bool,
     True where a slot is attended. attention_mask: (B, 1, T, T) bool, or None where no token is
-    padding. The text's positions are not shifted. Returns (B, T, heads, D).
+    padding. The text's positions are not shifted. Returns (B, T, heads, D), and the weights (B,
+    heads, T, S + T) where `output_attentions` asks for them: for people to look at, so without
+    attention dropout.
     """
     if prefix is not None:
         assert prefix_mask is not None, "a prefix needs its mask"
@@ -44,7 +47,13 @@ def visual_prefix_attention(
                 len(query), 1, query.shape[2], query.shape[2]
             )
         attention_mask = torch.cat((slots, attention_mask.expand(len(query), -1, -1, -1)), dim=3)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **others)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **others)
+    if not output_attentions:
+        return output, None
+    scores = query @ key.transpose(2, 3) * (others.get("scaling") or query.shape[-1] ** -0.5)
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    return output, scores.softmax(-1)
 
 
 # Both names are needed: without the mask function, padding would be attended silently.

@@ -4,15 +4,17 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-VARIANTS = ("hvpnet", "text-only")
+from model.variants import HVPNET, PAPER
 
 
 class ExtractorConfig(PreTrainedConfig):
     """Configuration of both extractors.
 
     `encoder` is the text encoder's own configuration as a plain dictionary, `block_channels` the
-    channels of the pyramid's four blocks, `grid` its side, `dropout` acts before the head, and
-    `variant` is one of `VARIANTS`. Labels live in the usual `id2label`.
+    channels of the pyramid's four blocks, `grid` its side, `dropout` acts before the head;
+    `style` and `variant` are names in `model/variants.py`, `bottleneck` is the inner width of the
+    published code's visual map, and `backbone` tells which weights the pyramids must come from.
+    Labels live in the usual `id2label`.
     """
 
     model_type = "hvpnet"
@@ -20,17 +22,23 @@ class ExtractorConfig(PreTrainedConfig):
     def __init__(
         self,
         encoder: dict[str, Any] | None = None,
-        variant: str = "hvpnet",
+        style: str = PAPER,
+        variant: str = HVPNET,
         block_channels: tuple[int, ...] = (256, 512, 1024, 2048),
         grid: int = 2,
+        bottleneck: int = 800,
+        backbone: str | None = None,
         dropout: float = 0.1,
         marker_ids: tuple[int, ...] = (),
         **others: Any,
     ) -> None:
         self.encoder = encoder or {}
+        self.style = style
         self.variant = variant
         self.block_channels = list(block_channels)
         self.grid = grid
+        self.bottleneck = bottleneck
+        self.backbone = backbone
         self.dropout = dropout
         self.marker_ids = list(marker_ids)
         super().__init__(**others)

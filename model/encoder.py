@@ -4,10 +4,12 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from model import attention
-from model.config import VARIANTS, ExtractorConfig
-from model.prefix import VisualPrefix, slot_mask
+from model.config import ExtractorConfig
+from model.prefix import VisualPrefix
+from model.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 
 # Encoders that hand the prefix on to every layer of their own. Others swallow it silently
 # (DeBERTa-v2, MPNet) or share one layer (ALBERT).
@@ -57,6 +59,7 @@ class PrefixedEncoder(PreTrainedModel):
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__(config)
         assert config.variant in VARIANTS, config.variant
+        assert config.style in STYLES, config.style
         encoder_config = config.encoder_config()
         check_encoder(encoder_config)
         self.encoder = AutoModel.from_config(
@@ -67,11 +70,15 @@ class PrefixedEncoder(PreTrainedModel):
         self.prefix = (
             VisualPrefix(
                 config.block_channels,
+                config.grid,
                 encoder_config.num_hidden_layers,
                 self.hidden,
                 encoder_config.num_attention_heads,
+                config.style,
+                config.variant,
+                config.bottleneck,
             )
-            if config.variant != "text-only"
+            if config.variant != TEXT_ONLY
             else None
         )
 
@@ -96,10 +103,23 @@ class PrefixedEncoder(PreTrainedModel):
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
     ) -> Tensor:
-        """Last hidden states (B, T, H).
+        """Last hidden states (B, T, H), as `encode` computes them."""
+        return self.encode(input_ids, attention_mask, pyramid, regions).last_hidden_state
 
-        input_ids, attention_mask: (B, T). pyramid: (B, R, ΣC, h, w), picture first. regions:
-        (B, R) bool, True where there is a picture or crop. A text-only model ignores the pyramid.
+    def encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pyramid: Tensor | None = None,
+        regions: Tensor | None = None,
+        **wanted: Any,
+    ) -> BaseModelOutput:
+        """The text encoder's output under the visual prefix.
+
+        input_ids, attention_mask: (B, T). pyramid: (B, R, ΣC, h, w), picture first; where there is
+        no region, that of an all-zero input. regions: (B, R) bool, True where there is a picture
+        or crop. A text-only model ignores both. wanted: `output_hidden_states`,
+        `output_attentions`, whose weights (B, heads, T, S + T) begin with the prefix's S slots.
         """
         extra: dict[str, Any] = {}
         if self.prefix is not None:
@@ -110,8 +130,8 @@ class PrefixedEncoder(PreTrainedModel):
                     f"the encoder's attention is {self.encoder.config._attn_implementation!r}, "
                     f"which drops the prefix; it must be {attention.NAME!r}"
                 )
-            pyramid = pyramid.to(self.prefix.gate.mlp.weight.dtype)
-            positions = pyramid.shape[-1] * pyramid.shape[-2]
-            extra = {"prefix": self.prefix(pyramid), "prefix_mask": slot_mask(regions, positions)}
-        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra)
-        return output.last_hidden_state
+            if self.config.variant == ONLY_OBJECTS:
+                pyramid, regions = pyramid[:, 1:], regions[:, 1:]
+            prefix = self.prefix(pyramid.to(self.dtype))
+            extra = {"prefix": prefix, "prefix_mask": self.prefix.slot_mask(regions)}
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra, **wanted)

@@ -23,10 +23,10 @@ class TaggerOutput(ModelOutput):
 
 
 class EntityTagger(PrefixedEncoder):
-    """Emissions and CRF over words (HVPNeT, Eq. 10).
+    """Emissions and a CRF over tokens (HVPNeT, Eq. 10).
 
-    A word is seen at its first word piece, so the CRF runs over words. The published code runs it
-    over word pieces, with labels of its own for padding, later pieces, [CLS] and [SEP].
+    Which places of the text are tokens is the caller's: the first pieces of words, or, as the
+    published code has it, every piece, with labels for later pieces, [CLS] and [SEP].
     """
 
     def __init__(self, config: ExtractorConfig) -> None:
@@ -48,15 +48,15 @@ class EntityTagger(PrefixedEncoder):
     ) -> TaggerOutput:
         """Mean negative log-likelihood of labels (B, W), and best tags (B, W) in evaluation.
 
-        words: (B, W), where each word's first piece stands in input_ids, -1 past a row's end.
-        Every row has at least one word.
+        words: (B, W), where each token stands in input_ids, -1 past a row's end. Every row has at
+        least one.
         """
         states = self.states(input_ids, attention_mask, pyramid, regions)
         rows = torch.arange(len(states), device=states.device)[:, None]
         mask = words >= 0
-        firsts = states[rows, words.clamp(min=0)]  # (B, W, H)
+        tokens = states[rows, words.clamp(min=0)]  # (B, W, H)
         # The CRF sums over many paths: it stays in float32 also under autocast.
-        emissions = self.classifier(self.dropout(firsts)).float()
+        emissions = self.classifier(self.dropout(tokens)).float()
         loss = None
         if labels is not None:
             # Padded labels are masked; the CRF only wants them to be valid indices.

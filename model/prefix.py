@@ -3,46 +3,116 @@
 import torch
 from torch import Tensor, nn
 
-from model.gate import Gate
+from model.gate import BLOCKS, FixedGate, Gate, mix
+from model.variants import FLAT, ONE_TO_THREE, PAPER
 
 
 class VisualPrefix(nn.Module):
     """Pyramids of a picture and its crops -> prefix keys and values (HVPNeT, Eq. 1-6 and 8).
 
-    `channels` are those of the four blocks, `heads` the attention heads that H is cut into.
+    `style` paper: the equations as they are written. `style` released: what the published code
+    computes; the README's table names each difference. There a position of the prefix is a group
+    of channels, and P counts groups. W is the width of a mapped block: H (paper), or 2H, a key and
+    a value (released). `channels` are those of the four blocks, `grid` the side of the maps,
+    `heads` the attention heads that H is cut into, `bottleneck` the inner width of the published
+    map, 800 there.
     """
 
-    def __init__(self, channels: list[int], layers: int, hidden: int, heads: int) -> None:
+    def __init__(
+        self,
+        channels: list[int],
+        grid: int,
+        layers: int,
+        hidden: int,
+        heads: int,
+        style: str,
+        variant: str,
+        bottleneck: int,
+    ) -> None:
         super().__init__()
         self.channels = channels
+        self.positions = grid * grid
         self.heads = heads
-        # A 1×1 convolution on pooled maps is one linear map over channels at each position.
-        self.conv = nn.ModuleList(nn.Linear(c, hidden) for c in channels)
-        self.gate = Gate(layers, hidden)
-        self.phi = nn.ModuleList(nn.Linear(hidden, 2 * hidden, bias=False) for _ in range(layers))
-
-    def blocks(self, pyramid: Tensor) -> Tensor:
-        """Pyramid (B, R, ΣC, h, w) -> blocks mapped to the encoder's width (B, R, 4, hw, H)."""
-        maps = pyramid.flatten(3).transpose(2, 3).split(self.channels, dim=-1)  # (B, R, hw, C)
-        return torch.stack(
-            [conv(block) for conv, block in zip(self.conv, maps, strict=True)], dim=2
-        )  # Eq. 1, 2
+        self.paper = style == PAPER
+        if self.paper:
+            # A 1×1 convolution on pooled maps is one linear map over channels at each position.
+            self.conv = nn.ModuleList(nn.Linear(c, hidden) for c in channels)
+            width = hidden
+        else:
+            self.map = nn.Sequential(
+                nn.Linear(sum(channels), bottleneck),
+                nn.Tanh(),
+                nn.Linear(bottleneck, BLOCKS * 2 * hidden),
+            )
+            width = self.positions * 2 * hidden
+        fixed = variant in (FLAT, ONE_TO_THREE)
+        self.gate = FixedGate(layers, variant) if fixed else Gate(layers, width)
+        if self.paper:
+            self.phi = nn.ModuleList(
+                nn.Linear(hidden, 2 * hidden, bias=False) for _ in range(layers)
+            )
 
     def forward(self, pyramid: Tensor) -> Tensor:
-        """Pyramid (B, R, ΣC, h, w) -> prefix (L, 2, B, heads, P, H / heads).
+        """Pyramid (B, R, ΣC, h, w) -> prefix (L, 2, B, heads, S, H / heads).
 
-        P = R·h·w slots, the picture's first, then the crops' in order (Eq. 6). Axis 1 holds keys
-        and values (Eq. 8).
+        S = R·P slots: the picture's first, then the crops' in order. Axis 1: keys and values.
         """
-        mixed = self.gate(self.blocks(pyramid)).flatten(2, 3)  # Eq. 3-6: (L, B, P, H)
-        projected = [phi(layer) for phi, layer in zip(self.phi, mixed, strict=True)]  # Eq. 8
-        prefix = torch.stack(projected).unflatten(-1, (2, self.heads, -1))  # (L, B, P, 2, ...)
-        return prefix.permute(0, 3, 1, 4, 2, 5)
+        blocks = self.blocks(pyramid)  # Eq. 1, 2: (B, R, 4, P, W)
+        gate = self.gate(self.pooled(blocks))  # Eq. 3, 4: (B, R, L, 4)
+        mixed = mix(gate, blocks)  # Eq. 5: (L, B, R, P, W)
+        mixed = mixed.flatten(2, 3)  # Eq. 6: (L, B, S, W)
+        keys, values = self.keys_values(mixed)  # Eq. 8: (L, B, S, H) each
+        return torch.stack((self.split_heads(keys), self.split_heads(values)), dim=1)
 
+    def blocks(self, pyramid: Tensor) -> Tensor:
+        """Pyramid (B, R, ΣC, h, w) -> blocks mapped towards the encoder (B, R, 4, P, W), Eq. 1, 2.
 
-def slot_mask(regions: Tensor, positions: int) -> Tensor:
-    """Regions that are there (B, R) bool -> prefix slots that are there (B, P), P = R·positions.
+        released: the joined maps, channel after channel, are cut into P groups, and one map shared
+        by all layers makes of each group four pieces, which stand for the blocks.
+        """
+        if self.paper:
+            maps = pyramid.flatten(3).transpose(2, 3).split(self.channels, dim=-1)  # (B, R, hw, C)
+            return torch.stack(
+                [conv(block) for conv, block in zip(self.conv, maps, strict=True)], dim=2
+            )
+        groups = pyramid.flatten(2).unflatten(2, (self.positions, -1))  # (B, R, P, ΣC)
+        return self.map(groups).unflatten(-1, (BLOCKS, -1)).transpose(2, 3)
 
-    The published code attends absent objects as all-zero pictures; ours masks them.
-    """
-    return regions.repeat_interleave(positions, dim=1)
+    def pooled(self, blocks: Tensor) -> Tensor:
+        """Blocks (B, R, 4, P, W) -> what the gate looks at (B, R, width), the inside of Eq. 3.
+
+        Global average pooling, then the blocks' mean: (B, R, H). released: the blocks' mean, with
+        the positions side by side, not pooled: (B, R, P·2H).
+        """
+        if self.paper:
+            return blocks.mean(3).sum(2) / BLOCKS
+        return blocks.mean(2).flatten(2)
+
+    def keys_values(self, mixed: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixture (L, B, S, W) -> keys and values (L, B, S, H) each, Eq. 8.
+
+        released: no map of the layer's own; the pieces already hold a key and a value.
+        """
+        if self.paper:
+            mixed = torch.stack([phi(layer) for phi, layer in zip(self.phi, mixed, strict=True)])
+        keys, values = mixed.chunk(2, dim=-1)
+        return keys, values
+
+    def split_heads(self, states: Tensor) -> Tensor:
+        """(L, B, S, H) -> (L, B, heads, S, H / heads).
+
+        released: the memory is cut anew instead of transposed, so a head sees a part of the slots
+        only: with four regions and twelve heads, three heads the picture, three each crop.
+        """
+        if self.paper:
+            return states.unflatten(-1, (self.heads, -1)).transpose(2, 3)
+        layers, batch, slots, _ = states.shape
+        return states.reshape(layers, batch, self.heads, slots, -1)
+
+    def slot_mask(self, regions: Tensor) -> Tensor:
+        """Regions that are there (B, R) bool -> slots that are attended (B, S).
+
+        released: all; what isn't there was an all-zero picture to the backbone.
+        """
+        attended = regions if self.paper else torch.ones_like(regions)
+        return attended.repeat_interleave(self.positions, dim=1)

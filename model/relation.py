@@ -38,6 +38,6 @@ class RelationExtractor(PrefixedEncoder):
         states = self.states(input_ids, attention_mask, pyramid, regions)
         rows = torch.arange(len(states), device=states.device)[:, None]
         pair = states[rows, markers].flatten(1)  # (B, 2H)
-        logits = self.classifier(self.dropout(pair))  # Eq. 11, before its softmax
+        logits = self.classifier(self.dropout(pair)).float()  # Eq. 11, before its softmax
         loss = None if labels is None else functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)

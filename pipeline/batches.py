@@ -23,6 +23,10 @@ class Pictures(Protocol):
     """What a model with pictures needs more: their tensors, for the posts of a batch."""
 
     @property
+    def name(self) -> str:
+        """The backbone and its weights, in a word."""
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """Of the four blocks."""
 
@@ -39,10 +43,13 @@ class StoredPyramids:
     """Pyramids of posts, read from the store.
 
     index: (posts, R, 2) of (shard, row) as ExtractPyramid writes it, -1 where there is no region.
+    absent: (shard, row) of what the backbone makes of nothing, an all-zero input.
     """
 
     reader: Reader
     index: np.ndarray
+    absent: tuple[int, int]
+    name: str  # of the backbone and its weights
     channels: tuple[int, ...]  # of the four blocks
     grid: int
 
@@ -56,18 +63,21 @@ class StoredPyramids:
         return cls(
             Reader(pyramids / about["rows"], about["shards"]),
             np.load(folder / INDEX, allow_pickle=False),
+            tuple(about["absent"]),
+            about["backbone"],
             tuple(about["channels"]),
             about["grid"],
         )
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """pyramid: (B, R, ΣC, h, w) float16, zero where absent. regions: (B, R) bool."""
+        """pyramid: (B, R, ΣC, h, w) float16, of nothing where absent. regions: (B, R) bool."""
         slots = self.index[list(rows)]  # (B, R, 2)
-        pyramids = self.reader.read(slots.reshape(-1, 2))
-        shape = (*slots.shape[:2], *pyramids.shape[1:])
+        there = slots[..., 0] >= 0
+        found = np.where(there[..., None], slots, np.array(self.absent))
+        pyramids = self.reader.read(found.reshape(-1, 2))
         return {
-            "pyramid": torch.from_numpy(pyramids.reshape(shape)),
-            "regions": torch.from_numpy(slots[..., 0] >= 0),
+            "pyramid": torch.from_numpy(pyramids.reshape(*there.shape, *pyramids.shape[1:])),
+            "regions": torch.from_numpy(there),
         }
 
 
@@ -109,19 +119,10 @@ def _padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
 
 
 def _word_labels(posts: Sequence[Encoded]) -> dict[str, Tensor]:
-    """words (B, W): places of the words that have a piece; labels (B, W): their tags.
-
-    A post whose every word was dropped by the tokenizer keeps one slot, its first piece, so that
-    the CRF has a sequence; it is taught as O (label 0) and its answer is never read.
-    """
-    words, labels = [], []
-    for post in posts:
-        seen = [n for n, place in enumerate(post.positions) if place >= 0]
-        words.append([post.positions[n] for n in seen] or [0])
-        labels.append([post.labels[n] for n in seen] or [0] if post.labels else [IGNORED])
-    batch = {"words": _padded(words, -1)}
+    """words (B, W): places of the CRF's tokens; labels (B, W): what they are taught."""
+    batch = {"words": _padded([post.positions for post in posts], -1)}
     if all(post.labels for post in posts):
-        batch["labels"] = _padded(labels, IGNORED)
+        batch["labels"] = _padded([post.labels for post in posts], IGNORED)
     return batch
 
 

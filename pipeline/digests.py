@@ -72,3 +72,8 @@ def _key(stat: os.stat_result) -> tuple[int, ...]:
 def of_text(text: str) -> str:
     """Hexadecimal SHA-256 of a string."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def in_a_word(digest: str) -> str:
+    """A file's digest, short, as keys and reports tell it."""
+    return f"sha256 {digest[:16]}"

@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from model.variants import PAPER, RELEASED
 from pipeline.corpus import DataError, Post
+from pipeline.corpus.post import Span
+from pipeline.score import OUTSIDE
 
 MARKERS = ("<head>", "</head>", "<tail>", "</tail>")
-OUTSIDE = "O"
+# The published code's labels beside the tags: of padding, later pieces, and the two ends.
+PAD, LATER, START, END = "PAD", "X", "[CLS]", "[SEP]"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -18,15 +22,17 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 class Encoded:
     """One post as the model reads it.
 
-    `positions` are places in `input_ids`: for entities the first piece of each word (-1 for a
-    word without one), for relations the opening markers of head and tail. `labels` go with them:
-    a tag a word, or one relation; empty where the post has none.
+    `positions` are places in `input_ids` that the head reads: for relations the opening markers of
+    head and tail; for entities the CRF's tokens, at least one. `labels` go with them: one a token,
+    or one relation; empty where the post has none. `words`: for entities, the number of each word's
+    token, -1 for a word without one.
     """
 
     row: int  # number of the post, as in the index of the store
     input_ids: list[int]
     positions: list[int]
     labels: list[int]
+    words: list[int] = field(default_factory=list)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
@@ -85,29 +91,52 @@ def add_markers(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     return tuple(tokenizer.convert_tokens_to_ids(list(MARKERS)))
 
 
+def entity_labels(tags: Sequence[str], style: str) -> list[str]:
+    """The CRF's labels for tags that begin with O: these, or the published code's too."""
+    return [PAD, *tags, LATER, START, END] if style == RELEASED else list(tags)
+
+
 def encode_entities(
     posts: Mapping[int, Post],
     tokenizer: PreTrainedTokenizerFast,
-    tags: Sequence[str],
+    labels: Sequence[str],
     longest: int,
+    style: str = PAPER,
 ) -> list[Encoded]:
-    """Numbered posts -> word pieces with a label for each word.
+    """Numbered posts -> word pieces, and a label for each token of the CRF.
 
-    Words beyond `longest` pieces, and words that the tokenizer drops, get position -1: they are
-    tagged O. Raises DataError for a tag that is not in `tags`.
+    labels: as `entity_labels` gives them. Tokens are the words, at their first pieces; in style
+    released all pieces, the two ends too. A word beyond `longest` pieces, or one that the tokenizer
+    drops, has no token: it is tagged O. Raises DataError for a tag that is not in `labels`.
     """
-    number = {tag: n for n, tag in enumerate(tags)}
+    number = {label: n for n, label in enumerate(labels)}
     encoded = []
     pieces = _tokenize([post.tokens for post in posts.values()], tokenizer, longest)
     for (row, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
-        first: dict[int, int] = {}
+        first: dict[int, int] = {}  # word -> place of its first piece
         for place, word in enumerate(owners):
             if word is not None:
                 first.setdefault(word, place)
-        labels = [_number_of(tag, number, post) for tag in post.tags or ()]
-        positions = [first.get(word, -1) for word in range(len(post.tokens))]
-        encoded.append(Encoded(row, ids, positions, labels))
+        # Without any word the CRF still needs a sequence: the first piece, taught as O.
+        positions = [*range(len(ids))] if style == RELEASED else [*first.values()] or [0]
+        token = {place: n for n, place in enumerate(positions)}
+        words = [token[first[word]] if word in first else -1 for word in range(len(post.tokens))]
+        found: list[int] = []
+        if post.tags is not None:
+            named = _token_labels(len(ids), positions, first, post.tags, style)
+            found = [_number_of(label, number, post) for label in named]
+        encoded.append(Encoded(row, ids, positions, found, words))
     return encoded
+
+
+def _token_labels(
+    pieces: int, positions: Sequence[int], first: Mapping[int, int], tags: Sequence[str], style: str
+) -> list[str]:
+    """What the CRF is taught for each token. first: word -> place of its first piece."""
+    at = {place: tags[word] for word, place in first.items()}
+    if style == RELEASED:
+        at = {0: START, pieces - 1: END} | at
+    return [at.get(place, LATER if style == RELEASED else OUTSIDE) for place in positions]
 
 
 def encode_relations(
@@ -115,6 +144,7 @@ def encode_relations(
     tokenizer: PreTrainedTokenizerFast,
     labels: Sequence[str],
     longest: int,
+    style: str = PAPER,
 ) -> list[Encoded]:
     """Numbered posts with head and tail -> word pieces with markers around the two.
 
@@ -123,6 +153,7 @@ def encode_relations(
     """
     number = {label: n for n, label in enumerate(labels)}
     opening = tokenizer.convert_tokens_to_ids([MARKERS[0], MARKERS[2]])
+    mark = mark_as_released if style == RELEASED else mark_spans
     pieces = _tokenize([mark(post) for post in posts.values()], tokenizer, None)
     encoded = []
     for (row, post), (ids, _) in zip(posts.items(), pieces, strict=True):
@@ -133,15 +164,13 @@ def encode_relations(
     return encoded
 
 
-def mark(post: Post) -> list[str]:
+def mark_spans(post: Post) -> list[str]:
     """The tokens with a marker before and after head and tail.
 
     Where markers meet, a span closes before the next one opens; of nested spans the longer one is
     outside, and of equal ones the head.
     """
-    assert post.head is not None, post.id
-    assert post.tail is not None, post.id
-    spans = {0: post.head, 1: post.tail}  # number of the span -> [start, end)
+    spans = dict(enumerate(_spans(post)))  # number of the span -> [start, end)
     tokens: list[str] = []
     for place in range(len(post.tokens) + 1):
         closing = [n for n, (_, end) in spans.items() if end == place]
@@ -152,6 +181,26 @@ def mark(post: Post) -> list[str]:
             tokens.append(MARKERS[2 * n])
         tokens.extend(post.tokens[place : place + 1])
     return tokens
+
+
+def mark_as_released(post: Post) -> list[str]:
+    """The tokens with markers where the published code puts them.
+
+    Before each word: the head's opening and closing marker, then the tail's, whichever are due. So
+    a span that ends with the sentence is not closed, and one may open before another closes.
+    """
+    places = [place for span in _spans(post) for place in span]
+    tokens: list[str] = []
+    for n, word in enumerate(post.tokens):
+        tokens += [marker for marker, place in zip(MARKERS, places, strict=True) if place == n]
+        tokens.append(word)
+    return tokens
+
+
+def _spans(post: Post) -> tuple[Span, Span]:
+    assert post.head is not None, post.id
+    assert post.tail is not None, post.id
+    return post.head, post.tail
 
 
 def _tokenize(

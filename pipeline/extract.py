@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +57,26 @@ class Rows:
         return {source: key for source, key in self.keys.items() if key not in store}
 
 
-def rows_folder(config: ExtractConfig, weights_digest: str) -> str:
-    """Name of the folder of the rows of one backbone; all data sets share it."""
+def absent_key(preparation: Preparation) -> bytes:
+    """The name of the row of an all-zero input: what the published code attends as "no object"."""
+    return hashlib.sha256(json.dumps(["absent", preparation.size]).encode()).digest()
+
+
+def backbone_name(config: ExtractConfig, weights: str) -> str:
+    """A backbone and its weights in a word. weights: torchvision's name, "random", or a digest."""
+    seed = f" {config.seed}" if config.weights == RANDOM else ""
+    return f"{config.backbone} {weights}{seed}"
+
+
+def rows_folder(config: ExtractConfig, weights: str) -> str:
+    """Name of the folder of the rows of one backbone; all data sets share it.
+
+    weights: as for `backbone_name`.
+    """
     parts = {
         "version": ROW_VERSION,
         "backbone": config.backbone,
-        "weights": weights_digest,
+        "weights": weights,
         "seed": config.seed if config.weights == RANDOM else None,
         "precision": config.precision,
         "pooling": config.pooling,
@@ -91,6 +105,7 @@ def extract(
     slots: int,
     digest: Callable[[Path], str],
     rows: Path,
+    name: str,
     config: ExtractConfig,
     machine: Machine,
     folder: Path,
@@ -98,20 +113,22 @@ def extract(
     """Fill the store's folder `rows` with what the posts lack, and write the index into `folder`.
 
     root: the data root. slots: regions a post, the picture included. digest: of a file's bytes.
+    name: as `backbone_name` gives it.
     `index.npy` holds (posts, slots, 2) int32 of (shard, row), -1 where there is no region;
-    `pyramids.json` the names of the shards, the blocks' channels, the grid; `report.json` what was
-    computed, is missing, or is broken.
+    `pyramids.json` the backbone's name, the shards', the row of an all-zero input, the blocks'
+    channels, the grid; `report.json` what was computed, is missing, or is broken.
     """
     wanted = [sources_of(post, root, slots) for post in posts]
-    found = _row_keys(wanted, digest, Preparation(config.resize, config.size))
+    preparation = Preparation(config.resize, config.size)
+    found = _row_keys(wanted, digest, preparation)
     _check_any(found.keys, wanted, "there")
     store = Store(rows)
-    _discard_damaged(store, found)
+    _discard_damaged(store, [*found.keys.values(), absent_key(preparation)])
     missing = found.missing(store)
-    if missing:
+    if missing or absent_key(preparation) not in store:
         _compute(missing, store, config, machine, found.problems)
     _check_any([key for key in found.keys.values() if key in store], wanted, "readable")
-    _write_index(wanted, found, store, config, folder)
+    _write_index(wanted, found, store, name, config, folder)
     _write_report(wanted, found, missing, store, root, config, folder)
 
 
@@ -144,10 +161,10 @@ def _check_any(usable: Sized, wanted: Sequence[Sequence[RowSource | None]], expe
     )
 
 
-def _discard_damaged(store: Store, found: Rows) -> None:
+def _discard_damaged(store: Store, keys: Iterable[bytes]) -> None:
     """Remove shards that fail their checks, so that their rows are computed again."""
     damaged = dict(store.damaged)
-    places = (store.find(key) for key in found.keys.values())
+    places = map(store.find, keys)
     for name in {place[0] for place in places if place is not None}:
         bad = Shard(store.folder / name).verify()
         if bad:
@@ -164,7 +181,7 @@ def _compute(
     machine: Machine,
     problems: dict[Path, str],
 ) -> None:
-    """Compute rows and write them, a shard at a time."""
+    """Compute rows, that of an all-zero input too, and write them, a shard at a time."""
     by_file: dict[Path, dict[bytes, Box | None]] = {}
     taken: set[bytes] = set()  # files of the same bytes have the same rows
     for source, key in missing.items():
@@ -177,8 +194,11 @@ def _compute(
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
     pending: list[tuple[bytes, np.ndarray]] = []
     with tqdm(total=len(by_file), desc="extracting", unit="picture", disable=None) as bar:
-        prepared = _prepared(
-            by_file, Preparation(config.resize, config.size), machine.threads, problems, bar
+        preparation = Preparation(config.resize, config.size)
+        absent = (absent_key(preparation), torch.zeros(3, config.size, config.size))
+        prepared = chain(
+            [] if absent[0] in store else [absent],
+            _prepared(by_file, preparation, machine.threads, problems, bar),
         )
         for batch in _batches(prepared, machine.batch_size):
             pixels = torch.stack([pixels for _, pixels in batch])
@@ -261,6 +281,7 @@ def _write_index(
     wanted: Sequence[Sequence[RowSource | None]],
     found: Rows,
     store: Store,
+    name: str,
     config: ExtractConfig,
     folder: Path,
 ) -> None:
@@ -270,11 +291,15 @@ def _write_index(
         for slot, source in enumerate(sources):
             place = store.find(found.keys[source]) if source in found.keys else None
             if place is not None:
-                name, row = place
-                index[post, slot] = shards.setdefault(name, len(shards)), row
+                shard, row = place
+                index[post, slot] = shards.setdefault(shard, len(shards)), row
+    absent = store.find(absent_key(Preparation(config.resize, config.size)))
+    assert absent is not None, "computed with the first rows"
     np.save(folder / "index.npy", index)
     pyramids = {
+        "backbone": name,
         "rows": store.folder.name,
+        "absent": [shards.setdefault(absent[0], len(shards)), absent[1]],
         "shards": list(shards),
         "channels": block_channels(config.backbone),
         "grid": config.grid,

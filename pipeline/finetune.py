@@ -1,6 +1,7 @@
 """Fine-tuning the backbone: pyramids recomputed on the fly, with gradients."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from features.pictures import Preparation, open_picture, prepare
 from features.pyramid import pool
 from model.encoder import PrefixedEncoder
 from pipeline.crops import read_grounded
+from pipeline.digests import in_a_word
 from pipeline.extract import RowSource, sources_of
 from pipeline.presets import PictureFiles
 
@@ -28,6 +30,7 @@ class Pixels:
     regions: for each post its R regions, None where ExtractPyramid found none to use.
     """
 
+    name: str  # of the backbone and its weights
     regions: Sequence[Sequence[RowSource | None]]
     preparation: Preparation
     backbone: Backbone
@@ -35,7 +38,7 @@ class Pixels:
     grid: int
 
     @classmethod
-    def open(cls, files: PictureFiles, index: np.ndarray) -> "Pixels":
+    def open(cls, files: PictureFiles, name: str, index: np.ndarray) -> "Pixels":
         """Exactly the regions that have a row. index: (posts, R, 2), -1 where there is none."""
         slots = index.shape[1]
         usable = []
@@ -47,7 +50,7 @@ class Pixels:
         config = files.config
         backbone = load_backbone(config.backbone, config.weights, config.seed)
         preparation = Preparation(config.resize, config.size)
-        return cls(usable, preparation, backbone, config.pooling, config.grid)
+        return cls(name, usable, preparation, backbone, config.pooling, config.grid)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -79,6 +82,7 @@ class FineTuned(nn.Module):
     def __init__(self, extractor: PrefixedEncoder, pictures: Pixels) -> None:
         super().__init__()
         self.extractor = extractor
+        self.architecture = pictures.name.split()[0]
         self.backbone = pictures.backbone
         self.grid = pictures.grid
         self.pooling = pictures.pooling
@@ -86,14 +90,30 @@ class FineTuned(nn.Module):
 
     def forward(self, pixels: Tensor, regions: Tensor, **batch: Any) -> Any:
         """pixels (N, 3, S, S): the regions that are True in `regions` (B, R), row by row."""
-        channels = sum(self.backbone.channels)
-        pyramid = pixels.new_zeros(*regions.shape, channels, self.grid, self.grid)
-        if len(pixels):
-            pyramid[regions] = pool(self.backbone(pixels), self.grid, self.pooling)
+        nothing = pixels.new_zeros(1, *pixels.shape[1:])
+        inputs = torch.cat((pixels, nothing))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)  # as in extraction
+        maps = pool(self.backbone(inputs), self.grid, self.pooling)
+        # Rounded as rows of the store are; the gradient passes as if they were not.
+        maps = maps + (maps.half().float() - maps).detach()
+        pyramid = maps[-1].expand(*regions.shape, *maps.shape[1:]).clone()
+        pyramid[regions] = maps[:-1]
         return self.extractor(pyramid=pyramid, regions=regions, **batch)
 
     def save_backbone(self, folder: Path) -> None:
-        """Write the backbone as a file that ExtractPyramid takes for its weights."""
+        """Write the backbone as a file that ExtractPyramid takes for its weights.
+
+        The extractor's configuration then asks for pyramids of this backbone.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.contiguous() for name, tensor in self.backbone.state_dict().items()}
-        save_file(state, folder / BACKBONE)
+        self.config.backbone = write_backbone(self.architecture, state, folder)
+
+
+def write_backbone(architecture: str, state: Mapping[str, Tensor], folder: Path) -> str:
+    """Write a backbone's weights into a folder; its name, as `backbone_name` gives it for them."""
+    file = folder / BACKBONE
+    save_file(dict(state), file)
+    with file.open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    return f"{architecture} {in_a_word(digest)}"

@@ -2,11 +2,15 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.jsonfile import read_json
+from pipeline.corpus import SPLITS, DataError
+from pipeline.jsonfile import read_json, write_json
+from pipeline.presets import RECIPES, TEXT_ONLY, train_preset
 from pipeline.stage import (
     FRESH,
     MANIFEST,
@@ -25,6 +29,7 @@ from pipeline.stage import (
 log = logging.getLogger(__name__)
 
 RUNS = ("TrainRE", "TrainNER")
+PRF = ("precision", "recall", "f1")
 
 
 # --- Status
@@ -51,8 +56,14 @@ def _state(stage: Stage) -> str:
 def _last_key(stage: Stage) -> dict[str, Any] | None:
     """The key of the newest output of the same stage and data set."""
     manifests = [read_manifest(folder) for folder in _folders(type(stage).__name__)]
-    same = [m for m in manifests if m is not None and m["key"]["dataset"] == stage.dataset]
+    same = [m for m in manifests if m is not None and _alike(m["key"], stage.key)]
     return max(same, key=lambda m: m["made"])["key"] if same else None
+
+
+def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two keys are of one data set, and both of one run or both of several seeds."""
+    of_several = ["seeds" in key["settings"] for key in (a, b)]
+    return bool(a["dataset"] == b["dataset"]) and of_several[0] == of_several[1]
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -164,15 +175,18 @@ def scores(dataset: str | None) -> list[str]:
         for folder in _folders(name):
             rows.append((name, folder, _read_metrics(folder)))
     rows = [row for row in rows if dataset in (None, row[2]["dataset"])]
-    rows.sort(key=lambda row: (row[2]["dataset"], row[0], -row[2]["val"]["f1"]))
+    rows.sort(key=lambda row: (row[2]["dataset"], row[0], -_f1_on_val(row[2])))
     if not rows:
         return ["no training run yet"]
-    lines = [f"{'task':9}{'dataset':13}{'variant':11}{'seed':>6}  {'val F1':>7}  test P / R / F1"]
+    head = f"{'task':9}{'dataset':13}{'variant':13}{'style':9}{'seed':>10}"
+    lines = [f"{head}  {'val F1':>13}  test P / R / F1"]
     for name, folder, found in rows:
+        config = found["config"]
+        where = folder if "runs" in found else folder / "model"
         lines.append(
-            f"{name:9}{found['dataset']:13}{found['config']['variant']:11}"
-            f"{found['config']['seed']:6d}  {found['val']['f1']:7.2f}  {test_figures(found)}"
-            f"   {folder / 'model'}"
+            f"{name:9}{found['dataset']:13}{config['variant']:13}{config['style']:9}"
+            f"{_seed(found):>10}  {figures(found, 'val', ['f1']):>13}  {figures(found, 'test')}"
+            f"   {where}"
         )
     return lines
 
@@ -180,19 +194,28 @@ def scores(dataset: str | None) -> list[str]:
 def result(folder: Path, text_only: Path) -> list[str]:
     """A run's scores, beside those of the same run without pictures, and where its model is."""
     found = _read_metrics(folder)
-    lines = [_figures(found)]
+    lines = [_line(found)]
     if folder != text_only:
         bare = _read_metrics(text_only) if damage(text_only) is None else None
         lines.append(
-            _figures(bare) if bare else "text-only  not run; add --variant text-only to compare"
+            _line(bare) if bare else f"{TEXT_ONLY:12}  not run; add --variant text-only to compare"
         )
-    return [*lines, f"model      {folder / 'model'}"]
+    kind, where = ("summary", "metrics.json") if "runs" in found else ("model", "model")
+    return [*lines, f"{kind:12}  {folder / where}"]
 
 
-def _figures(found: dict[str, Any]) -> str:
+def evaluation(folder: Path) -> list[str]:
+    """The scores of a saved model, and where its predictions are."""
+    found = _read_metrics(folder)
+    lines = [f"{name:4}  P / R / F1 {figures(found, name)}" for name in SPLITS if name in found]
+    return [*lines, f"predictions  {folder / 'predictions.jsonl'}"]
+
+
+def _line(found: dict[str, Any]) -> str:
+    epoch = "" if "runs" in found else f" (epoch {found['best_epoch']})"
     return (
-        f"{found['config']['variant']:9}  val F1 {found['val']['f1']:.2f} (epoch "
-        f"{found['best_epoch']})  test P / R / F1 {test_figures(found)}"
+        f"{found['config']['variant']:12}  val F1 {figures(found, 'val', ['f1'])}{epoch}  "
+        f"test P / R / F1 {figures(found, 'test')}"
     )
 
 
@@ -201,11 +224,84 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_figures(found: dict[str, Any]) -> str:
-    """Precision, recall, F1 on test."""
-    if "test" not in found:
-        return "no test posts"
-    return " / ".join(f"{found['test'][name]:.2f}" for name in ("precision", "recall", "f1"))
+def _seed(found: dict[str, Any]) -> str:
+    return f"mean of {len(found['runs'])}" if "runs" in found else str(found["config"]["seed"])
+
+
+def _f1_on_val(found: dict[str, Any]) -> float:
+    return float(found.get("mean", found)["val"]["f1"])
+
+
+def figures(found: dict[str, Any], split: str, names: Sequence[str] = PRF) -> str:
+    """Precision, recall, F1 of a run on a split, or their mean ± deviation over several seeds."""
+    if "runs" in found:
+        mean, deviation = found["mean"].get(split), found["deviation"].get(split)
+        both = [f"{mean[n]:.2f} ± {deviation[n]:.2f}" for n in names] if mean else []
+    else:
+        both = [f"{found[split][n]:.2f}" for n in names] if split in found else []
+    return " / ".join(both) or f"no {split} posts"
+
+
+def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None:
+    """Mean and deviation of runs that differ in their seed alone, into `folder/metrics.json`.
+
+    The deviation is that of a sample (n - 1); of one run it is 0.
+    """
+    found = {run: _read_metrics(run) for run in runs}
+    splits = [name for name in SPLITS if all(name in one for one in found.values())]
+    first = found[runs[0]]
+    figures = {
+        split: {n: [one[split][n] for one in found.values()] for n in PRF} for split in splits
+    }
+    write_json(
+        folder / "metrics.json",
+        {
+            "task": first["task"],
+            **about,
+            "mean": _each(figures, statistics.fmean),
+            "deviation": _each(figures, lambda x: statistics.stdev(x) if len(x) > 1 else 0.0),
+            "runs": {
+                one["config"]["seed"]: {
+                    "fingerprint": one["fingerprint"],
+                    "best_epoch": one["best_epoch"],
+                    **{split: {n: one[split][n] for n in PRF} for split in splits},
+                }
+                for one in found.values()
+            },
+            "config": {name: v for name, v in first["config"].items() if name != "seed"},
+        },
+    )
+
+
+def _each(
+    figures: dict[str, dict[str, list[float]]], of: Callable[[list[float]], float]
+) -> dict[str, dict[str, float]]:
+    return {split: {n: of(x) for n, x in table.items()} for split, table in figures.items()}
+
+
+# --- Recipes
+
+
+def recipes(dataset: str, variant: str) -> list[str]:
+    """Each setting of both training tasks in each recipe, and how to change one."""
+    columns = [(task, recipe) for task in ("re", "ner") for recipe in RECIPES]
+    values = [asdict(train_preset(task, dataset, recipe, variant)) for task, recipe in columns]
+    names = {"re": "TrainRE", "ner": "TrainNER"}
+    lines = [f"{dataset}, variant {variant}; choose with --recipe, change with the option's value"]
+    lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))
+    for name in values[0]:
+        if name not in ("variant", "style"):  # these have options of their own
+            row = "".join(f"{found[name]!s:20}" for found in values)
+            lines.append(f"--{name.replace('_', '-'):24}{row}".rstrip())
+    return lines
+
+
+def needs_pictures(model: Path) -> bool:
+    """Whether a saved model reads pyramids. Raises DataError where there is none."""
+    try:
+        return bool(read_json(model / "config.json")["variant"] != TEXT_ONLY)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{model}: expected a model folder of ours, found {error!r}") from error
 
 
 def _folders(stage: str) -> list[Path]:

@@ -1,5 +1,6 @@
 """Scores: micro-F1 of relations, and F1 of entities on words."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
 
 NO_RELATION = "None"
+OUTSIDE = "O"
 
 
 def relation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
@@ -38,16 +40,29 @@ def entity_scores(
     """Micro precision, recall and F1 (0-100) of entities, by seqeval on BIO tags of words.
 
     The figures at the top are lenient, as published ones are: an I- without its B- opens an
-    entity. `strict` counts only entities that open with B-.
+    entity. `strict` counts only entities that open with B-. A prediction that is no BIO tag, but a
+    label of the published CRF for something else, counts as O; `uncleaned`, where there is any,
+    counts it as an entity, as the published scripts do.
     """
-    lenient = _seqeval(gold, predicted)
-    return {**lenient, "strict": _seqeval(gold, predicted, mode="strict", scheme=IOB2)}
+    cleaned = [clean_tags(tags) for tags in predicted]
+    lenient = _seqeval(gold, cleaned)
+    found = {**lenient, "strict": _seqeval(gold, cleaned, mode="strict", scheme=IOB2)}
+    if cleaned != [list(tags) for tags in predicted]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # seqeval's, of each label that is no tag
+            found["uncleaned"] = _seqeval(gold, predicted)
+    return found
+
+
+def clean_tags(tags: Sequence[str]) -> list[str]:
+    """Tags in which every label that is none is O."""
+    return [tag if tag.startswith(("B-", "I-")) else OUTSIDE for tag in tags]
 
 
 def _seqeval(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], **options: Any
 ) -> dict[str, Any]:
-    if not any(tag != "O" for tags in (*gold, *predicted) for tag in tags):
+    if not any(tag != OUTSIDE for tags in (*gold, *predicted) for tag in tags):
         return {**_prf(0, 0, 0), "per_class": {}}  # seqeval can't report on no entity at all
     report = classification_report(
         [list(tags) for tags in gold],

@@ -22,7 +22,7 @@ from typing import Any
 
 import luigi
 
-from pipeline.digests import Digests, of_text
+from pipeline.digests import Digests, in_a_word, of_text
 from pipeline.jsonfile import read_json, write_json
 
 MANIFEST = "manifest.json"
@@ -101,6 +101,11 @@ class Stage(luigi.Task):
 
     # --- what follows from it
 
+    @property
+    def name(self) -> str:
+        """What a stage that needs this one calls it."""
+        return type(self).__name__
+
     @cached_property
     def key(self) -> dict[str, Any]:
         """All that decides the result, in a form that people can compare."""
@@ -110,7 +115,7 @@ class Stage(luigi.Task):
             "dataset": self.dataset,
             "settings": self.settings(),
             "sources": {name: content(path) for name, path in self.sources().items()},
-            "requires": {type(s).__name__: s.fingerprint for s in self.requires()},
+            "requires": {s.name: s.fingerprint for s in self.requires()},
         }
 
     @cached_property
@@ -170,11 +175,11 @@ class Stage(luigi.Task):
 def content(path: Path) -> str:
     """What a file or folder holds, in a word: where it lies and when it was written don't count."""
     if not path.is_dir():
-        return f"sha256 {digests().of(path)[:16]}"
+        return in_a_word(digests().of(path))
     files = {file.relative_to(path).as_posix(): file for file in _files(path)}
     found = digests().of_all(files[name] for name in sorted(files))
     listing = "\n".join(f"{name} {found[files[name]]}" for name in sorted(files))
-    return f"{len(files)} files, sha256 {of_text(listing)[:16]}"
+    return f"{len(files)} files, {in_a_word(of_text(listing))}"
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -190,9 +195,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def upstream(last: Stage) -> list[Stage]:
     """A stage and all that it needs, each once, itself first."""
-    found = {type(last).__name__: last}
+    found = {last.name: last}
     for needed in last.requires():
-        found |= {type(one).__name__: one for one in upstream(needed)}
+        found |= {one.name: one for one in upstream(needed)}
     return list(found.values())
 
 

@@ -1,22 +1,18 @@
 """Training and evaluation of both tasks, with transformers' Trainer."""
 
-import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import transformers
-from transformers import BertConfig, PreTrainedTokenizerFast, Trainer
+from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerFast, Trainer
 
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder, load_encoder
-from model.ner import EntityTagger
-from model.relation import RelationExtractor
-from pipeline import encode, score
+from pipeline import encode
 from pipeline.batches import Collator, Pictures, StoredPyramids
 from pipeline.corpus import SPLITS, DataError, Post
 from pipeline.encode import Encoded
@@ -24,7 +20,8 @@ from pipeline.finetune import FineTuned, Pixels
 from pipeline.jsonfile import read_json, write_json
 from pipeline.posts import load_labels, load_posts
 from pipeline.presets import SCRATCH, PictureFiles, TrainConfig
-from pipeline.trainer import CHECKPOINTS, last_checkpoint, make_trainer
+from pipeline.task import TASKS, Task, predict_into
+from pipeline.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -33,57 +30,6 @@ SCRATCH_SHAPE = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "intermediate_size": 256,
-}
-
-
-@dataclass(frozen=True)
-class Task:
-    """What differs between entities and relations."""
-
-    name: str  # "ner" or "re"
-    model: type[PrefixedEncoder]
-    encode: Callable[..., list[Encoded]]
-
-    @property
-    def words(self) -> bool:
-        """Whether labels go with words (entities) or with the post (relations)."""
-        return self.name == "ner"
-
-    def has_labels(self, post: Post) -> bool:
-        """Whether a post can be trained and scored on."""
-        return (post.tags if self.words else post.relation) is not None
-
-    def read(
-        self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
-    ) -> list[Any]:
-        """The model's answers -> a relation a post, or the tags of all its words.
-
-        answers: (posts, labels) logits for relations, (posts, W) tags for entities. Words that
-        the model never saw (no piece, or beyond the longest text) are O.
-        """
-        if not self.words:
-            return [labels[n] for n in answers.argmax(-1)]
-        tagged = []
-        for post, row in zip(encoded, answers, strict=True):
-            seen = iter(row.tolist())
-            tagged.append(
-                [labels[next(seen)] if p >= 0 else encode.OUTSIDE for p in post.positions]
-            )
-        return tagged
-
-    def gold(self, post: Post) -> Any:
-        """What `read` should give."""
-        return list(post.tags or ()) if self.words else post.relation
-
-    def scores(self, gold: Sequence[Any], predicted: Sequence[Any]) -> dict[str, Any]:
-        """The task's figures (0-100)."""
-        score_of = score.entity_scores if self.words else score.relation_scores
-        return score_of(gold, predicted)
-
-
-TASKS = {
-    "re": Task("re", RelationExtractor, encode.encode_relations),
-    "ner": Task("ner", EntityTagger, encode.encode_entities),
 }
 
 
@@ -102,8 +48,7 @@ def train_into(
     tells too how many there were, and how many regions each grounder gave.
     """
     if files is not None:  # scores with other crops can't be compared
-        about["crops"] = read_json(files.grounding / "report.json")["regions_by_grounder"]
-        about["pictures"] = read_json(files.extraction / "report.json")["pictures"]
+        about |= about_pictures(files)
     results = train(
         TASKS[task_name],
         load_posts(posts_folder),
@@ -116,12 +61,20 @@ def train_into(
     write_json(folder / "metrics.json", {**about, **results})
 
 
+def about_pictures(files: PictureFiles) -> dict[str, Any]:
+    """How many pictures there are, and how many regions each grounder gave."""
+    return {
+        "crops": read_json(files.grounding / "report.json")["regions_by_grounder"],
+        "pictures": read_json(files.extraction / "report.json")["pictures"],
+    }
+
+
 def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
     """Stored pyramids, or pixels where the backbone is to be fine-tuned; None without pictures."""
     if files is None:
         return None
     stored = StoredPyramids.open(files.extraction, files.pyramids)
-    return Pixels.open(files, stored.index) if finetune else stored
+    return Pixels.open(files, stored.name, stored.index) if finetune else stored
 
 
 def train(
@@ -143,26 +96,21 @@ def train(
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     transformers.set_seed(config.seed)
-    splits = {name: _numbered(task, posts, name) for name in SPLITS}
+    splits = {name: task.numbered(posts, name) for name in SPLITS}
     for needed in ("train", "val"):
         if not splits[needed]:
             raise DataError(
                 f"expected posts with {'tags' if task.words else 'a relation'} in split "
                 f"{needed!r} to train on, found none"
             )
+    labels = task.labels(labels, config.style)
     tokenizer, model = build(task, splits["train"].values(), labels, config, pictures)
     encoded = {
-        name: task.encode(chosen, tokenizer, labels, config.max_tokens)
+        name: task.encode(chosen, tokenizer, labels, config.max_tokens, config.style)
         for name, chosen in splits.items()
     }
     if task.words:
         _report_unseen_words(encoded)
-
-    def scores_of(name: str, answers: np.ndarray) -> tuple[list[Any], dict[str, Any]]:
-        predicted = task.read(answers, encoded[name], labels)
-        gold = [task.gold(post) for post in splits[name].values()]
-        return predicted, task.scores(gold, predicted)
-
     trainer = make_trainer(
         model,
         encoded,
@@ -171,21 +119,23 @@ def train(
         folder,
         device,
     )
-    trainer.compute_metrics = lambda answers: _figures(scores_of("val", answers.predictions)[1])
+    gold = [task.gold(post) for post in splits["val"].values()]
+
+    def figures(answers: EvalPrediction) -> dict[str, float]:
+        found = _figures(task.scores(gold, task.read(answers.predictions, encoded["val"], labels)))
+        # Of equal epochs the latest is the best, as in the published scripts.
+        return {**found, RANK: found["f1"] + 1e-9 * round(trainer.state.epoch)}
+
+    trainer.compute_metrics = figures
     trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     trainer.compute_metrics = None
-    results: dict[str, Any] = {"epochs": _epochs(trainer)}
-    results["best_epoch"] = _best_epoch(results["epochs"])
-    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
-        for name in ("val", "test"):
-            if not encoded[name]:
-                continue
-            predicted, results[name] = scores_of(name, trainer.predict(encoded[name]).predictions)
-            for post, answer in zip(splits[name].values(), predicted, strict=True):
-                file.write(json.dumps(_prediction(task, post, answer), ensure_ascii=False) + "\n")
-    _save(model, tokenizer, folder / "model")
+    epochs = _epochs(trainer)
+    results = predict_into(folder, task, trainer, splits, encoded, labels)
+    _save(model, tokenizer, config, folder / "model")
     shutil.rmtree(folder / CHECKPOINTS)
     return {
+        "epochs": epochs,
+        "best_epoch": _best_epoch(epochs),
         **results,
         "posts": {name: len(chosen) for name, chosen in splits.items()},
         "encoder_revision": _revision(model),
@@ -220,18 +170,23 @@ def build(
             f"expected --max-tokens up to {most} with encoder {config.encoder!r}, "
             f"found {config.max_tokens}"
         )
-    shape: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     if pictures is not None:
-        shape = {"block_channels": pictures.channels, "grid": pictures.grid}
+        seen = {
+            "block_channels": pictures.channels,
+            "grid": pictures.grid,
+            "backbone": pictures.name,
+        }
     model = task.model(
         ExtractorConfig(
             encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
+            style=config.style,
             variant=config.variant,
             dropout=config.dropout,
             marker_ids=marker_ids,
             id2label=dict(enumerate(labels)),
             label2id={label: n for n, label in enumerate(labels)},
-            **shape,
+            **seen,
         )
     )
     if encoder is not None:
@@ -250,17 +205,10 @@ def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
     return getattr(_extractor(model).encoder.config, "_commit_hash", None)
 
 
-def _numbered(task: Task, posts: Sequence[Post], split: str) -> dict[int, Post]:
-    """Number -> post, for the posts of a split that have the task's labels."""
-    return {
-        n: post for n, post in enumerate(posts) if post.split == split and task.has_labels(post)
-    }
-
-
 def _report_unseen_words(encoded: Mapping[str, list[Encoded]]) -> None:
     for name, posts in encoded.items():
-        unseen = sum(place < 0 for post in posts for place in post.positions)
-        total = sum(len(post.positions) for post in posts)
+        unseen = sum(token < 0 for post in posts for token in post.words)
+        total = sum(len(post.words) for post in posts)
         if unseen:
             log.info(
                 "%s: %d of %d words have no word piece or lie beyond the longest text: tagged O",
@@ -287,19 +235,19 @@ def _epochs(trainer: Trainer) -> list[dict[str, float]]:
 
 
 def _best_epoch(epochs: list[dict[str, float]]) -> int:
-    """The epoch that the Trainer keeps: the first of the equal best."""
-    return int(max(epochs, key=lambda entry: entry["f1"])["epoch"])
-
-
-def _prediction(task: Task, post: Post, answer: Any) -> dict[str, Any]:
-    kept = json.loads(replace(post, phrases=None, boxes=None, crops=None).to_json())
-    return {**kept, ("predicted_tags" if task.words else "predicted_relation"): answer}
+    """The epoch that the Trainer keeps: the latest of the equal best."""
+    return int(max(epochs, key=lambda entry: (entry["f1"], entry["epoch"]))["epoch"])
 
 
 def _save(
-    model: PrefixedEncoder | FineTuned, tokenizer: PreTrainedTokenizerFast, folder: Path
+    model: PrefixedEncoder | FineTuned,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainConfig,
+    folder: Path,
 ) -> None:
+    """A Hugging Face folder that tells all that evaluation needs."""
     if isinstance(model, FineTuned):
         model.save_backbone(folder)
     _extractor(model).save_pretrained(folder)
+    tokenizer.model_max_length = config.max_tokens
     tokenizer.save_pretrained(folder)

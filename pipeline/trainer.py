@@ -23,12 +23,16 @@ from pipeline.presets import TrainConfig
 
 EVAL_BATCH = 64
 CHECKPOINTS = "checkpoints"  # folder of a run that has not ended
+RANK = "rank"  # the figure of an epoch by which the best is chosen
 
 log = logging.getLogger(__name__)
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """AdamW's groups: three rates, and no decay on biases and normalisation (Appendix B.1)."""
+    """AdamW's groups: three rates; biases and normalisation don't decay (Appendix B.1).
+
+    With `decay_all` they do, as in the published scripts.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -39,7 +43,8 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
             "crf": config.head_learning_rate,
             "backbone": config.backbone_learning_rate,
         }.get(part, config.learning_rate)
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        decays = parameter.ndim > 1 or config.decay_all
+        decay = config.weight_decay if decays else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": decay}
@@ -72,7 +77,7 @@ class _Trainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             groups = parameter_groups(model or self.model, self.run_config)
-            self.optimizer = torch.optim.AdamW(groups, lr=self.run_config.learning_rate)
+            self.optimizer = torch.optim.AdamW(groups, lr=self.run_config.learning_rate, fused=True)
         return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -104,6 +109,35 @@ class _EpochLines(TrainerCallback):
         )
 
 
+def _arguments(folder: Path, device: str, precision: str, **training: Any) -> TrainingArguments:
+    """What training and evaluation have in common."""
+    arguments = TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        per_device_eval_batch_size=EVAL_BATCH,
+        bf16=precision == "bfloat16",
+        report_to=[],
+        label_names=["labels"],
+        remove_unused_columns=False,
+        use_cpu=pick_device(device) == "cpu",
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=pick_device(device) != "cpu",
+        **training,
+    )
+    # Several GPUs need several processes; one process must not spread its batch over them, which
+    # would multiply it.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def make_evaluator(model: nn.Module, collator: Collator, folder: Path, device: str) -> Trainer:
+    """A Trainer that only predicts, in float32."""
+    trainer = Trainer(
+        model=model, args=_arguments(folder, device, "float32"), data_collator=collator
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
 def make_trainer(
     model: nn.Module,
     encoded: Mapping[str, list[Encoded]],
@@ -112,12 +146,13 @@ def make_trainer(
     folder: Path,
     device: str,
 ) -> Trainer:
-    """A Trainer of `model` on encoded posts: best epoch by F1 on val, a checkpoint an epoch."""
-    arguments = TrainingArguments(
-        output_dir=str(folder / CHECKPOINTS),
+    """A Trainer of `model` on encoded posts: best epoch by RANK on val, a checkpoint an epoch."""
+    arguments = _arguments(
+        folder,
+        device,
+        config.precision,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=EVAL_BATCH,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup,  # below 1: a share of all steps
@@ -129,19 +164,10 @@ def make_trainer(
         save_strategy="epoch",
         save_total_limit=1,  # the best is kept besides
         load_best_model_at_end=True,
-        metric_for_best_model="f1",
+        metric_for_best_model=RANK,
         greater_is_better=True,
         logging_strategy="epoch",
-        report_to=[],
-        label_names=["labels"],
-        remove_unused_columns=False,
-        use_cpu=pick_device(device) == "cpu",
-        disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=pick_device(device) != "cpu",
     )
-    # Several GPUs need several processes; one process must not spread its batch over them, which
-    # would multiply it.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = _Trainer(
         config,
         model=model,

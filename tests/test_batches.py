@@ -18,22 +18,22 @@ def pyramids(tmp_path: Path) -> StoredPyramids:
     rows = np.arange(3 * 15 * 4, dtype=np.float16).reshape(3, 15, 2, 2)
     shards = [write_shard(tmp_path, KEYS[:2], rows[:2]), write_shard(tmp_path, KEYS[2:], rows[2:])]
     index = np.array([[[0, 1], [1, 0]], [[0, 0], [-1, -1]]], np.int32)
-    return StoredPyramids(Reader(tmp_path, shards), index, (1, 2, 4, 8), 2)
+    absent = (1, 0)
+    return StoredPyramids(Reader(tmp_path, shards), index, absent, "name", (1, 2, 4, 8), 2)
 
 
 def test_stored_rows_come_to_their_posts_and_slots(pyramids: StoredPyramids) -> None:
     batch = pyramids([1, 0])
     assert batch["regions"].tolist() == [[True, False], [True, True]]
     firsts = batch["pyramid"][..., 0, 0, 0].tolist()
-    assert firsts == [[0.0, 0.0], [60.0, 120.0]]
+    assert firsts == [[0.0, 120.0], [60.0, 120.0]]  # the row of nothing where there is no region
     assert batch["pyramid"].dtype == torch.float16
-    assert not batch["pyramid"][0, 1].any()
 
 
 def test_word_batch() -> None:
     posts = [
-        Encoded(0, [101, 7, 8, 9, 102], [1, -1, 3], [4, 5, 6]),
-        Encoded(1, [101, 7, 102], [1], [2]),
+        Encoded(0, [101, 7, 8, 9, 102], [1, 3], [4, 6], [0, -1, 1]),
+        Encoded(1, [101, 7, 102], [1], [2], [0]),
     ]
     batch = Collator(padding=0, words=True)(posts)
     assert batch["input_ids"].tolist() == [[101, 7, 8, 9, 102], [101, 7, 102, 0, 0]]
@@ -42,19 +42,13 @@ def test_word_batch() -> None:
     assert batch["labels"].tolist() == [[4, 6], [2, IGNORED]]
 
 
-def test_post_without_any_word_keeps_one_slot() -> None:
-    batch = Collator(padding=0, words=True)([Encoded(0, [101, 102], [-1, -1], [3, 3])])
-    assert batch["words"].tolist() == [[0]]
-    assert batch["labels"].tolist() == [[0]]
-
-
 def test_marker_batch_with_pictures(pyramids: StoredPyramids) -> None:
     posts = [Encoded(1, [101, 5, 102], [1, 2], [3]), Encoded(0, [101, 102], [0, 1], [2])]
     batch = Collator(padding=9, words=False, pictures=pyramids)(posts)
     assert batch["markers"].tolist() == [[1, 2], [0, 1]]
     assert batch["labels"].tolist() == [3, 2]
     assert batch["input_ids"].tolist() == [[101, 5, 102], [101, 102, 9]]
-    assert batch["pyramid"][..., 0, 0, 0].tolist() == [[0.0, 0.0], [60.0, 120.0]]
+    assert batch["pyramid"][..., 0, 0, 0].tolist() == [[0.0, 120.0], [60.0, 120.0]]
 
 
 def test_each_post_comes_once_an_epoch_and_batches_are_of_similar_length() -> None:

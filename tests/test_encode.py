@@ -16,8 +16,10 @@ from pipeline.encode import (
     add_markers,
     encode_entities,
     encode_relations,
+    entity_labels,
     load_tokenizer,
-    mark,
+    mark_as_released,
+    mark_spans,
     scratch_tokenizer,
 )
 from tests.tiny import SHARED
@@ -52,7 +54,21 @@ def post(text: str, **fields: object) -> Post:
     ],
 )
 def test_markers(head: tuple[int, int], tail: tuple[int, int], expected: str) -> None:
-    assert " ".join(mark(post("a b c", head=head, tail=tail, relation="x"))) == expected
+    assert " ".join(mark_spans(post("a b c", head=head, tail=tail, relation="x"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "expected"),
+    [
+        ((0, 1), (2, 3), "<head> a </head> b <tail> c"),  # not closed at the sentence's end
+        ((1, 2), (0, 1), "<tail> a <head> </tail> b </head> c"),  # adjacent: opens before it closes
+        ((0, 1), (1, 2), "<head> a </head> <tail> b </tail> c"),
+        ((0, 2), (1, 2), "<head> a <tail> b </head> </tail> c"),
+    ],
+)
+def test_released_markers(head: tuple[int, int], tail: tuple[int, int], expected: str) -> None:
+    marked = mark_as_released(post("a b c", head=head, tail=tail, relation="x"))
+    assert " ".join(marked) == expected
 
 
 def test_tags_stay_with_their_words(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -60,16 +76,33 @@ def test_tags_stay_with_their_words(tokenizer: PreTrainedTokenizerFast) -> None:
     [encoded] = encode_entities({7: tagged}, tokenizer, ["O", "B-PER", "B-LOC"], 80)
     words = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert encoded.row == 7
-    assert encoded.positions[1] == -1  # a word without any piece
-    assert words[encoded.positions[0]] == "zu"
-    assert words[encoded.positions[2]] == "in"
-    assert words[encoded.positions[3]] == "tokyo"
-    assert encoded.labels == [1, 0, 0, 2]
+    assert [words[place] for place in encoded.positions] == ["zu", "in", "tokyo"]
+    assert encoded.words == [0, -1, 1, 2]  # one word without any piece
+    assert encoded.labels == [1, 0, 2]
+
+
+def test_released_tokens_are_all_pieces(tokenizer: PreTrainedTokenizerFast) -> None:
+    labels = entity_labels(["O", "B-PER", "B-LOC"], "released")
+    assert labels == ["PAD", "O", "B-PER", "B-LOC", "X", "[CLS]", "[SEP]"]
+    tagged = post("Zuckerberg \ufe0f in Tokyo", tags=("B-PER", "O", "O", "B-LOC"))
+    [encoded] = encode_entities({7: tagged}, tokenizer, labels, 80, "released")
+    words = tokenizer.convert_ids_to_tokens(encoded.input_ids)
+    assert words == "[CLS] zu ##cker ##berg in tokyo [SEP]".split()
+    assert encoded.positions == list(range(7))
+    assert [labels[n] for n in encoded.labels] == "[CLS] B-PER X X O B-LOC [SEP]".split()
+    assert encoded.words == [1, -1, 4, 5]
+
+
+def test_post_without_any_word_keeps_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    nothing = post("\ufe0f \u200b", tags=("B-PER", "O"))
+    [encoded] = encode_entities({0: nothing}, tokenizer, ["O", "B-PER"], 80)
+    assert (encoded.positions, encoded.labels, encoded.words) == ([0], [0], [-1, -1])
 
 
 def test_words_beyond_the_longest_text_have_no_position(tokenizer: PreTrainedTokenizerFast) -> None:
     [encoded] = encode_entities({0: post("a b c d", tags=("O",) * 4)}, tokenizer, ["O"], 4)
-    assert encoded.positions == [1, 2, -1, -1]
+    assert encoded.positions == [1, 2]
+    assert encoded.words == [0, 1, -1, -1]
     assert len(encoded.input_ids) == 4
 
 
@@ -141,16 +174,11 @@ def test_published_word_pieces_of_mnre(tokenizer: PreTrainedTokenizerFast, case:
     test = [p for p in posts.posts if p.split == "test"]
     golden = np.load(GOLDEN / f"{case}.npz")
     chosen = {int(row): test[row] for row in golden["rows"]}
-    encoded = encode_relations(chosen, tokenizer, posts.relations or [], 80)
+    encoded = encode_relations(chosen, tokenizer, posts.relations or [], 80, "released")
     for ours, ids, mask, label in zip(
         encoded, golden["input_ids"], golden["attention_mask"], golden["labels"], strict=True
     ):
-        theirs = ids[mask == 1].tolist()
-        # The published code forgets the marker that closes an entity at the sentence's end.
-        for span, closing in ((chosen[ours.row].head, 30523), (chosen[ours.row].tail, 30525)):
-            if span is not None and span[1] == len(chosen[ours.row].tokens):
-                theirs.insert(-1, closing)
-        assert ours.input_ids == theirs
+        assert ours.input_ids == ids[mask == 1].tolist()
         assert ours.labels == [label]
 
 
@@ -163,12 +191,12 @@ def test_published_word_pieces_of_twitter2017(
     test = [p for p in posts if p.split == "test"]
     golden = np.load(GOLDEN / f"{case}.npz")
     names = json.loads((GOLDEN / "meta.json").read_text())["ner"]["label_map"]
-    tags = [name for name in names if name != "PAD"]
+    labels = sorted(names, key=lambda name: names[name])
+    assert entity_labels(labels[1:-3], "released") == labels
     chosen = {int(row): test[row] for row in golden["rows"]}
-    encoded = encode_entities(chosen, tokenizer, tags, 80)
-    for ours, ids, mask, labels in zip(
+    encoded = encode_entities(chosen, tokenizer, labels, 80, "released")
+    for ours, ids, mask, taught in zip(
         encoded, golden["input_ids"], golden["attention_mask"], golden["labels"], strict=True
     ):
         assert ours.input_ids == ids[mask == 1].tolist()
-        theirs = [labels[place] - 1 for place in ours.positions if place >= 0]
-        assert [n for n, p in zip(ours.labels, ours.positions, strict=True) if p >= 0] == theirs
+        assert ours.labels == taught[mask == 1].tolist()

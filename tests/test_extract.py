@@ -51,7 +51,7 @@ def run(root: Path, posts: list[Grounded], config: ExtractConfig = CONFIG, batch
     out = root / "out"
     out.mkdir(exist_ok=True)
     machine = Machine("cpu", batch_size=batch, threads=2)
-    extract(posts, root, 4, digest, root / "rows", config, machine, out)
+    extract(posts, root, 4, digest, root / "rows", "name", config, machine, out)
     report: dict = json.loads((out / "report.json").read_text())
     return report
 
@@ -197,7 +197,7 @@ def test_flipped_byte_is_found_and_only_its_shard_is_made_again(root: Path) -> N
     first.write_bytes(content)
     assert run(root, [post("0.png"), post("1.png")])["rows_computed"] == 1
     assert second.stat().st_mtime_ns == untouched
-    assert len(Store(root / "rows")) == 2
+    assert len(Store(root / "rows")) == 3  # and that of nothing
 
 
 def test_no_picture_at_all_is_an_error(root: Path) -> None:

@@ -90,7 +90,8 @@ def test_every_setting_has_its_parameter(task: str, config: type) -> None:
 
 def test_readme_names_every_task_and_parameter() -> None:
     readme = (HOME / "README.md").read_text(encoding="utf-8")
-    stages = "MakeDemo ReadPosts GroundCrops ExtractPyramid TrainRE TrainNER Status Prune Scores"
+    stages = "MakeDemo ReadPosts GroundCrops ExtractPyramid TrainRE TrainNER Evaluate "
+    stages += "ImportReleased Recipes Status Prune Scores"
     for name in stages.split():
         assert f"`{name}`" in readme
         for parameter, _ in getattr(tasks, name).get_params():

@@ -12,16 +12,23 @@ from transformers import AutoModel
 
 from model.attention import NAME, visual_prefix_attention
 from model.encoder import ENCODERS, EncoderError, PrefixedEncoder, check_encoder, load_encoder
-from model.gate import Gate
+from model.gate import Gate, mix
 from model.ner import IGNORED, EntityTagger
-from model.prefix import VisualPrefix, slot_mask
+from model.prefix import VisualPrefix
 from model.relation import RelationExtractor
+from model.variants import STYLES
 from tests.tiny import CHANNELS, encoder_config, extractor_config, picture_batch, text_batch
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+def visual_prefix(
+    layers: int = 2, hidden: int = 8, heads: int = 2, style: str = "paper", variant: str = "hvpnet"
+) -> Any:
+    return VisualPrefix(list(CHANNELS), 2, layers, hidden, heads, style, variant, bottleneck=5)
 
 
 def relation_model(kind: str = "bert") -> RelationExtractor:
@@ -33,9 +40,10 @@ def relation_model(kind: str = "bert") -> RelationExtractor:
 
 def test_gate_as_a_plain_loop() -> None:
     layers, hidden = 3, 5
-    gate = Gate(layers, hidden)
+    prefix = visual_prefix(layers=layers, hidden=hidden, heads=1)
+    gate = prefix.gate
     blocks = torch.randn(2, 3, 4, 6, hidden)  # (B, R, 4, P, H)
-    mixed = gate(blocks)
+    mixed = mix(gate(prefix.pooled(blocks)), blocks)
     weight = gate.mlp.weight.view(layers, 4, hidden)
     bias = gate.mlp.bias.view(layers, 4)
     for layer, b, r in itertools.product(range(layers), range(2), range(3)):
@@ -48,12 +56,12 @@ def test_gate_as_a_plain_loop() -> None:
 
 
 def test_gate_weights_sum_to_one_over_blocks() -> None:
-    weights = Gate(3, 5).weights(torch.randn(2, 3, 4, 6, 5))
+    weights = Gate(3, 5)(torch.randn(2, 3, 5))
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 3))
 
 
 def test_prefix_of_one_slot_by_hand() -> None:
-    prefix = VisualPrefix(list(CHANNELS), layers=2, hidden=8, heads=2)
+    prefix = visual_prefix(layers=2, hidden=8, heads=2)
     pyramid = torch.randn(1, 3, sum(CHANNELS), 2, 2)
     answer = prefix(pyramid)
     assert answer.shape == (2, 2, 1, 2, 12, 4)  # (L, key|value, B, heads, P, H / heads)
@@ -71,7 +79,7 @@ def test_prefix_of_one_slot_by_hand() -> None:
     ]  # Eq. 1, 2
     blocks = torch.stack(mapped)[None, None]
     position = 2 * row + column
-    mixed = prefix.gate(blocks)[layer, 0, 0, position]
+    mixed = mix(prefix.gate(prefix.pooled(blocks)), blocks)[layer, 0, 0, position]
     keys_values = prefix.phi[layer](mixed)
     slot = region * 4 + position
     torch.testing.assert_close(answer[layer, 0, 0, :, slot].flatten(), keys_values[:8])
@@ -85,7 +93,7 @@ def test_attention_as_a_plain_softmax() -> None:
     prefix = torch.randn(2, 2, 2, 2, 3, 4)  # (L, 2, B, heads, P, D)
     prefix_mask = torch.tensor([[True, True, True], [True, False, False]])
     text_mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
-    output, _ = visual_prefix_attention(
+    output, weights = visual_prefix_attention(
         module,
         query,
         key,
@@ -93,18 +101,87 @@ def test_attention_as_a_plain_softmax() -> None:
         text_mask[:, None, None, :].expand(2, 1, 5, 5),
         prefix=prefix,
         prefix_mask=prefix_mask,
+        output_attentions=True,
         scaling=0.5,
     )
+    assert weights is not None
     for b, h, t in itertools.product(range(2), range(2), range(5)):
         keys = torch.cat((prefix[1, 0, b, h][prefix_mask[b]], key[b, h][text_mask[b]]))
         values = torch.cat((prefix[1, 1, b, h][prefix_mask[b]], value[b, h][text_mask[b]]))
-        expected = (keys @ query[b, h, t] * 0.5).softmax(0) @ values  # Eq. 9
-        torch.testing.assert_close(output[b, t, h], expected)
+        expected = (keys @ query[b, h, t] * 0.5).softmax(0)  # Eq. 9
+        torch.testing.assert_close(output[b, t, h], expected @ values)
+        seen = torch.cat((prefix_mask[b], text_mask[b]))
+        torch.testing.assert_close(weights[b, h, t][seen], expected)
+        assert not weights[b, h, t][~seen].any()
 
 
 def test_slots_of_absent_regions_are_masked() -> None:
-    mask = slot_mask(torch.tensor([[True, False]]), positions=3)
-    assert mask.tolist() == [[True] * 3 + [False] * 3]
+    regions = torch.tensor([[True, False]])
+    assert visual_prefix().slot_mask(regions).tolist() == [[True] * 4 + [False] * 4]
+    assert visual_prefix(style="released").slot_mask(regions).tolist() == [[True] * 8]
+
+
+def test_released_prefix_of_one_slot_by_hand() -> None:
+    prefix = visual_prefix(style="released")  # hidden 8, 2 heads, 2 layers
+    pyramid = torch.randn(1, 4, sum(CHANNELS), 2, 2)
+    answer = prefix(pyramid)
+    region, position, layer = 2, 1, 1
+    unit = sum(CHANNELS)  # numbers a position: a quarter of the channels, four cells each
+    pieces = [
+        prefix.map(pyramid[0, region].flatten()[p * unit : (p + 1) * unit]).view(4, 16)
+        for p in range(4)
+    ]
+    looked_at = torch.cat([piece.mean(0) for piece in pieces])
+    alpha = torch.nn.functional.leaky_relu(prefix.gate.mlp(looked_at)).view(2, 4)[layer]
+    mixed = alpha.softmax(0) @ pieces[position]
+    # Sixteen slots of two half keys each, taken head after head in the memory's order.
+    for half in range(2):
+        place = 2 * (4 * region + position) + half
+        head, slot = divmod(place, 16)
+        cut = slice(4 * half, 4 * half + 4)
+        torch.testing.assert_close(answer[layer, 0, 0, head, slot], mixed[:8][cut])
+        torch.testing.assert_close(answer[layer, 1, 0, head, slot], mixed[8:][cut])
+
+
+# --- the paper's variants
+
+
+def moved_blocks(variant: str) -> list[list[int]]:
+    """For each layer of twelve the blocks whose change moves its prefix."""
+    prefix = visual_prefix(layers=12, variant=variant)
+    pyramid = torch.randn(1, 2, sum(CHANNELS), 2, 2)
+    before = prefix(pyramid)
+    found: list[list[int]] = [[] for _ in range(12)]
+    for block, start in enumerate([0, *itertools.accumulate(CHANNELS)][:4]):
+        changed = pyramid.clone()
+        changed[:, :, start] += 1
+        for layer, moved in enumerate((prefix(changed) != before).flatten(1).any(1).tolist()):
+            found[layer] += [block] * moved
+    return found
+
+
+def test_flat_sees_the_last_block_only() -> None:
+    assert moved_blocks("flat") == [[3]] * 12
+
+
+def test_1t3_gives_each_block_to_three_layers() -> None:
+    assert moved_blocks("1t3") == [[0]] * 3 + [[1]] * 3 + [[2]] * 3 + [[3]] * 3
+
+
+def test_hvpnet_lets_every_layer_see_every_block() -> None:
+    assert moved_blocks("hvpnet") == [[0, 1, 2, 3]] * 12
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_only_objects_sees_the_crops_and_not_the_picture(style: str) -> None:
+    model = RelationExtractor(extractor_config(variant="only-objects", style=style)).eval()
+    text, pictures = text_batch(), picture_batch()
+    pictures["regions"][:] = True
+    before = model.states(**text, **pictures)
+    pictures["pyramid"][:, 0] += 1
+    torch.testing.assert_close(model.states(**text, **pictures), before, rtol=0, atol=0)
+    pictures["pyramid"][:, 1] += 1
+    assert not torch.allclose(model.states(**text, **pictures), before)
 
 
 # --- properties of the whole
@@ -132,6 +209,9 @@ def test_every_layer_attends_its_prefix(kind: str) -> None:
         [weight] = phi.parameters()
         assert weight.grad is not None
         assert weight.grad.abs().sum() > 0
+    gate = next(model.prefix.gate.parameters()).grad
+    assert gate is not None
+    assert (gate.unflatten(0, (-1, 4)).abs().sum((1, 2)) > 0).all()  # of each layer
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -239,11 +319,12 @@ def test_emissions_are_of_the_first_pieces() -> None:
     torch.testing.assert_close(answer.emissions[0], expected)
 
 
+@pytest.mark.parametrize("variant", ["hvpnet", "flat", "1t3", "only-objects"])
 @pytest.mark.parametrize("kind", [RelationExtractor, EntityTagger])
 def test_saved_model_loads_and_answers_the_same(
-    kind: type[PrefixedEncoder], tmp_path: Path
+    kind: type[PrefixedEncoder], variant: str, tmp_path: Path
 ) -> None:
-    model = kind(extractor_config()).eval()
+    model = kind(extractor_config(variant=variant)).eval()
     model.save_pretrained(tmp_path)
     again = kind.from_pretrained(tmp_path).eval()
     assert again.encoder.config._attn_implementation == NAME

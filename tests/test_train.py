@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from features.backbone import load_backbone
 from model.relation import RelationExtractor
+from model.variants import STYLES
 from pipeline import train as training
 from pipeline.batches import Collator, StoredPyramids
 from pipeline.corpus import DataError, Post, locate, read
@@ -30,7 +31,8 @@ from pipeline.presets import (
     train_config,
     train_preset,
 )
-from pipeline.train import TASKS, build, open_pictures, train
+from pipeline.task import TASKS
+from pipeline.train import build, open_pictures, train
 from pipeline.trainer import last_checkpoint, parameter_groups
 from tests.tiny import write_own_data
 
@@ -38,6 +40,7 @@ CONFIG = TrainConfig(
     encoder=SCRATCH, epochs=2, batch_size=8, learning_rate=1e-3, head_learning_rate=2e-3
 )
 EXTRACT = ExtractConfig(backbone="resnet18", weights="random", size=64)
+NAME = "resnet18 random 0"
 LABELS = ["None", "borders", "classmates", "couple", "friends", "lives_in", "located_in"]
 LABELS += ["partners", "teammates", "works_for"]
 
@@ -63,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     lines = "".join(line.to_json() + "\n" for line in grounded)
     (root / "crops/crops.jsonl").write_text(lines)
     rows = root / "pyramids" / "rows"
-    extract(grounded, root, 4, str, rows, EXTRACT, Machine("cpu"), root / "extraction")
+    extract(grounded, root, 4, str, rows, NAME, EXTRACT, Machine("cpu"), root / "extraction")
     files = PictureFiles(root / "extraction", root / "crops", root / "pyramids", root, EXTRACT)
     stored = open_pictures(files, finetune=False)
     assert isinstance(stored, StoredPyramids)
@@ -95,7 +98,27 @@ def test_fine_tuning_gives_the_cached_paths_numbers(world: World) -> None:
         on_the_fly = tuned(**pixels(encoded)).logits
         cached = extractor(**rows(encoded)).logits
     torch.testing.assert_close(on_the_fly, cached, atol=2e-3, rtol=0)  # float16 rounding of rows
-    assert not torch.equal(on_the_fly, cached)  # the two paths are two
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
+    world: World, style: str, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, style=style, evaluate_from=1)
+    tuned = replace(config, finetune_backbone=True, backbone_learning_rate=0.0)
+    results, answers = [], []
+    for name, chosen in (("cached", config), ("tuned", tuned)):
+        pictures = open_pictures(world.files, chosen.finetune_backbone)
+        folder = tmp_path / name
+        folder.mkdir()
+        found = train(TASKS["re"], world.posts, LABELS, chosen, pictures, folder, "cpu")
+        results.append([{k: v for k, v in e.items() if k != "loss"} for e in found["epochs"]])
+        answers.append((folder / "predictions.jsonl").read_text())
+    assert results[0] == results[1]
+    assert answers[0] == answers[1]
+    backbone = load_file(tmp_path / "tuned/model" / BACKBONE)
+    untouched = load_backbone("resnet18", "random", 0).state_dict()
+    assert all(torch.equal(backbone[name], untouched[name]) for name in untouched)
 
 
 def test_gradients_reach_the_backbone(world: World) -> None:
@@ -253,5 +276,5 @@ def test_settings_without_effect_are_left_out() -> None:
 
 def test_words_that_were_not_seen_are_outside() -> None:
     task = TASKS["ner"]
-    encoded = [Encoded(0, [1, 2, 3], [1, -1, 2], [0, 0, 0])]
+    encoded = [Encoded(0, [1, 2, 3], [1, 2], [0, 0], [0, -1, 1])]
     assert task.read(np.array([[1, 0, -100]]), encoded, ["O", "B-X"]) == [["B-X", "O", "O"]]

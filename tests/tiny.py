@@ -37,16 +37,19 @@ def encoder_config(kind: str = "bert") -> PreTrainedConfig:
     extra = {"embedding_size": 32} if kind == "electra" else {}
     if kind == "modernbert":
         extra = {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+        extra |= {"local_attention": 4, "global_attn_every_n_layers": 3}  # some layers see 5 tokens
     return AutoConfig.for_model(kind, **DIMS, **extra)
 
 
 def extractor_config(
-    kind: str = "bert", labels: int = 3, variant: str = "hvpnet"
+    kind: str = "bert", labels: int = 3, variant: str = "hvpnet", style: str = "paper"
 ) -> ExtractorConfig:
     """Configuration of an extractor on that encoder."""
     return ExtractorConfig(
         encoder=encoder_config(kind).to_dict(),
         variant=variant,
+        style=style,
+        bottleneck=16,
         block_channels=CHANNELS,
         id2label={n: f"label{n}" for n in range(labels)},
     )

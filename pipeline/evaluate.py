@@ -1,0 +1,82 @@
+"""A saved model on a data set: predictions and scores, without training."""
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from model.config import ExtractorConfig
+from pipeline import encode
+from pipeline.batches import Collator, Pictures
+from pipeline.corpus import DataError
+from pipeline.jsonfile import write_json
+from pipeline.posts import load_posts
+from pipeline.presets import PictureFiles
+from pipeline.task import SCORED, TASKS, Task, predict_into
+from pipeline.train import about_pictures, open_pictures
+from pipeline.trainer import make_evaluator
+
+
+def evaluate_into(
+    folder: Path,
+    model_folder: Path,
+    posts_folder: Path,
+    files: PictureFiles | None,
+    device: str,
+    about: dict[str, Any],
+) -> None:
+    """The evaluation stage: `predictions.jsonl` and `metrics.json` of val and test into `folder`.
+
+    model_folder: as training or ImportReleased wrote it. files: None for a text-only model.
+    Raises DataError where the pyramids are of another backbone than the model's.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    config = ExtractorConfig.from_pretrained(model_folder)
+    task = _task_of(config, model_folder)
+    pictures = open_pictures(files, finetune=False)
+    if pictures is not None:
+        _check_backbone(config, pictures, model_folder)
+    tokenizer = encode.load_tokenizer(str(model_folder))
+    labels = [config.id2label[number] for number in range(config.num_labels)]
+    posts = load_posts(posts_folder)
+    splits = {name: task.numbered(posts, name) for name in SCORED}
+    encoded = {
+        name: task.encode(chosen, tokenizer, labels, tokenizer.model_max_length, config.style)
+        for name, chosen in splits.items()
+    }
+    evaluator = make_evaluator(
+        task.model.from_pretrained(model_folder),
+        Collator(tokenizer.pad_token_id, task.words, pictures),
+        folder,
+        device,
+    )
+    results = predict_into(folder, task, evaluator, splits, encoded, labels)
+    if not results:
+        raise DataError(
+            f"expected posts of val or test with labels of task {task.name}, found none"
+        )
+    if files is not None:
+        about |= about_pictures(files)
+    posts_by_split = {name: len(chosen) for name, chosen in splits.items()}
+    write_json(
+        folder / "metrics.json",
+        {**about, "task": task.name, **results, "posts": posts_by_split, "model": config.to_dict()},
+    )
+
+
+def _task_of(config: ExtractorConfig, model_folder: Path) -> Task:
+    for task in TASKS.values():
+        if task.model.__name__ in (config.architectures or ()):
+            return task
+    expected = " or ".join(task.model.__name__ for task in TASKS.values())
+    raise DataError(f"{model_folder}: expected a model of ours, {expected}, found another")
+
+
+def _check_backbone(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
+    """Rows of another backbone would be read without a complaint, and mean nothing."""
+    if config.backbone != pictures.name:
+        raise DataError(
+            f"{model_folder}: expected pyramids of backbone {config.backbone}, found those of "
+            f"{pictures.name}; give its weights with --ExtractPyramid-weights"
+        )

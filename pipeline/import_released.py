@@ -1,0 +1,65 @@
+"""A published `best_model.pth` -> a model folder of ours, and its backbone's weights."""
+
+import logging
+from pathlib import Path
+
+from features.backbone import load_backbone, read_state
+from model.released import import_released, is_tagger
+from model.variants import RELEASED
+from pipeline import encode
+from pipeline.corpus import DataError
+from pipeline.finetune import BACKBONE, write_backbone
+from pipeline.jsonfile import write_json
+from pipeline.posts import load_labels
+
+ARCHITECTURE = "resnet50"  # the backbone of all that was published
+TYPES = ("MISC", "PER", "ORG", "LOC")  # of entities, in the order of the published labels
+
+log = logging.getLogger(__name__)
+
+
+def import_into(
+    folder: Path, checkpoint: Path, tokenizer_name: str, posts_folder: Path, longest: int
+) -> None:
+    """The import stage: `model/`, `backbone.safetensors` and `report.json` into `folder`.
+
+    tokenizer_name: hub name or folder of the encoder that the checkpoint was trained from.
+    posts_folder: of the data set, for the relations' names. longest: word pieces a post.
+    Raises ReleasedError, WeightsError, DataError.
+    """
+    state = read_state(checkpoint)
+    tagger = is_tagger(state)
+    if tagger:
+        tags = ["O", *(f"{prefix}-{name}" for name in TYPES for prefix in "BI")]
+        labels = encode.entity_labels(tags, RELEASED)
+    else:
+        labels = load_labels(posts_folder, "re")
+    imported = import_released(state, labels)
+    model = imported.model
+    tokenizer = encode.load_tokenizer(tokenizer_name)
+    if not tagger:
+        encode.add_markers(tokenizer)
+    pieces = model.encoder.config.vocab_size
+    if len(tokenizer) != pieces:
+        raise DataError(
+            f"{checkpoint}: expected the tokenizer of {pieces:,} pieces that it was trained with, "
+            f"found {len(tokenizer):,} in {tokenizer_name}; give it with --tokenizer"
+        )
+    if imported.backbone:
+        model.config.backbone = write_backbone(ARCHITECTURE, imported.backbone, folder)
+        load_backbone(ARCHITECTURE, str(folder / BACKBONE), seed=0)  # every key accounted for
+    tokenizer.model_max_length = longest
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    report = {
+        "checkpoint": checkpoint.name,
+        "task": "ner" if tagger else "re",
+        "keys": len(state),
+        "keys_taken": len(state) - len(imported.left_out),
+        "left_out": imported.left_out,
+        "labels": labels,
+    }
+    write_json(folder / "report.json", report)
+    log.info("%(keys_taken)d of %(keys)d keys taken; the others:", report)
+    for key, why in imported.left_out.items():
+        log.info("  %s: %s", key, why)

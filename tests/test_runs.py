@@ -1,0 +1,171 @@
+"""Training runs through the real command line: killed, several seeds, evaluated again."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.cli import LUIGI, luigi, newest, outputs
+from tests.tiny import write_own_data
+
+EXTRACT = (
+    *("--ExtractPyramid-weights", "random", "--ExtractPyramid-backbone", "resnet18"),
+    *("--ExtractPyramid-size", "64"),
+)
+TRAIN = (
+    *("--encoder", "scratch", "--learning-rate", "1e-3", "--head-learning-rate", "1e-3"),
+    *("--evaluate-from", "1", "--epochs", "2"),
+)
+
+
+@dataclass
+class World:
+    data: Path
+    store: Path
+
+    def run(self, task: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """A task on the data set, whatever comes of it."""
+        return luigi(task, "--dataset", "own", *options, data=self.data, store=self.store)
+
+    def result(self, task: str, *options: str) -> Path:
+        """The output folder of a task that must succeed."""
+        done = self.run(task, *options)
+        assert done.returncode == 0, done.stderr
+        return outputs(self.store, task)[-1]
+
+    def metrics(self, task: str, *options: str) -> dict[str, Any]:
+        """What a task that must succeed writes of itself."""
+        found: dict[str, Any] = json.loads(
+            (self.result(task, *options) / "metrics.json").read_text()
+        )
+        return found
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    root = tmp_path_factory.mktemp("world")
+    write_own_data(root / "data")
+    return World(root / "data", root / "store")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_file(run / "model" / "model.safetensors")
+    return found
+
+
+def test_killed_run_goes_on_and_ends_with_the_same_weights(world: World) -> None:
+    options = (*TRAIN, *EXTRACT, "--epochs", "4", "--variant", "only-objects")
+    undisturbed = World(world.data, world.store.with_name("undisturbed"))
+    whole = undisturbed.result("TrainRE", *options)
+    command = [str(LUIGI), "--module", "tasks", "TrainRE", "--dataset", "own", *options]
+    paths = ["--paths-data", str(world.data), "--paths-store", str(world.store)]
+    training = subprocess.Popen([*command, *paths], stderr=subprocess.DEVNULL)
+    partial = f"TrainRE/.{whole.name}.partial"
+    checkpoints = f"{partial}/checkpoints/checkpoint-*/trainer_state.json"
+    while not list(world.store.glob(checkpoints)):
+        assert training.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.kill(training.pid, signal.SIGKILL)
+    assert training.wait() == -signal.SIGKILL
+    assert not outputs(world.store, "TrainRE")
+    kept = list(world.store.glob(checkpoints))
+    assert kept
+    again = world.result("TrainRE", *options)
+    assert again.name == whole.name
+    ours, theirs = weights(again), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (again, whole)]
+    assert metrics[0]["epochs"] == metrics[1]["epochs"]
+    predictions = [(run / "predictions.jsonl").read_text() for run in (again, whole)]
+    assert predictions[0] == predictions[1]
+
+
+def test_seeds_are_run_once_each_and_summarised(world: World) -> None:
+    options = (*TRAIN, *EXTRACT, "--variant", "text-only")
+    before = len(outputs(world.store, "TrainNER"))
+    first = world.metrics("TrainNER", *options, "--seed", "49")
+    found = world.metrics("TrainNER", *options, "--seeds", "1,49")
+    assert len(outputs(world.store, "TrainNER")) == before + 3  # seed 49 was there
+    assert found["runs"].keys() == {"1", "49"}
+    assert found["runs"]["49"]["test"]["f1"] == first["test"]["f1"]
+    assert found["runs"]["49"]["fingerprint"] == first["fingerprint"]
+    for split in ("val", "test"):
+        scores = [run[split]["f1"] for run in found["runs"].values()]
+        assert found["mean"][split]["f1"] == pytest.approx(sum(scores) / 2)
+        difference = abs(scores[0] - scores[1])
+        assert found["deviation"][split]["f1"] == pytest.approx(difference / 2**0.5)
+    done = world.run("TrainNER", *options, "--seeds", "1,49,2021")
+    assert done.returncode == 0, done.stderr
+    assert len(outputs(world.store, "TrainNER")) == before + 5  # 2021, and the summary
+    assert done.stderr.count("epoch 1/2") == 1
+    table = world.run("Scores").stdout
+    assert "mean of 3" in table
+    assert " ± " in table
+
+
+@pytest.mark.parametrize("task", ["TrainRE", "TrainNER"])
+def test_evaluation_gives_the_runs_own_scores(world: World, task: str) -> None:
+    run = world.result(task, *TRAIN, *EXTRACT, "--style", "released")
+    trained = json.loads((run / "metrics.json").read_text())
+    evaluated = world.result("Evaluate", "--model", str(run / "model"), *EXTRACT)
+    found = json.loads((evaluated / "metrics.json").read_text())
+    assert {name: found[name] for name in ("task", "val", "test")} == {
+        name: trained[name] for name in ("task", "val", "test")
+    }
+    predictions = [(folder / "predictions.jsonl").read_text() for folder in (run, evaluated)]
+    assert predictions[0] == predictions[1]
+
+
+def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:
+    tuning = ("--finetune-backbone", "--backbone-learning-rate", "1e-3", "--epochs", "1")
+    run = world.result("TrainRE", *TRAIN, *EXTRACT, *tuning)
+    model = ("--model", str(run / "model"))
+    refused = world.run("Evaluate", *model, *EXTRACT)
+    assert refused.returncode != 0
+    [line] = [line for line in refused.stderr.splitlines() if "expected pyramids of" in line]
+    assert (
+        "found those of resnet18 random 0; give its weights with --ExtractPyramid-weights" in line
+    )
+    weights = ("--ExtractPyramid-weights", str(run / "model/backbone.safetensors"))
+    evaluated = world.metrics("Evaluate", *model, *EXTRACT, *weights)
+    trained = json.loads((run / "metrics.json").read_text())
+    for split in ("val", "test"):
+        assert evaluated[split]["f1"] == pytest.approx(trained[split]["f1"])
+    assert newest(world.store, "ExtractPyramid", "report.json")["pictures_computed"] == 40
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("TrainRE", ("--variant", "1t3", "--style", "released"), "expected --style paper"),
+        ("Evaluate", ("--model", "nowhere"), "--model: expected a file or folder, found nothing"),
+        ("Evaluate", ("--model", "tests"), "tests: expected a model folder of ours"),
+        ("ImportReleased", ("--checkpoint", "no.pth"), "--checkpoint: expected a file or folder"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    world: World, task: str, options: tuple[str, ...], message: str
+) -> None:
+    done = world.run(task, *options)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_recipes_are_printed_and_can_be_overridden(world: World) -> None:
+    table = world.run("Recipes").stdout
+    [epochs] = [line.split() for line in table.splitlines() if line.startswith("--epochs")]
+    assert epochs == ["--epochs", "12", "15", "30", "30"]
+    found = world.metrics(
+        "TrainRE", "--recipe", "released", *TRAIN, *EXTRACT, "--variant", "text-only"
+    )
+    assert found["config"]["warmup"] == 0.06  # the recipe's
+    assert found["config"]["epochs"] == 2  # people's own
