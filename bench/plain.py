@@ -62,7 +62,9 @@ def main() -> None:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     splits = {name: [p for p in found.posts if p.split == name] for name in corpus.SPLITS}
     encode = _relation_items if relations else _tag_items
-    items = {name: encode(posts, tokenizer, labels) for name, posts in splits.items()}
+    items: dict[str, Any] = {
+        name: encode(posts, tokenizer, labels) for name, posts in splits.items()
+    }
     collate: Any = (DataCollatorWithPadding if relations else DataCollatorForTokenClassification)(
         tokenizer
     )
@@ -128,7 +130,7 @@ def _tag_items(posts: Sequence[Post], tokenizer: Any, labels: Sequence[str]) -> 
 @torch.no_grad()
 def _scores(
     model: Any,
-    items: Sequence[Any],
+    items: Any,
     posts: Sequence[Post],
     labels: Sequence[str],
     collate: Any,
