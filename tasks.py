@@ -471,10 +471,10 @@ class Status(_Report):
 
 
 class Prune(_Report):
-    """Remove outputs that the present configuration doesn't name, except training runs."""
+    """Remove outputs that the present configuration doesn't name, except results."""
 
     dry_run = luigi.BoolParameter(description="only say what would go")
-    runs = luigi.BoolParameter(description="training runs that are not named go too")
+    runs = luigi.BoolParameter(description="training runs, evaluations and imports go too")
 
     def lines(self) -> list[str]:
         return manage.prune(stages_of, self.runs, self.dry_run)

@@ -29,6 +29,7 @@ from pipeline.stage import (
 log = logging.getLogger(__name__)
 
 RUNS = ("TrainRE", "TrainNER")
+RESULTS = (*RUNS, "Evaluate", "ImportReleased")  # what people asked for by its own parameters
 PRF = ("precision", "recall", "f1")
 
 
@@ -95,15 +96,16 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
 def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) -> list[str]:
     """Remove outputs that no present configuration names, and rows that no index refers to.
 
-    stages_of: the present configuration's stages of a data set. runs: whether training runs that
-    it doesn't name go too; they are results, and cost the most. Nothing is removed of a data set
-    that can't be found. Returns a line for each folder or file, and one with the space.
+    stages_of: the present configuration's stages of a data set. runs: whether training runs,
+    evaluations and imports that it doesn't name go too; they are results, and cost the most.
+    Nothing is removed of a data set that can't be found. Returns a line for each folder or file,
+    and one with the space.
     """
     lines: list[str] = []
     doomed: list[Path] = []
     for dataset in datasets():
         stages = stages_of(dataset)
-        names = [type(stage).__name__ for stage in stages]
+        names = list(dict.fromkeys([*(type(stage).__name__ for stage in stages), *RESULTS]))
         partials = {f: becomes for name in names for f, becomes in _partials(name, dataset)}
         try:
             named = {stage.folder for stage in stages}
@@ -115,7 +117,7 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
             continue
         whole = {f: f for name in names for f in _folders(name) if _dataset(f) == dataset}
         for folder, becomes in (whole | partials).items():
-            if becomes not in named and (runs or folder.parent.name not in RUNS):
+            if becomes not in named and (runs or folder.parent.name not in RESULTS):
                 doomed.append(folder)
     freed = sum(_remove(path, dry_run, lines) for path in doomed)
     for rows in sorted((store_root() / PYRAMIDS).glob("*")):

@@ -41,8 +41,8 @@ def entity_scores(
 
     The figures at the top are lenient, as published ones are: an I- without its B- opens an
     entity. `strict` counts only entities that open with B-. A prediction that is no BIO tag, but a
-    label of the published CRF for something else, counts as O; `uncleaned`, where there is any,
-    counts it as an entity, as the published scripts do.
+    label of the published CRF for something else, counts as O. `uncleaned`, where there is any,
+    leaves it to seqeval, which takes some for entities, as the published scripts do.
     """
     cleaned = [clean_tags(tags) for tags in predicted]
     lenient = _seqeval(gold, cleaned)

@@ -321,7 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("kind", choices=SETS)
     parser.add_argument("folder", type=Path, help="a set of vectors, such as …/hvpnet/set_a")
     asked = parser.parse_args(arguments)
-    found = SETS[asked.kind](asked.folder)
+    found = SETS[asked.kind](asked.folder.absolute())
     print("\n".join(found.lines()))
     return 1 if found.too_large() else 0
 

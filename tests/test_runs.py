@@ -122,6 +122,13 @@ def test_evaluation_gives_the_runs_own_scores(world: World, task: str) -> None:
     }
     predictions = [(folder / "predictions.jsonl").read_text() for folder in (run, evaluated)]
     assert predictions[0] == predictions[1]
+    prune = ["--dry-run", *EXTRACT]
+    assert (
+        f"Evaluate/{evaluated.name}"
+        not in luigi("Prune", *prune, store=world.store, data=world.data).stdout
+    )
+    told = luigi("Prune", *prune, "--runs", store=world.store, data=world.data).stdout
+    assert f"Evaluate/{evaluated.name}" in told
 
 
 def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:

@@ -39,6 +39,13 @@ def test_entities_lenient_and_strict() -> None:
     assert found["per_class"]["LOC"]["support"] == 1
 
 
+def test_labels_that_are_no_tags_count_as_outside_and_uncleaned_as_published() -> None:
+    found = entity_scores([["B-PER", "O"]], [["B-PER", "[SEP]"]])
+    assert found["f1"] == 100
+    assert found["uncleaned"]["precision"] == 50  # seqeval takes it for an entity
+    assert "uncleaned" not in entity_scores([["B-PER", "O"]], [["B-PER", "O"]])
+
+
 def test_entities_where_there_are_none() -> None:
     assert entity_scores([["O"]], [["O"]])["f1"] == 0
 

@@ -254,12 +254,39 @@ def test_parameter_groups() -> None:
     assert {name: found[id(names[name])] for name in expected} == expected
 
 
-def test_presets_are_the_papers() -> None:
-    relations, entities = train_preset("re", "mnre"), train_preset("ner", "twitter2015")
-    assert (relations.epochs, relations.batch_size, relations.learning_rate) == (12, 32, 1e-5)
-    assert (entities.epochs, entities.batch_size, entities.evaluate_from) == (30, 8, 16)
-    assert relations.warmup == entities.warmup == 0.1
+def test_weight_decay_on_everything_as_in_the_published_scripts() -> None:
+    config = replace(CONFIG, decay_all=True, weight_decay=0.1)
+    _, model = build(TASKS["ner"], [Post("1", "train", ("a",))], ["O", "B-X"], config, None)
+    groups = parameter_groups(model, config)
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.1]
+    assert {group["lr"] for group in groups} == {1e-3, 2e-3}
+
+
+def recipe(task: str, recipe: str, **others: str) -> tuple[object, ...]:
+    c = train_preset(task, "mnre", recipe, **others)
+    return (
+        *(c.epochs, c.batch_size, c.learning_rate, c.head_learning_rate, c.weight_decay),
+        *(c.decay_all, c.warmup, c.evaluate_from, c.dropout, c.max_grad_norm, c.seed),
+    )
+
+
+def test_recipe_of_the_paper() -> None:
+    assert recipe("re", "paper") == (12, 32, 1e-5, 1e-5, 0.01, False, 0.1, 8, 0.1, 0, 1234)
+    assert recipe("ner", "paper") == (30, 8, 3e-5, 5e-2, 0.01, False, 0.1, 16, 0.1, 0, 1234)
     assert train_preset("ner", "twitter2017").max_tokens == 128
+    assert train_preset("ner", "twitter2015").max_tokens == 80
+
+
+def test_recipe_of_the_published_scripts() -> None:
+    assert recipe("re", "released") == (15, 16, 3e-5, 3e-5, 0.01, True, 0.06, 1, 0, 0, 1234)
+    assert recipe("ner", "released") == (30, 8, 3e-5, 5e-2, 0.01, True, 0.01, 3, 0.1, 0, 1234)
+    bare = {"variant": "text-only"}
+    assert recipe("re", "released", **bare) == (
+        15, 16, 3e-5, 3e-5, 0.01, False, 0.06, 1, 0, 0, 1234,
+    )  # fmt: skip
+    assert recipe("ner", "released", **bare) == (
+        30, 8, 3e-5, 3e-5, 0.01, True, 0.01, 3, 0.1, 0, 1234,
+    )  # fmt: skip
 
 
 def test_settings_without_effect_are_left_out() -> None:
