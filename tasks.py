@@ -16,8 +16,9 @@ from typing import Any
 import luigi
 from luigi.configuration import get_config
 
-from pipeline import corpus, manage, stage
+from pipeline import corpus, manage, results, stage
 from pipeline.presets import (
+    BACKBONE,
     DEMO,
     DEVICES,
     PAPER,
@@ -36,6 +37,7 @@ from pipeline.presets import (
     TrainConfig,
     changed,
     extract_config,
+    recipes,
     train_config,
     train_preset,
 )
@@ -334,7 +336,7 @@ class _Train(_ReadsPyramids):
 
     def work(self, folder: Path) -> None:
         if self.seeds:
-            manage.summarise([run.folder for run in self.requires()], folder, self.about())
+            results.summarise([run.folder for run in self.requires()], folder, self.about())
             return
         from pipeline.train import train_into
 
@@ -350,7 +352,7 @@ class _Train(_ReadsPyramids):
 
     def run(self) -> None:
         super().run()
-        for line in manage.result(self.folder, self.clone(variant=TEXT_ONLY).folder):
+        for line in results.result(self.folder, self.clone(variant=TEXT_ONLY).folder):
             log.info(line)
 
 
@@ -400,8 +402,9 @@ class ImportReleased(_OfDataset):
 
     def run(self) -> None:
         super().run()
-        log.info("model      %s", self.folder / "model")
-        log.info("backbone   %s", self.folder / "backbone.safetensors")
+        for name in ("model", BACKBONE):
+            if (self.folder / name).exists():  # a text-only checkpoint has no backbone
+                log.info(self.folder / name)
 
 
 class Evaluate(_ReadsPyramids):
@@ -411,7 +414,7 @@ class Evaluate(_ReadsPyramids):
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
     def with_pictures(self) -> bool:
-        return manage.needs_pictures(_there("--model", self.model))
+        return results.needs_pictures(_there("--model", self.model))
 
     def settings(self) -> dict[str, Any]:
         return {}
@@ -433,7 +436,7 @@ class Evaluate(_ReadsPyramids):
 
     def run(self) -> None:
         super().run()
-        for line in manage.evaluation(self.folder):
+        for line in results.evaluation(self.folder):
             log.info(line)
 
 
@@ -487,7 +490,7 @@ class Recipes(_Report):
     variant = luigi.ChoiceParameter(choices=VARIANTS, default=VARIANTS[0])
 
     def lines(self) -> list[str]:
-        return manage.recipes(self.dataset, self.variant)
+        return recipes(self.dataset, self.variant)
 
 
 class Scores(_Report):
@@ -496,7 +499,7 @@ class Scores(_Report):
     dataset = luigi.OptionalStrParameter(default=None, description="only this one's")
 
     def lines(self) -> list[str]:
-        return manage.scores(self.dataset)
+        return results.scores(self.dataset)
 
 
 def _named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:

@@ -1,13 +1,13 @@
 """A ResNet that gives the maps of its four blocks (HVPNeT §3.2: C2…C5 of a ResNet-50)."""
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
@@ -135,6 +135,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{path}: holds no state dict of tensors")
     return state
+
+
+def save_state(state: Mapping[str, Tensor], file: Path) -> None:
+    """Write a backbone's weights as a .safetensors file that `load_backbone` takes."""
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
 
 
 def _fill(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:

@@ -68,7 +68,7 @@ def import_released(state: Mapping[str, Tensor], labels: Sequence[str]) -> Impor
     model = (EntityTagger if is_tagger(state) else RelationExtractor)(config)
     _fill(model, ours)
     backbone = {
-        key.removeprefix(BACKBONE): tensor.contiguous()
+        key.removeprefix(BACKBONE): tensor
         for key, tensor in pictured.items()
         if key not in left_out
     }

@@ -48,8 +48,7 @@ class Digests:
             if row:
                 found[path] = str(row[0])
                 continue
-            with path.open("rb") as file:
-                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path] = of_file(path)
             new.append((*key, found[path]))
             if len(new) == BATCH:
                 self._keep(new)
@@ -67,6 +66,12 @@ def _key(stat: os.stat_result) -> tuple[int, ...]:
     # SQLite's integers are signed; some file systems number inodes up to 2**64.
     inode = stat.st_ino - (1 << 64) if stat.st_ino >= 1 << 63 else stat.st_ino
     return stat.st_dev, inode, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read now. Raises OSError where it can't be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_text(text: str) -> str:

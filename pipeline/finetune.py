@@ -1,26 +1,22 @@
 """Fine-tuning the backbone: pyramids recomputed on the fly, with gradients."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from features.backbone import Backbone, load_backbone
+from features.backbone import Backbone, load_backbone, save_state
 from features.pictures import Preparation, open_picture, prepare
 from features.pyramid import pool
 from model.encoder import PrefixedEncoder
 from pipeline.crops import read_grounded
-from pipeline.digests import in_a_word
+from pipeline.digests import in_a_word, of_file
 from pipeline.extract import RowSource, sources_of
-from pipeline.presets import PictureFiles
-
-BACKBONE = "backbone.safetensors"
+from pipeline.presets import BACKBONE, PictureFiles
 
 
 @dataclass(frozen=True)
@@ -106,14 +102,5 @@ class FineTuned(nn.Module):
         The extractor's configuration then asks for pyramids of this backbone.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous() for name, tensor in self.backbone.state_dict().items()}
-        self.config.backbone = write_backbone(self.architecture, state, folder)
-
-
-def write_backbone(architecture: str, state: Mapping[str, Tensor], folder: Path) -> str:
-    """Write a backbone's weights into a folder; its name, as `backbone_name` gives it for them."""
-    file = folder / BACKBONE
-    save_file(dict(state), file)
-    with file.open("rb") as written:
-        digest = hashlib.file_digest(written, "sha256").hexdigest()
-    return f"{architecture} {in_a_word(digest)}"
+        save_state(self.backbone.state_dict(), folder / BACKBONE)
+        self.config.backbone = f"{self.architecture} {in_a_word(of_file(folder / BACKBONE))}"

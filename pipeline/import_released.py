@@ -3,14 +3,15 @@
 import logging
 from pathlib import Path
 
-from features.backbone import load_backbone, read_state
+from features.backbone import load_backbone, read_state, save_state
 from model.released import import_released, is_tagger
 from model.variants import RELEASED
 from pipeline import encode
 from pipeline.corpus import DataError
-from pipeline.finetune import BACKBONE, write_backbone
+from pipeline.digests import in_a_word, of_file
 from pipeline.jsonfile import write_json
 from pipeline.posts import load_labels
+from pipeline.presets import BACKBONE
 
 ARCHITECTURE = "resnet50"  # the backbone of all that was published
 TYPES = ("MISC", "PER", "ORG", "LOC")  # of entities, in the order of the published labels
@@ -46,8 +47,10 @@ def import_into(
             f"found {len(tokenizer):,} in {tokenizer_name}; give it with --tokenizer"
         )
     if imported.backbone:
-        model.config.backbone = write_backbone(ARCHITECTURE, imported.backbone, folder)
-        load_backbone(ARCHITECTURE, str(folder / BACKBONE), seed=0)  # every key accounted for
+        file = folder / BACKBONE
+        save_state(imported.backbone, file)
+        load_backbone(ARCHITECTURE, str(file), seed=0)  # every key accounted for
+        model.config.backbone = f"{ARCHITECTURE} {in_a_word(of_file(file))}"
     tokenizer.model_max_length = longest
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")

@@ -4,7 +4,7 @@ Imports nothing heavy: Luigi asks for settings before it knows whether there is 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from pipeline.corpus import DataError
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
 ROW_VERSION = 1  # of the store's rows: raised when the same pixels give other numbers
 RANDOM = "random"  # the backbone that needs none
+BACKBONE = "backbone.safetensors"  # where ImportReleased and fine-tuning write weights
 DEMO = "demo"
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
@@ -192,3 +193,17 @@ def train_config(task: str, dataset: str, people: object) -> TrainConfig:
     if not config.finetune_backbone:
         config = replace(config, backbone_learning_rate=0.0)
     return config
+
+
+def recipes(dataset: str, variant: str) -> list[str]:
+    """Each setting of both training tasks in each recipe, and how to change one."""
+    columns = [(task, recipe) for task in ("re", "ner") for recipe in RECIPES]
+    values = [asdict(train_preset(task, dataset, recipe, variant)) for task, recipe in columns]
+    names = {"re": "TrainRE", "ner": "TrainNER"}
+    lines = [f"{dataset}, variant {variant}; choose with --recipe, change with the option's value"]
+    lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))
+    for name in values[0]:
+        if name not in ("variant", "style"):  # these have options of their own
+            row = "".join(f"{found[name]!s:20}" for found in values)
+            lines.append(f"--{name.replace('_', '-'):24}{row}".rstrip())
+    return lines

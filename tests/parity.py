@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from features.backbone import load_backbone
+from features.backbone import load_backbone, save_state
 from features.pictures import Preparation, prepare
 from features.pyramid import pool
 from model.encoder import PrefixedEncoder
@@ -201,7 +200,7 @@ def _compare_pyramids(golden: Golden, imported: Imported, found: Differences) ->
     pixels = [_compare_pixels(golden, name, found) for name in names]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "backbone.safetensors"
-        save_file(imported.backbone, file)
+        save_state(imported.backbone, file)
         backbone = load_backbone("resnet50", str(file), seed=0)
     blocks = [golden.pictures[f"pooled_block{number}"] for number in (1, 2, 3, 4)]
     ours = torch.cat([pool(backbone(torch.stack(part)), 2, "floor") for part in _parts(pixels)])

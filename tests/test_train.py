@@ -20,8 +20,9 @@ from pipeline.corpus import DataError, Post, locate, read
 from pipeline.crops import BoxCache, Grounding, ground_post
 from pipeline.encode import Encoded
 from pipeline.extract import extract
-from pipeline.finetune import BACKBONE, FineTuned, Pixels
+from pipeline.finetune import FineTuned, Pixels
 from pipeline.presets import (
+    BACKBONE,
     SCRATCH,
     ExtractConfig,
     Machine,
