@@ -272,7 +272,7 @@ class _Seeds(luigi.Parameter):
     """Several seeds, separated by commas."""
 
     def parse(self, x: str) -> tuple[int, ...]:
-        return tuple(int(seed) for seed in x.split(",") if seed)
+        return tuple(dict.fromkeys(int(seed) for seed in x.split(",") if seed))
 
     def serialize(self, x: tuple[int, ...]) -> str:
         return ",".join(map(str, x))
@@ -285,7 +285,7 @@ class _Train(_ReadsPyramids):
     RESUMES = True
 
     recipe = luigi.ChoiceParameter(
-        choices=RECIPES, default=PAPER, significant=False, description="where other values are from"
+        choices=RECIPES, default=PAPER, description="where values that aren't given are from"
     )
     variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
     style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
@@ -324,7 +324,7 @@ class _Train(_ReadsPyramids):
 
     def settings(self) -> dict[str, Any]:
         if self.seeds:  # all else that decides the result decides the runs'
-            return {"seeds": self.seeds}
+            return {"seeds": list(self.seeds)}
         return _without_paths(asdict(self.config()), "encoder")
 
     def sources(self) -> dict[str, Path]:

@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 
 from features.backbone import load_backbone
 from features.grounding import Region, Request
-from features.store import Reader, Store
+from features.pyramid import pool
+from features.store import Reader, Shard, Store
 from pipeline.corpus import DataError, Post
 from pipeline.crops import BoxCache, Grounded, Grounding, ground_post
 from pipeline.extract import RowSource, extract, pick_device, rows_folder, sources_of
@@ -62,6 +63,20 @@ def rows(root: Path) -> np.ndarray:
     about = json.loads((root / "out/pyramids.json").read_text())
     read = Reader(root / "rows", about["shards"]).read(index.reshape(-1, 2))
     return read.reshape(*index.shape[:2], *read.shape[1:])
+
+
+def test_row_of_nothing_is_kept_once_and_comes_from_zeros(root: Path) -> None:
+    run(root, [post("0.png")])
+    run(root, [post("0.png"), post("1.png")])
+    files = [Shard(file) for file in (root / "rows").glob("*.h5")]
+    assert sum(len(shard.keys) for shard in files) == 3
+    about = json.loads((root / "out/pyramids.json").read_text())
+    kept = Reader(root / "rows", about["shards"]).read(np.array([about["absent"]]))
+    with torch.no_grad():
+        zeros = load_backbone("resnet18", "random", 0)(torch.zeros(1, 3, 224, 224))
+    expected = pool(zeros, 2, "floor").numpy()
+    np.testing.assert_allclose(kept.astype(np.float32), expected, atol=2e-3, rtol=2e-3)
+    assert kept.any()
 
 
 def test_rows_are_those_of_torchvisions_own_forward(root: Path) -> None:

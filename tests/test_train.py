@@ -81,7 +81,8 @@ def fine_tuned(world: World) -> tuple[FineTuned, Any, Collator, Collator, list[E
     torch.manual_seed(0)
     tokenizer, model = build(TASKS["re"], world.posts, LABELS, CONFIG, pixels)
     assert isinstance(model, FineTuned)
-    chosen = dict(list(enumerate(world.posts))[:6])
+    lacking = int(np.argwhere(world.stored.index[..., 0] < 0)[0, 0])  # a post with fewer crops
+    chosen = {n: world.posts[n] for n in (*range(5), lacking)}
     encoded = TASKS["re"].encode(chosen, tokenizer, LABELS, 80)
     behind_pixels, behind_rows = (Collator(0, False, p) for p in (pixels, world.stored))
     return model.eval(), model.extractor, behind_pixels, behind_rows, encoded
@@ -99,6 +100,21 @@ def test_fine_tuning_gives_the_cached_paths_numbers(world: World) -> None:
         on_the_fly = tuned(**pixels(encoded)).logits
         cached = extractor(**rows(encoded)).logits
     torch.testing.assert_close(on_the_fly, cached, atol=2e-3, rtol=0)  # float16 rounding of rows
+
+
+def test_pyramids_on_the_fly_are_rounded_as_rows_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned, _, pixels, rows, encoded = fine_tuned(world)
+    seen: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(tuned.extractor, "forward", lambda **given: seen.update(given))
+    tuned(**pixels(encoded))
+    assert torch.equal(seen["pyramid"], seen["pyramid"].half().float())
+    there = seen["regions"]
+    assert not there.all()
+    stored = rows(encoded)
+    torch.testing.assert_close(seen["pyramid"], stored["pyramid"].float(), atol=1e-2, rtol=1e-2)
+    assert torch.equal(there, stored["regions"])
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -212,21 +228,21 @@ def test_entities_are_trained_scored_and_predicted(world: World, tmp_path: Path)
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_best_epoch_is_the_one_that_is_kept(
+def test_best_epoch_is_kept_and_of_equal_ones_the_latest(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = iter([10.0, 50.0, 30.0])
+    figures = iter([10.0, 50.0, 50.0, 30.0])
     monkeypatch.setattr(
         training, "_figures", lambda _: {"precision": 0.0, "recall": 0.0, "f1": next(figures)}
     )
     monkeypatch.setattr(training, "shutil", SimpleNamespace(rmtree=id))  # leave the checkpoints
-    config = replace(CONFIG, epochs=3, evaluate_from=1)
+    config = replace(CONFIG, epochs=4, evaluate_from=1)
     found = train(TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
-    assert found["best_epoch"] == 2
-    assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 30.0]
+    assert found["best_epoch"] == 3
+    assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 50.0, 30.0]
     kept = load_file(tmp_path / "a/model/model.safetensors")["classifier.weight"]
     [checkpoint] = (tmp_path / "a/checkpoints").iterdir()
-    assert checkpoint.name == "checkpoint-6"  # three batches an epoch
+    assert checkpoint.name == "checkpoint-9"  # three batches an epoch
     assert torch.equal(load_file(checkpoint / "model.safetensors")["classifier.weight"], kept)
 
 
