@@ -206,7 +206,7 @@ class ExtractPyramid(_OfDataset):
 
     def work(self, folder: Path) -> None:
         from pipeline.crops import read_grounded
-        from pipeline.extract import backbone_name, extract
+        from pipeline.extract import extract
 
         grounding = GroundCrops(dataset=self.dataset)
         extract(
@@ -215,7 +215,7 @@ class ExtractPyramid(_OfDataset):
             slots=1 + grounding.max_crops,
             digest=stage.digests().of,
             rows=self.rows(),
-            name=backbone_name(self.config(), self.weights_name()),
+            weights=self.weights_name(),
             config=self.config(),
             machine=changed(Machine(), self),
             folder=folder,
@@ -272,7 +272,10 @@ class _Seeds(luigi.Parameter):
     """Several seeds, separated by commas."""
 
     def parse(self, x: str) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(int(seed) for seed in x.split(",") if seed))
+        seeds = [seed.strip() for seed in x.split(",")]
+        if not all(seed.isdecimal() for seed in seeds):
+            raise corpus.DataError(f"--seeds: expected numbers such as 1,49,1234, found {x!r}")
+        return tuple(dict.fromkeys(int(seed) for seed in seeds))
 
     def serialize(self, x: tuple[int, ...]) -> str:
         return ",".join(map(str, x))
@@ -410,27 +413,34 @@ class ImportReleased(_OfDataset):
 class Evaluate(_ReadsPyramids):
     """A saved model on a data set: predictions and scores of val and test."""
 
-    model = luigi.Parameter(description="folder that TrainRE, TrainNER or ImportReleased wrote")
+    model = luigi.Parameter(description="output of TrainRE, TrainNER or ImportReleased")
+    precision = luigi.ChoiceParameter(choices=PRECISIONS, default=TrainConfig.precision)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
     def with_pictures(self) -> bool:
-        return results.needs_pictures(_there("--model", self.model))
+        return results.needs_pictures(self.model_folder())
+
+    def model_folder(self) -> Path:
+        """The model itself, also where people named the folder of the run that made it."""
+        named = _there("--model", self.model)
+        return named / "model" if (named / "model").is_dir() else named
 
     def settings(self) -> dict[str, Any]:
-        return {}
+        return {"precision": self.precision}
 
     def sources(self) -> dict[str, Path]:
-        return {"model": _there("--model", self.model)}
+        return {"model": self.model_folder()}
 
     def work(self, folder: Path) -> None:
         from pipeline.evaluate import evaluate_into
 
         evaluate_into(
             folder,
-            Path(self.model),
+            self.model_folder(),
             posts_folder=ReadPosts(dataset=self.dataset).folder,
             files=self.pictures(),
             device=self.device,
+            precision=self.precision,
             about=self.about(),
         )
 

@@ -13,7 +13,7 @@ class ExtractorConfig(PreTrainedConfig):
     `encoder` is the text encoder's own configuration as a plain dictionary, `block_channels` the
     channels of the pyramid's four blocks, `grid` its side, `dropout` acts before the head;
     `style` and `variant` are names in `model/variants.py`, `bottleneck` is the inner width of the
-    published code's visual map, and `backbone` tells which weights the pyramids must come from.
+    published code's visual map, and `pyramids` tells how those that it was trained on were made.
     Labels live in the usual `id2label`.
     """
 
@@ -27,7 +27,7 @@ class ExtractorConfig(PreTrainedConfig):
         block_channels: tuple[int, ...] = (256, 512, 1024, 2048),
         grid: int = 2,
         bottleneck: int = 800,
-        backbone: str | None = None,
+        pyramids: dict[str, Any] | None = None,
         dropout: float = 0.1,
         marker_ids: tuple[int, ...] = (),
         **others: Any,
@@ -38,7 +38,7 @@ class ExtractorConfig(PreTrainedConfig):
         self.block_channels = list(block_channels)
         self.grid = grid
         self.bottleneck = bottleneck
-        self.backbone = backbone
+        self.pyramids = pyramids or {}
         self.dropout = dropout
         self.marker_ids = list(marker_ids)
         super().__init__(**others)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ class Pictures(Protocol):
     """What a model with pictures needs more: their tensors, for the posts of a batch."""
 
     @property
-    def name(self) -> str:
-        """The backbone and its weights, in a word."""
+    def made_by(self) -> dict[str, Any]:
+        """How the pyramids are made."""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -49,7 +49,7 @@ class StoredPyramids:
     reader: Reader
     index: np.ndarray
     absent: tuple[int, int]
-    name: str  # of the backbone and its weights
+    made_by: dict[str, Any]  # as ExtractPyramid tells it
     channels: tuple[int, ...]  # of the four blocks
     grid: int
 
@@ -64,7 +64,7 @@ class StoredPyramids:
             Reader(pyramids / about["rows"], about["shards"]),
             np.load(folder / INDEX, allow_pickle=False),
             tuple(about["absent"]),
-            about["backbone"],
+            about["made_by"],
             tuple(about["channels"]),
             about["grid"],
         )

@@ -1,5 +1,7 @@
 """A saved model on a data set: predictions and scores, without training."""
 
+import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from pipeline.posts import load_posts
 from pipeline.presets import PictureFiles
 from pipeline.task import SCORED, TASKS, Task, predict_into
 from pipeline.train import about_pictures, open_pictures
-from pipeline.trainer import make_evaluator
+from pipeline.trainer import CHECKPOINTS, make_evaluator
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_into(
@@ -23,12 +27,13 @@ def evaluate_into(
     posts_folder: Path,
     files: PictureFiles | None,
     device: str,
+    precision: str,
     about: dict[str, Any],
 ) -> None:
     """The evaluation stage: `predictions.jsonl` and `metrics.json` of val and test into `folder`.
 
     model_folder: as training or ImportReleased wrote it. files: None for a text-only model.
-    Raises DataError where the pyramids are of another backbone than the model's.
+    Raises DataError where the pyramids are not of the kind that the model was trained on.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -36,7 +41,7 @@ def evaluate_into(
     task = _task_of(config, model_folder)
     pictures = open_pictures(files, finetune=False)
     if pictures is not None:
-        _check_backbone(config, pictures, model_folder)
+        check_pyramids(config, pictures, model_folder)
     tokenizer = encode.load_tokenizer(str(model_folder))
     labels = [config.id2label[number] for number in range(config.num_labels)]
     posts = load_posts(posts_folder)
@@ -50,8 +55,10 @@ def evaluate_into(
         Collator(tokenizer.pad_token_id, task.words, pictures),
         folder,
         device,
+        precision,
     )
     results = predict_into(folder, task, evaluator, splits, encoded, labels)
+    shutil.rmtree(folder / CHECKPOINTS)  # the Trainer makes it, empty
     if not results:
         raise DataError(
             f"expected posts of val or test with labels of task {task.name}, found none"
@@ -73,10 +80,24 @@ def _task_of(config: ExtractorConfig, model_folder: Path) -> Task:
     raise DataError(f"{model_folder}: expected a model of ours, {expected}, found another")
 
 
-def _check_backbone(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
-    """Rows of another backbone would be read without a complaint, and mean nothing."""
-    if config.backbone != pictures.name:
-        raise DataError(
-            f"{model_folder}: expected pyramids of backbone {config.backbone}, found those of "
-            f"{pictures.name}; give its weights with --ExtractPyramid-weights"
-        )
+def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
+    """Rows made in another way would be read without a complaint, and mean nothing.
+
+    Raises DataError, but where only `resize` or `precision` differ: then they mean nearly the same,
+    and a warning does.
+    """
+    expected, found = config.pyramids, pictures.made_by
+    differ = sorted(name for name in found if expected.get(name) != found[name])
+    if not differ:
+        return
+    told = (
+        f"{model_folder}: expected pyramids with "
+        + ", ".join(f"{name} {expected.get(name)}" for name in differ)
+        + "; found "
+        + ", ".join(f"{name} {found[name]}" for name in differ)
+    )
+    if set(differ) <= {"resize", "precision"}:
+        log.warning("%s", told)
+        return
+    options = ", ".join(f"--ExtractPyramid-{name}" for name in differ)
+    raise DataError(f"{told}; extract them with {options}")

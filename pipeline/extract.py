@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,6 @@ from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
 SHARD_ROWS = 256
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NAMED = 5  # pictures that a message names before it only counts
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,18 @@ def absent_key(preparation: Preparation) -> bytes:
     return hashlib.sha256(json.dumps(["absent", preparation.size]).encode()).digest()
 
 
-def backbone_name(config: ExtractConfig, weights: str) -> str:
-    """A backbone and its weights in a word. weights: torchvision's name, "random", or a digest."""
-    seed = f" {config.seed}" if config.weights == RANDOM else ""
-    return f"{config.backbone} {weights}{seed}"
+def made_by(config: ExtractConfig, weights: str) -> dict[str, Any]:
+    """How pyramids are made, for models to compare with what they were trained on.
+
+    weights: torchvision's name, "random", or a file's digest; never the file's path.
+    """
+    return asdict(config) | {"weights": weights}
 
 
 def rows_folder(config: ExtractConfig, weights: str) -> str:
     """Name of the folder of the rows of one backbone; all data sets share it.
 
-    weights: as for `backbone_name`.
+    weights: as for `made_by`.
     """
     parts = {
         "version": ROW_VERSION,
@@ -105,7 +107,7 @@ def extract(
     slots: int,
     digest: Callable[[Path], str],
     rows: Path,
-    name: str,
+    weights: str,
     config: ExtractConfig,
     machine: Machine,
     folder: Path,
@@ -113,10 +115,10 @@ def extract(
     """Fill the store's folder `rows` with what the posts lack, and write the index into `folder`.
 
     root: the data root. slots: regions a post, the picture included. digest: of a file's bytes.
-    name: as `backbone_name` gives it.
+    weights: as for `made_by`.
     `index.npy` holds (posts, slots, 2) int32 of (shard, row), -1 where there is no region;
-    `pyramids.json` the backbone's name, the shards', the row of an all-zero input, the blocks'
-    channels, the grid; `report.json` what was computed, is missing, or is broken.
+    `pyramids.json` how they were made, the names of the shards, the row of an all-zero input, the
+    blocks' channels, the grid; `report.json` what was computed, is missing, or is broken.
     """
     wanted = [sources_of(post, root, slots) for post in posts]
     preparation = Preparation(config.resize, config.size)
@@ -128,7 +130,7 @@ def extract(
     if missing or absent_key(preparation) not in store:
         _compute(missing, store, config, machine, found.problems)
     _check_any([key for key in found.keys.values() if key in store], wanted, "readable")
-    _write_index(wanted, found, store, name, config, folder)
+    _write_index(wanted, found, store, weights, config, folder)
     _write_report(wanted, found, missing, store, root, config, folder)
 
 
@@ -217,10 +219,15 @@ def _forward(
 ) -> np.ndarray:
     """Pixels (N, 3, S, S) -> rows (N, ΣC, h, w) float16."""
     pixels = pixels.to(device, memory_format=torch.channels_last)
-    precision = PRECISIONS[config.precision]
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+    return maps_of(backbone, pixels, config).half().cpu().numpy()
+
+
+def maps_of(backbone: Backbone, pixels: Tensor, config: ExtractConfig) -> Tensor:
+    """Pixels (N, 3, S, S) -> pyramids (N, ΣC, h, w) float32, in the extraction's own precision."""
+    low = config.precision == "bfloat16"
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=low):
         blocks = backbone(pixels)
-    return pool(blocks, config.grid, config.pooling).half().cpu().numpy()
+    return pool(blocks, config.grid, config.pooling)
 
 
 def _prepared(
@@ -281,7 +288,7 @@ def _write_index(
     wanted: Sequence[Sequence[RowSource | None]],
     found: Rows,
     store: Store,
-    name: str,
+    weights: str,
     config: ExtractConfig,
     folder: Path,
 ) -> None:
@@ -297,7 +304,7 @@ def _write_index(
     assert absent is not None, "computed with the first rows"
     np.save(folder / "index.npy", index)
     pyramids = {
-        "backbone": name,
+        "made_by": made_by(config, weights),
         "rows": store.folder.name,
         "absent": [shards.setdefault(absent[0], len(shards)), absent[1]],
         "shards": list(shards),

@@ -1,22 +1,21 @@
 """Fine-tuning the backbone: pyramids recomputed on the fly, with gradients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from features.backbone import Backbone, load_backbone, save_state
 from features.pictures import Preparation, open_picture, prepare
-from features.pyramid import pool
 from model.encoder import PrefixedEncoder
+from pipeline.batches import StoredPyramids
 from pipeline.crops import read_grounded
 from pipeline.digests import in_a_word, of_file
-from pipeline.extract import RowSource, sources_of
-from pipeline.presets import BACKBONE, PictureFiles
+from pipeline.extract import RowSource, made_by, maps_of, sources_of
+from pipeline.presets import BACKBONE, ExtractConfig, PictureFiles
 
 
 @dataclass(frozen=True)
@@ -26,43 +25,46 @@ class Pixels:
     regions: for each post its R regions, None where ExtractPyramid found none to use.
     """
 
-    name: str  # of the backbone and its weights
     regions: Sequence[Sequence[RowSource | None]]
-    preparation: Preparation
+    config: ExtractConfig
+    made_by: dict[str, Any]
     backbone: Backbone
-    pooling: str
-    grid: int
 
     @classmethod
-    def open(cls, files: PictureFiles, name: str, index: np.ndarray) -> "Pixels":
-        """Exactly the regions that have a row. index: (posts, R, 2), -1 where there is none."""
-        slots = index.shape[1]
+    def open(cls, files: PictureFiles, stored: StoredPyramids) -> "Pixels":
+        """Exactly the regions that have a row in the store."""
+        slots = stored.index.shape[1]
         usable = []
-        for post, places in zip(read_grounded(files.grounding), index, strict=True):
+        for post, places in zip(read_grounded(files.grounding), stored.index, strict=True):
             sources = sources_of(post, files.root, slots)
             usable.append(
                 [s if place[0] >= 0 else None for s, place in zip(sources, places, strict=True)]
             )
         config = files.config
         backbone = load_backbone(config.backbone, config.weights, config.seed)
-        preparation = Preparation(config.resize, config.size)
-        return cls(name, usable, preparation, backbone, config.pooling, config.grid)
+        return cls(usable, config, stored.made_by, backbone)
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Of the four blocks."""
         return self.backbone.channels
 
+    @property
+    def grid(self) -> int:
+        """Side of a pooled map."""
+        return self.config.grid
+
     def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """pixels (N, 3, S, S) of the regions that are there, row by row; regions (B, R) bool."""
         wanted = [self.regions[row] for row in rows]
+        preparation = Preparation(self.config.resize, self.config.size)
         pixels = [
-            prepare(open_picture(region.file), region.box, self.preparation)
+            prepare(open_picture(region.file), region.box, preparation)
             for regions in wanted
             for region in regions
             if region is not None
         ]
-        size = self.preparation.size
+        size = self.config.size
         return {
             "pixels": torch.stack(pixels) if pixels else torch.zeros(0, 3, size, size),
             "regions": torch.tensor([[r is not None for r in regions] for regions in wanted]),
@@ -78,10 +80,8 @@ class FineTuned(nn.Module):
     def __init__(self, extractor: PrefixedEncoder, pictures: Pixels) -> None:
         super().__init__()
         self.extractor = extractor
-        self.architecture = pictures.name.split()[0]
         self.backbone = pictures.backbone
-        self.grid = pictures.grid
-        self.pooling = pictures.pooling
+        self.extraction = pictures.config
         self.config = extractor.config
 
     def forward(self, pixels: Tensor, regions: Tensor, **batch: Any) -> Any:
@@ -89,7 +89,7 @@ class FineTuned(nn.Module):
         nothing = pixels.new_zeros(1, *pixels.shape[1:])
         inputs = torch.cat((pixels, nothing))
         inputs = inputs.contiguous(memory_format=torch.channels_last)  # as in extraction
-        maps = pool(self.backbone(inputs), self.grid, self.pooling)
+        maps = maps_of(self.backbone, inputs, self.extraction)
         # Rounded as rows of the store are; the gradient passes as if they were not.
         maps = maps + (maps.half().float() - maps).detach()
         pyramid = maps[-1].expand(*regions.shape, *maps.shape[1:]).clone()
@@ -99,8 +99,9 @@ class FineTuned(nn.Module):
     def save_backbone(self, folder: Path) -> None:
         """Write the backbone as a file that ExtractPyramid takes for its weights.
 
-        The extractor's configuration then asks for pyramids of this backbone.
+        The extractor's configuration then tells of pyramids of this backbone.
         """
         folder.mkdir(parents=True, exist_ok=True)
         save_state(self.backbone.state_dict(), folder / BACKBONE)
-        self.config.backbone = f"{self.architecture} {in_a_word(of_file(folder / BACKBONE))}"
+        digest = in_a_word(of_file(folder / BACKBONE))
+        self.config.pyramids = made_by(replace(self.extraction, seed=0), digest)

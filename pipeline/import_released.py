@@ -9,9 +9,10 @@ from model.variants import RELEASED
 from pipeline import encode
 from pipeline.corpus import DataError
 from pipeline.digests import in_a_word, of_file
+from pipeline.extract import made_by
 from pipeline.jsonfile import write_json
 from pipeline.posts import load_labels
-from pipeline.presets import BACKBONE
+from pipeline.presets import BACKBONE, ExtractConfig
 
 ARCHITECTURE = "resnet50"  # the backbone of all that was published
 TYPES = ("MISC", "PER", "ORG", "LOC")  # of entities, in the order of the published labels
@@ -50,7 +51,7 @@ def import_into(
         file = folder / BACKBONE
         save_state(imported.backbone, file)
         load_backbone(ARCHITECTURE, str(file), seed=0)  # every key accounted for
-        model.config.backbone = f"{ARCHITECTURE} {in_a_word(of_file(file))}"
+        model.config.pyramids = made_by(ExtractConfig(ARCHITECTURE), in_a_word(of_file(file)))
     tokenizer.model_max_length = longest
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")

@@ -20,6 +20,7 @@ from pipeline.stage import (
     outputs,
     read_manifest,
     store_root,
+    upstream,
 )
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
         names = list(dict.fromkeys([*(type(stage).__name__ for stage in stages), *RESULTS]))
         partials = {f: becomes for name in names for f, becomes in _partials(name, dataset)}
         try:
-            named = {stage.folder for stage in stages}
+            named = {one.folder for stage in stages for one in upstream(stage)}
+            named |= {parent for path in _read_by(stages) for parent in path.parents}
         except ValueError as error:
             lines.append(f"{dataset}: nothing removed ({error})")
             continue
@@ -121,6 +123,11 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
             unused = [shard for shard in sorted(rows.glob("*.h5")) if shard.name not in used]
             freed += sum(_remove(shard, dry_run, lines) for shard in unused)
     return [*lines, f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB"]
+
+
+def _read_by(stages: Iterable[Stage]) -> list[Path]:
+    """Files and folders that the present configuration reads; some are in the store."""
+    return [path.absolute() for stage in stages for path in stage.sources().values()]
 
 
 def _dataset(folder: Path) -> str:

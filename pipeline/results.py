@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.corpus import SPLITS, DataError
 from pipeline.jsonfile import read_json, write_json
 from pipeline.manage import RUNS, folders
-from pipeline.presets import TEXT_ONLY
+from pipeline.presets import PAPER, TEXT_ONLY
 from pipeline.stage import damage
 
 PRF = ("precision", "recall", "f1")
@@ -30,7 +30,7 @@ def scores(dataset: str | None) -> list[str]:
         config = found["config"]
         where = folder if "runs" in found else folder / "model"
         lines.append(
-            f"{name:9}{found['dataset']:13}{config['variant']:13}{config['style']:9}"
+            f"{name:9}{found['dataset']:13}{config['variant']:13}{config.get('style', PAPER):9}"
             f"{_seed(found):>10}  {figures(found, 'val', ['f1']):>13}  {figures(found, 'test')}"
             f"   {where}"
         )
@@ -130,4 +130,6 @@ def needs_pictures(model: Path) -> bool:
     try:
         return bool(read_json(model / "config.json")["variant"] != TEXT_ONLY)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{model}: expected a model folder of ours, found {error!r}") from error
+        raise DataError(
+            f"{model}: expected a model folder of ours, found no config.json that names a variant"
+        ) from error

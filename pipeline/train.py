@@ -74,7 +74,7 @@ def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None
     if files is None:
         return None
     stored = StoredPyramids.open(files.extraction, files.pyramids)
-    return Pixels.open(files, stored.name, stored.index) if finetune else stored
+    return Pixels.open(files, stored) if finetune else stored
 
 
 def train(
@@ -175,7 +175,7 @@ def build(
         seen = {
             "block_channels": pictures.channels,
             "grid": pictures.grid,
-            "backbone": pictures.name,
+            "pyramids": pictures.made_by,
         }
     model = task.model(
         ExtractorConfig(

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """AdamW's groups: three rates; biases and normalisation don't decay (Appendix B.1).
 
-    With `decay_all` they do, as in the published scripts.
+    These are all vectors but the CRF's first and last transitions, which decay. With `decay_all`
+    everything does, as in the published scripts.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -43,7 +44,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
             "crf": config.head_learning_rate,
             "backbone": config.backbone_learning_rate,
         }.get(part, config.learning_rate)
-        decays = parameter.ndim > 1 or config.decay_all
+        decays = config.decay_all or parameter.ndim > 1 or part == "crf"
         decay = config.weight_decay if decays else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
@@ -129,11 +130,12 @@ def _arguments(folder: Path, device: str, precision: str, **training: Any) -> Tr
     return arguments
 
 
-def make_evaluator(model: nn.Module, collator: Collator, folder: Path, device: str) -> Trainer:
-    """A Trainer that only predicts, in float32."""
-    trainer = Trainer(
-        model=model, args=_arguments(folder, device, "float32"), data_collator=collator
-    )
+def make_evaluator(
+    model: nn.Module, collator: Collator, folder: Path, device: str, precision: str
+) -> Trainer:
+    """A Trainer that only predicts."""
+    arguments = _arguments(folder, device, precision)
+    trainer = Trainer(model=model, args=arguments, data_collator=collator)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

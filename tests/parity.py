@@ -30,7 +30,7 @@ from features.backbone import load_backbone, save_state
 from features.pictures import Preparation, prepare
 from features.pyramid import pool
 from model.encoder import PrefixedEncoder
-from model.released import BACKBONE, GATE, Imported, import_released, our_name
+from model.released import GATE, Imported, import_released, our_name
 
 # Absolute, save for gradients. Published with the vectors: twice to four times what other threads,
 # processors, float64 and an independent implementation differ by.
@@ -70,6 +70,7 @@ class Differences:
 
     def note(self, quantity: str, difference: float) -> None:
         """Keep the larger of a difference and the one before; NaN is the largest."""
+        assert quantity in self.tolerances, f"no tolerance is known for {quantity}"
         before = self.worst.get(quantity, 0.0)
         self.worst[quantity] = float(np.maximum(before, difference))
 
@@ -296,8 +297,9 @@ def _compare_gradients(
     model.zero_grad()
     torch.autograd.backward(loss)
     ours = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    for name, theirs in zip(case["grad_names"].tolist(), case["grad_norms"], strict=True):
-        assert not name.startswith(BACKBONE), name
+    names = case["grad_names"].tolist()
+    assert {_our_name(name) for name in names} == ours.keys()
+    for name, theirs in zip(names, case["grad_norms"], strict=True):
         gradient = _gradient(ours, name)
         found.note("gradient norms (relative)", abs(float(gradient.norm()) / theirs - 1))
     model.zero_grad()
@@ -305,9 +307,14 @@ def _compare_gradients(
 
 def _gradient(ours: Mapping[str, Tensor | None], published: str) -> Tensor:
     gate = GATE.fullmatch(published)
-    found = ours[f"prefix.gate.mlp.{gate[2]}" if gate else our_name(published)]
+    found = ours[_our_name(published)]
     assert found is not None
     return found.unflatten(0, (-1, 4))[int(gate[1])] if gate else found
+
+
+def _our_name(published: str) -> str:
+    gate = GATE.fullmatch(published)
+    return f"prefix.gate.mlp.{gate[2]}" if gate else our_name(published)
 
 
 SETS: dict[str, Callable[[Path], Differences]] = {"hvpnet": hvpnet}

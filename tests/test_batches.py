@@ -19,7 +19,7 @@ def pyramids(tmp_path: Path) -> StoredPyramids:
     shards = [write_shard(tmp_path, KEYS[:2], rows[:2]), write_shard(tmp_path, KEYS[2:], rows[2:])]
     index = np.array([[[0, 1], [1, 0]], [[0, 0], [-1, -1]]], np.int32)
     absent = (1, 0)
-    return StoredPyramids(Reader(tmp_path, shards), index, absent, "name", (1, 2, 4, 8), 2)
+    return StoredPyramids(Reader(tmp_path, shards), index, absent, {}, (1, 2, 4, 8), 2)
 
 
 def test_stored_rows_come_to_their_posts_and_slots(pyramids: StoredPyramids) -> None:

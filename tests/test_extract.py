@@ -52,7 +52,7 @@ def run(root: Path, posts: list[Grounded], config: ExtractConfig = CONFIG, batch
     out = root / "out"
     out.mkdir(exist_ok=True)
     machine = Machine("cpu", batch_size=batch, threads=2)
-    extract(posts, root, 4, digest, root / "rows", "name", config, machine, out)
+    extract(posts, root, 4, digest, root / "rows", "random", config, machine, out)
     report: dict = json.loads((out / "report.json").read_text())
     return report
 

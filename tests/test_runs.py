@@ -61,6 +61,15 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+def whole_json(file: Path) -> bool:
+    """Whether a file is written to its end."""
+    try:
+        json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def test_killed_run_goes_on_and_ends_with_the_same_weights(world: World) -> None:
     options = (*TRAIN, *EXTRACT, "--epochs", "4", "--variant", "only-objects")
     undisturbed = World(world.data, world.store.with_name("undisturbed"))
@@ -70,15 +79,17 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(world: World) -> None
     training = subprocess.Popen([*command, *paths], stderr=subprocess.DEVNULL)
     partial = f"TrainRE/.{whole.name}.partial"
     checkpoints = f"{partial}/checkpoints/checkpoint-*/trainer_state.json"
-    while not list(world.store.glob(checkpoints)):
+    while not any(map(whole_json, world.store.glob(checkpoints))):
         assert training.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     os.kill(training.pid, signal.SIGKILL)
     assert training.wait() == -signal.SIGKILL
     assert not outputs(world.store, "TrainRE")
-    kept = list(world.store.glob(checkpoints))
-    assert kept
-    again = world.result("TrainRE", *options)
+    resumed = world.run("TrainRE", *options)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 1/4" not in resumed.stderr  # it went on, and did not start over
+    assert "epoch 4/4" in resumed.stderr
+    [again] = outputs(world.store, "TrainRE")
     assert again.name == whole.name
     ours, theirs = weights(again), weights(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -115,13 +126,16 @@ def test_seeds_are_run_once_each_and_summarised(world: World) -> None:
 def test_evaluation_gives_the_runs_own_scores(world: World, task: str) -> None:
     run = world.result(task, *TRAIN, *EXTRACT, "--style", "released")
     trained = json.loads((run / "metrics.json").read_text())
-    evaluated = world.result("Evaluate", "--model", str(run / "model"), *EXTRACT)
+    evaluated = world.result("Evaluate", "--model", str(run), *EXTRACT)
+    assert not (evaluated / "checkpoints").exists()
     found = json.loads((evaluated / "metrics.json").read_text())
     assert {name: found[name] for name in ("task", "val", "test")} == {
         name: trained[name] for name in ("task", "val", "test")
     }
     predictions = [(folder / "predictions.jsonl").read_text() for folder in (run, evaluated)]
     assert predictions[0] == predictions[1]
+    answers = [json.loads(line) for line in predictions[0].splitlines()]
+    assert len({str(a.get("predicted_relation", a.get("predicted_tags"))) for a in answers}) > 1
     prune = ["--dry-run", *EXTRACT]
     assert (
         f"Evaluate/{evaluated.name}"
@@ -137,10 +151,9 @@ def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:
     model = ("--model", str(run / "model"))
     refused = world.run("Evaluate", *model, *EXTRACT)
     assert refused.returncode != 0
-    [line] = [line for line in refused.stderr.splitlines() if "expected pyramids of" in line]
-    assert (
-        "found those of resnet18 random 0; give its weights with --ExtractPyramid-weights" in line
-    )
+    [line] = [line for line in refused.stderr.splitlines() if "expected pyramids" in line]
+    assert "expected pyramids with weights sha256" in line
+    assert "found weights random; extract them with --ExtractPyramid-weights" in line
     weights = ("--ExtractPyramid-weights", str(run / "model/backbone.safetensors"))
     evaluated = world.metrics("Evaluate", *model, *EXTRACT, *weights)
     trained = json.loads((run / "metrics.json").read_text())
@@ -149,12 +162,35 @@ def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:
     assert newest(world.store, "ExtractPyramid", "report.json")["pictures_computed"] == 40
 
 
+def test_prune_keeps_what_the_configuration_names_or_reads(world: World) -> None:
+    few = (*TRAIN, "--epochs", "1", "--variant", "text-only")
+    world.result("TrainNER", *few, "--seeds", "7,8")
+    kept = {folder.name for folder in outputs(world.store, "TrainNER")[-3:]}
+    ours = [
+        f"--TrainNER-{option.removeprefix('--')}" if option.startswith("--") else option
+        for option in few
+    ]
+    imported = world.store / "ImportReleased" / "own-0123456789abcdef"
+    imported.mkdir(parents=True)
+    (imported / "manifest.json").write_text('{"files": {}}')
+    (imported / "backbone.safetensors").write_bytes(b"weights")
+    weights = ("--ExtractPyramid-weights", str(imported / "backbone.safetensors"))
+    command = ("Prune", "--dry-run", "--runs", *ours, "--TrainNER-seeds", "7,8", *weights)
+    done = luigi(*command, data=world.data, store=world.store)
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stdout.splitlines() if any(name in line for name in kept)]
+    assert imported.name not in done.stdout
+    others = {folder.name for folder in outputs(world.store, "TrainNER")} - kept
+    assert all(f"TrainNER/{name}" in done.stdout for name in others)
+
+
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
         ("TrainRE", ("--variant", "1t3", "--style", "released"), "expected --style paper"),
         ("Evaluate", ("--model", "nowhere"), "--model: expected a file or folder, found nothing"),
         ("Evaluate", ("--model", "tests"), "tests: expected a model folder of ours"),
+        ("TrainRE", ("--seeds", "1,x"), "--seeds: expected numbers such as 1,49,1234, found '1,x'"),
         ("ImportReleased", ("--checkpoint", "no.pth"), "--checkpoint: expected a file or folder"),
     ],
 )

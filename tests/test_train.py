@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from features.backbone import load_backbone
 from model.relation import RelationExtractor
-from model.variants import STYLES
+from model.variants import STYLES, VARIANTS
 from pipeline import train as training
 from pipeline.batches import Collator, StoredPyramids
 from pipeline.corpus import DataError, Post, locate, read
@@ -41,7 +41,7 @@ CONFIG = TrainConfig(
     encoder=SCRATCH, epochs=2, batch_size=8, learning_rate=1e-3, head_learning_rate=2e-3
 )
 EXTRACT = ExtractConfig(backbone="resnet18", weights="random", size=64)
-NAME = "resnet18 random 0"
+
 LABELS = ["None", "borders", "classmates", "couple", "friends", "lives_in", "located_in"]
 LABELS += ["partners", "teammates", "works_for"]
 
@@ -67,7 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     lines = "".join(line.to_json() + "\n" for line in grounded)
     (root / "crops/crops.jsonl").write_text(lines)
     rows = root / "pyramids" / "rows"
-    extract(grounded, root, 4, str, rows, NAME, EXTRACT, Machine("cpu"), root / "extraction")
+    extract(grounded, root, 4, str, rows, "random", EXTRACT, Machine("cpu"), root / "extraction")
     files = PictureFiles(root / "extraction", root / "crops", root / "pyramids", root, EXTRACT)
     stored = open_pictures(files, finetune=False)
     assert isinstance(stored, StoredPyramids)
@@ -117,11 +117,11 @@ def test_pyramids_on_the_fly_are_rounded_as_rows_are(
     assert torch.equal(there, stored["regions"])
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("style", "precision"), [(STYLES[0], "bfloat16"), (STYLES[1], "float32")])
 def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
-    world: World, style: str, tmp_path: Path
+    world: World, style: str, precision: str, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, style=style, evaluate_from=1)
+    config = replace(CONFIG, style=style, precision=precision, evaluate_from=1)
     tuned = replace(config, finetune_backbone=True, backbone_learning_rate=0.0)
     results, answers = [], []
     for name, chosen in (("cached", config), ("tuned", tuned)):
@@ -199,6 +199,7 @@ def test_a_run_that_stopped_ends_with_the_same_weights(
         train(*arguments, tmp_path / "stopped", "cpu")
     assert last_checkpoint(tmp_path / "stopped") is not None
     found = train(*arguments, tmp_path / "stopped", "cpu")
+    assert len(calls) == 4  # the third epoch again, not all of them
     assert [entry["epoch"] for entry in found["epochs"]] == [1, 2, 3]
     whole, stopped = (
         load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "stopped")
@@ -213,6 +214,17 @@ def test_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
         (folder / "trainer_state.json").write_text(state)
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoints" / "checkpoint-12")
     assert not (tmp_path / "checkpoints" / "checkpoint-15").exists()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_trained(world: World, variant: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, variant=variant, epochs=1)
+    pictures = None if variant == "text-only" else world.stored
+    found = train(TASKS["re"], world.posts, LABELS, config, pictures, tmp_path, "cpu")
+    assert found["config"]["variant"] == variant
+    saved = RelationExtractor.from_pretrained(tmp_path / "model")
+    assert saved.config.variant == variant
+    assert (saved.prefix is None) == (variant == "text-only")
 
 
 def test_entities_are_trained_scored_and_predicted(world: World, tmp_path: Path) -> None:
@@ -267,6 +279,7 @@ def test_parameter_groups() -> None:
         "classifier.weight": (2.0, 0.1),
         "classifier.bias": (2.0, 0.0),
         "crf.transitions": (2.0, 0.1),
+        "crf.start_transitions": (2.0, 0.1),
     }
     assert {name: found[id(names[name])] for name in expected} == expected
 
@@ -304,6 +317,16 @@ def test_recipe_of_the_published_scripts() -> None:
     assert recipe("ner", "released", **bare) == (
         30, 8, 3e-5, 3e-5, 0.01, True, 0.01, 3, 0.1, 0, 1234,
     )  # fmt: skip
+
+
+def test_the_head_follows_the_rate_where_the_recipe_has_one_for_both() -> None:
+    def rates(task: str, **people: object) -> tuple[float, float]:
+        config = train_config(task, "mnre", SimpleNamespace(**people))
+        return config.learning_rate, config.head_learning_rate
+
+    assert rates("re", learning_rate=1e-4) == (1e-4, 1e-4)
+    assert rates("re", learning_rate=1e-4, head_learning_rate=1e-3) == (1e-4, 1e-3)
+    assert rates("ner", learning_rate=1e-4) == (1e-4, 5e-2)
 
 
 def test_settings_without_effect_are_left_out() -> None:
