@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModel
 
 from features.backbone import load_backbone
+from model.encoder import ENCODERS
 from model.relation import RelationExtractor
 from model.variants import STYLES, VARIANTS
 from pipeline import train as training
 from pipeline.batches import Collator, StoredPyramids
 from pipeline.corpus import DataError, Post, locate, read
 from pipeline.crops import BoxCache, Grounding, ground_post
-from pipeline.encode import Encoded
+from pipeline.encode import Encoded, scratch_tokenizer
 from pipeline.extract import extract
 from pipeline.finetune import FineTuned, Pixels
 from pipeline.presets import (
@@ -35,7 +37,7 @@ from pipeline.presets import (
 from pipeline.task import TASKS
 from pipeline.train import build, open_pictures, train
 from pipeline.trainer import last_checkpoint, parameter_groups
-from tests.tiny import write_own_data
+from tests.tiny import encoder_config, write_own_data
 
 CONFIG = TrainConfig(
     encoder=SCRATCH, epochs=2, batch_size=8, learning_rate=1e-3, head_learning_rate=2e-3
@@ -225,6 +227,21 @@ def test_every_variant_is_trained(world: World, variant: str, tmp_path: Path) ->
     saved = RelationExtractor.from_pretrained(tmp_path / "model")
     assert saved.config.variant == variant
     assert (saved.prefix is None) == (variant == "text-only")
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_encoder_is_trained_from_its_folder(world: World, kind: str, tmp_path: Path) -> None:
+    tokenizer = scratch_tokenizer(world.posts)
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    tiny = encoder_config(kind)
+    tiny.vocab_size = len(tokenizer)  # the markers come on top
+    AutoModel.from_config(tiny).save_pretrained(tmp_path / "encoder")
+    encoder = str(tmp_path / "encoder")
+    config = replace(CONFIG, encoder=encoder, epochs=1, max_tokens=30, evaluate_from=1)
+    train(TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path, "cpu")
+    saved = RelationExtractor.from_pretrained(tmp_path / "model")
+    assert saved.encoder.config.model_type == kind
+    assert saved.encoder.get_input_embeddings().num_embeddings == len(tokenizer) + 4
 
 
 def test_entities_are_trained_scored_and_predicted(world: World, tmp_path: Path) -> None:
