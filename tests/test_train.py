@@ -110,12 +110,13 @@ def test_pyramids_on_the_fly_are_rounded_as_rows_are(
     tuned, _, pixels, rows, encoded = fine_tuned(world)
     seen: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(tuned.extractor, "forward", lambda **given: seen.update(given))
-    tuned(**pixels(encoded))
+    with torch.autocast("cpu", torch.bfloat16):  # training's precision, not the extraction's
+        tuned(**pixels(encoded))
     assert torch.equal(seen["pyramid"], seen["pyramid"].half().float())
     there = seen["regions"]
     assert not there.all()
     stored = rows(encoded)
-    torch.testing.assert_close(seen["pyramid"], stored["pyramid"].float(), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(seen["pyramid"], stored["pyramid"].float(), atol=1e-3, rtol=1e-3)
     assert torch.equal(there, stored["regions"])
 
 
