@@ -29,10 +29,10 @@ def visual_prefix_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of the text over prefix and text (Eq. 9).
 
-    query, key, value: (B, heads, T, D). prefix: (L, 2, B, heads, S, D). prefix_mask: (B, S) bool,
+    query, key, value: (B, heads, T, D). prefix: (L, 2, B, heads, P, D). prefix_mask: (B, P) bool,
     True where a slot is attended. attention_mask: (B, 1, T, T) bool, or None where no token is
     padding. The text's positions are not shifted. Returns (B, T, heads, D), and the weights (B,
-    heads, T, S + T) where `output_attentions` asks for them: for people to look at, so without
+    heads, T, P + T) where `output_attentions` asks for them: for people to look at, so without
     attention dropout.
     """
     if prefix is not None:

@@ -119,7 +119,7 @@ class PrefixedEncoder(PreTrainedModel):
         input_ids, attention_mask: (B, T). pyramid: (B, R, ΣC, h, w), picture first; where there is
         no region, that of an all-zero input. regions: (B, R) bool, True where there is a picture
         or crop. A text-only model ignores both. wanted: `output_hidden_states`,
-        `output_attentions`, whose weights (B, heads, T, S + T) begin with the prefix's S slots.
+        `output_attentions`, whose weights (B, heads, T, P + T) begin with the prefix's P slots.
         """
         extra: dict[str, Any] = {}
         if self.prefix is not None:

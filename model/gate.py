@@ -47,5 +47,5 @@ class FixedGate(nn.Module):
 
 
 def mix(gate: Tensor, blocks: Tensor) -> Tensor:
-    """Gate (B, R, L, 4), blocks (B, R, 4, P, W) -> mixture (L, B, R, P, W) (HVPNeT, Eq. 5)."""
+    """Gate (B, R, L, 4), blocks (B, R, 4, hw, W) -> mixture (L, B, R, hw, W) (HVPNeT, Eq. 5)."""
     return torch.einsum("brlc,brcpw->lbrpw", gate, blocks)

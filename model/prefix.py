@@ -12,7 +12,7 @@ class VisualPrefix(nn.Module):
 
     `style` paper: the equations as they are written. `style` released: what the published code
     computes; the README's table names each difference. There a position of the prefix is a group
-    of channels, and P counts groups. W is the width of a mapped block: H (paper), or 2H, a key and
+    of channels, and hw counts groups. W is the width of a mapped block: H (paper), or 2H, a key and
     a value (released). `channels` are those of the four blocks, `grid` the side of the maps,
     `heads` the attention heads that H is cut into, `bottleneck` the inner width of the published
     map, 800 there.
@@ -53,21 +53,21 @@ class VisualPrefix(nn.Module):
             )
 
     def forward(self, pyramid: Tensor) -> Tensor:
-        """Pyramid (B, R, ΣC, h, w) -> prefix (L, 2, B, heads, S, H / heads).
+        """Pyramid (B, R, ΣC, h, w) -> prefix (L, 2, B, heads, P, H / heads).
 
-        S = R·P slots: the picture's first, then the crops' in order. Axis 1: keys and values.
+        P = R·hw slots: the picture's first, then the crops' in order. Axis 1: keys and values.
         """
-        blocks = self.blocks(pyramid)  # Eq. 1, 2: (B, R, 4, P, W)
+        blocks = self.blocks(pyramid)  # Eq. 1, 2: (B, R, 4, hw, W)
         gate = self.gate(self.pooled(blocks))  # Eq. 3, 4: (B, R, L, 4)
-        mixed = mix(gate, blocks)  # Eq. 5: (L, B, R, P, W)
-        mixed = mixed.flatten(2, 3)  # Eq. 6: (L, B, S, W)
-        keys, values = self.keys_values(mixed)  # Eq. 8: (L, B, S, H) each
+        mixed = mix(gate, blocks)  # Eq. 5: (L, B, R, hw, W)
+        mixed = mixed.flatten(2, 3)  # Eq. 6: (L, B, P, W)
+        keys, values = self.keys_values(mixed)  # Eq. 8: (L, B, P, H) each
         return torch.stack((self.split_heads(keys), self.split_heads(values)), dim=1)
 
     def blocks(self, pyramid: Tensor) -> Tensor:
-        """Pyramid (B, R, ΣC, h, w) -> blocks mapped towards the encoder (B, R, 4, P, W), Eq. 1, 2.
+        """Pyramid (B, R, ΣC, h, w) -> blocks mapped towards the encoder (B, R, 4, hw, W), Eq. 1, 2.
 
-        released: the joined maps, channel after channel, are cut into P groups, and one map shared
+        released: the joined maps, channel after channel, are cut into hw groups, and one map shared
         by all layers makes of each group four pieces, which stand for the blocks.
         """
         if self.paper:
@@ -75,21 +75,21 @@ class VisualPrefix(nn.Module):
             return torch.stack(
                 [conv(block) for conv, block in zip(self.conv, maps, strict=True)], dim=2
             )
-        groups = pyramid.flatten(2).unflatten(2, (self.positions, -1))  # (B, R, P, ΣC)
+        groups = pyramid.flatten(2).unflatten(2, (self.positions, -1))  # (B, R, hw, ΣC)
         return self.map(groups).unflatten(-1, (BLOCKS, -1)).transpose(2, 3)
 
     def pooled(self, blocks: Tensor) -> Tensor:
-        """Blocks (B, R, 4, P, W) -> what the gate looks at (B, R, width), the inside of Eq. 3.
+        """Blocks (B, R, 4, hw, W) -> what the gate looks at (B, R, width), the inside of Eq. 3.
 
         Global average pooling, then the blocks' mean: (B, R, H). released: the blocks' mean, with
-        the positions side by side, not pooled: (B, R, P·2H).
+        the positions side by side, not pooled: (B, R, hw·2H).
         """
         if self.paper:
             return blocks.mean(3).sum(2) / BLOCKS
         return blocks.mean(2).flatten(2)
 
     def keys_values(self, mixed: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixture (L, B, S, W) -> keys and values (L, B, S, H) each, Eq. 8.
+        """Mixture (L, B, P, W) -> keys and values (L, B, P, H) each, Eq. 8.
 
         released: no map of the layer's own; the pieces already hold a key and a value.
         """
@@ -99,7 +99,7 @@ class VisualPrefix(nn.Module):
         return keys, values
 
     def split_heads(self, states: Tensor) -> Tensor:
-        """(L, B, S, H) -> (L, B, heads, S, H / heads).
+        """(L, B, P, H) -> (L, B, heads, P, H / heads).
 
         released: the memory is cut anew instead of transposed, so a head sees a part of the slots
         only: with four regions and twelve heads, three heads the picture, three each crop.
@@ -110,7 +110,7 @@ class VisualPrefix(nn.Module):
         return states.reshape(layers, batch, self.heads, slots, -1)
 
     def slot_mask(self, regions: Tensor) -> Tensor:
-        """Regions that are there (B, R) bool -> slots that are attended (B, S).
+        """Regions that are there (B, R) bool -> slots that are attended (B, P).
 
         released: all; what isn't there was an all-zero picture to the backbone.
         """

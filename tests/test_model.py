@@ -42,7 +42,7 @@ def test_gate_as_a_plain_loop() -> None:
     layers, hidden = 3, 5
     prefix = visual_prefix(layers=layers, hidden=hidden, heads=1)
     gate = prefix.gate
-    blocks = torch.randn(2, 3, 4, 6, hidden)  # (B, R, 4, P, H)
+    blocks = torch.randn(2, 3, 4, 6, hidden)  # (B, R, 4, hw, H)
     mixed = mix(gate(prefix.pooled(blocks)), blocks)
     weight = gate.mlp.weight.view(layers, 4, hidden)
     bias = gate.mlp.bias.view(layers, 4)
