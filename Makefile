@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	@$(LUIGI) Scores --dataset demo 2>$(VENV)/scores.log || (cat $(VENV)/scores.log; false)
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
