@@ -72,7 +72,7 @@ class TrainConfig:
     epochs: int = 12
     batch_size: int = 32
     learning_rate: float = 1e-5
-    head_learning_rate: float = 1e-5  # classifier, and the CRF's transitions
+    head_learning_rate: float | None = None  # classifier and CRF; None: as the rest
     weight_decay: float = 0.01
     decay_all: bool = False  # also biases and normalisation
     warmup: float = 0.1
@@ -104,7 +104,6 @@ _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epochs": 15,
             "batch_size": 16,
             "learning_rate": 3e-5,
-            "head_learning_rate": 3e-5,  # there the classifier stays at its random start
             "decay_all": True,
             "warmup": 0.06,
             "evaluate_from": 1,
@@ -124,14 +123,14 @@ _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 # The published scripts train without pictures in other parameter groups than with them.
 _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "re": {"decay_all": False},
-    "ner": {"head_learning_rate": 3e-5},
+    "ner": {"head_learning_rate": None},
 }
 _DEMO: Mapping[str, Any] = {
     "encoder": SCRATCH,
     "epochs": 12,
     "batch_size": 16,
     "learning_rate": 1e-3,
-    "head_learning_rate": 1e-3,
+    "head_learning_rate": None,
     "evaluate_from": 1,
     "max_grad_norm": 1.0,
 }
@@ -183,11 +182,7 @@ def train_config(task: str, dataset: str, people: object) -> TrainConfig:
     """
     recipe = getattr(people, "recipe", PAPER)
     variant = getattr(people, "variant", None) or HVPNET
-    preset = train_preset(task, dataset, recipe, variant)
-    config = changed(preset, people)
-    one_rate = preset.head_learning_rate == preset.learning_rate
-    if one_rate and getattr(people, "head_learning_rate", None) is None:
-        config = replace(config, head_learning_rate=config.learning_rate)
+    config = changed(train_preset(task, dataset, recipe, variant), people)
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise DataError(
             f"--variant {variant}: expected --style {PAPER}, whose blocks it chooses from, found "
@@ -209,6 +204,10 @@ def recipes(dataset: str, variant: str) -> list[str]:
     lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))
     for name in values[0]:
         if name not in ("variant", "style"):  # these have options of their own
-            row = "".join(f"{found[name]!s:20}" for found in values)
+            row = "".join(f"{_told(found[name]):20}" for found in values)
             lines.append(f"--{name.replace('_', '-'):24}{row}".rstrip())
     return lines
+
+
+def _told(value: Any) -> str:
+    return "as the rest" if value is None else str(value)

@@ -34,14 +34,16 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     These are all vectors but the CRF's first and last transitions, which decay. With `decay_all`
     everything does, as in the published scripts.
     """
+    head = config.head_learning_rate
+    head = config.learning_rate if head is None else head
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         part = name.removeprefix("extractor.").split(".")[0]
         rate = {
-            "classifier": config.head_learning_rate,
-            "crf": config.head_learning_rate,
+            "classifier": head,
+            "crf": head,
             "backbone": config.backbone_learning_rate,
         }.get(part, config.learning_rate)
         decays = config.decay_all or parameter.ndim > 1 or part == "crf"

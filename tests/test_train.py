@@ -319,32 +319,29 @@ def recipe(task: str, recipe: str, **others: str) -> tuple[object, ...]:
 
 
 def test_recipe_of_the_paper() -> None:
-    assert recipe("re", "paper") == (12, 32, 1e-5, 1e-5, 0.01, False, 0.1, 8, 0.1, 0, 1234)
+    assert recipe("re", "paper") == (12, 32, 1e-5, None, 0.01, False, 0.1, 8, 0.1, 0, 1234)
     assert recipe("ner", "paper") == (30, 8, 3e-5, 5e-2, 0.01, False, 0.1, 16, 0.1, 0, 1234)
     assert train_preset("ner", "twitter2017").max_tokens == 128
     assert train_preset("ner", "twitter2015").max_tokens == 80
 
 
 def test_recipe_of_the_published_scripts() -> None:
-    assert recipe("re", "released") == (15, 16, 3e-5, 3e-5, 0.01, True, 0.06, 1, 0, 0, 1234)
+    assert recipe("re", "released") == (15, 16, 3e-5, None, 0.01, True, 0.06, 1, 0, 0, 1234)
     assert recipe("ner", "released") == (30, 8, 3e-5, 5e-2, 0.01, True, 0.01, 3, 0.1, 0, 1234)
     bare = {"variant": "text-only"}
     assert recipe("re", "released", **bare) == (
-        15, 16, 3e-5, 3e-5, 0.01, False, 0.06, 1, 0, 0, 1234,
+        15, 16, 3e-5, None, 0.01, False, 0.06, 1, 0, 0, 1234,
     )  # fmt: skip
     assert recipe("ner", "released", **bare) == (
-        30, 8, 3e-5, 3e-5, 0.01, True, 0.01, 3, 0.1, 0, 1234,
+        30, 8, 3e-5, None, 0.01, True, 0.01, 3, 0.1, 0, 1234,
     )  # fmt: skip
 
 
-def test_the_head_follows_the_rate_where_the_recipe_has_one_for_both() -> None:
-    def rates(task: str, **people: object) -> tuple[float, float]:
-        config = train_config(task, "mnre", SimpleNamespace(**people))
-        return config.learning_rate, config.head_learning_rate
-
-    assert rates("re", learning_rate=1e-4) == (1e-4, 1e-4)
-    assert rates("re", learning_rate=1e-4, head_learning_rate=1e-3) == (1e-4, 1e-3)
-    assert rates("ner", learning_rate=1e-4) == (1e-4, 5e-2)
+def test_the_head_has_the_rate_of_the_rest_unless_it_has_its_own() -> None:
+    for head, expected in ((None, {1e-3}), (0.5, {1e-3, 0.5})):
+        config = replace(CONFIG, head_learning_rate=head)
+        _, model = build(TASKS["ner"], [Post("1", "train", ("a",))], ["O", "B-X"], config, None)
+        assert {group["lr"] for group in parameter_groups(model, config)} == expected
 
 
 def test_settings_without_effect_are_left_out() -> None:
