@@ -119,13 +119,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose text advises to unpickle all the same
+        raise WeightsError(
+            f"{path}: no readable weights: broken, or with more than tensors in it, which is never "
+            "unpickled"
+        ) from error
     except (
         OSError,
         RuntimeError,
         ValueError,
         LookupError,
         EOFError,
-        pickle.UnpicklingError,
         SafetensorError,
     ) as error:
         raise WeightsError(f"{path}: no readable weights: {_line(error)}") from error

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import transformers
+
 from features.backbone import load_backbone, read_state, save_state
 from model.released import import_released, is_tagger
 from model.variants import RELEASED
@@ -29,6 +31,7 @@ def import_into(
     posts_folder: of the data set, for the relations' names. longest: word pieces a post.
     Raises ReleasedError, WeightsError, DataError.
     """
+    transformers.logging.disable_progress_bar()
     state = read_state(checkpoint)
     tagger = is_tagger(state)
     if tagger:
