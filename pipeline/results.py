@@ -96,16 +96,14 @@ def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None
     found = {run: _read_metrics(run) for run in runs}
     splits = [name for name in SPLITS if all(name in one for one in found.values())]
     first = found[runs[0]]
-    figures = {
-        split: {n: [one[split][n] for one in found.values()] for n in PRF} for split in splits
-    }
+    table = {split: {n: [one[split][n] for one in found.values()] for n in PRF} for split in splits}
     write_json(
         folder / "metrics.json",
         {
             "task": first["task"],
             **about,
-            "mean": _each(figures, statistics.fmean),
-            "deviation": _each(figures, lambda x: statistics.stdev(x) if len(x) > 1 else 0.0),
+            "mean": _each(table, statistics.fmean),
+            "deviation": _each(table, lambda x: statistics.stdev(x) if len(x) > 1 else 0.0),
             "runs": {
                 one["config"]["seed"]: {
                     "fingerprint": one["fingerprint"],
@@ -120,9 +118,9 @@ def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None
 
 
 def _each(
-    figures: dict[str, dict[str, list[float]]], of: Callable[[list[float]], float]
+    table: dict[str, dict[str, list[float]]], of: Callable[[list[float]], float]
 ) -> dict[str, dict[str, float]]:
-    return {split: {n: of(x) for n, x in table.items()} for split, table in figures.items()}
+    return {split: {n: of(x) for n, x in row.items()} for split, row in table.items()}
 
 
 def needs_pictures(model: Path) -> bool:
