@@ -8,7 +8,8 @@ line (`TrainRE --ExtractPyramid-weights random`) or in luigi.cfg (`[ExtractPyram
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ import luigi
 from luigi.configuration import get_config
 
 from pipeline import corpus, manage, results, stage
+from pipeline.phrases import MODES
 from pipeline.presets import (
     BACKBONE,
     DEMO,
     DEVICES,
+    FALLBACKS,
+    GROUNDERS,
+    ORDERS,
     PAPER,
     PRECISIONS,
     RANDOM,
@@ -32,11 +37,13 @@ from pipeline.presets import (
     TEXT_ONLY,
     VARIANTS,
     ExtractConfig,
+    GroundConfig,
     Machine,
     PictureFiles,
     TrainConfig,
     changed,
     extract_config,
+    ground_config,
     recipes,
     train_config,
     train_preset,
@@ -120,44 +127,178 @@ class ReadPosts(_OfDataset):
 class GroundCrops(_OfDataset):
     """Posts -> phrases of the sentence, and at most m boxes in the picture."""
 
+    VERSION = 2
+
     grounder = luigi.ChoiceParameter(
-        choices=["auto", "released", "salience", "none"],
-        default="auto",
-        description="auto: what came with the data, else salience",
+        choices=GROUNDERS,
+        default=GroundConfig.grounder,
+        description="auto: what came with the data, else the detector if its weights are on this "
+        "machine, else salience",
     )
     phrases = luigi.ChoiceParameter(
-        choices=["auto", "given", "spacy", "none"],
-        default="auto",
+        choices=MODES,
+        default=GroundConfig.phrases,
         description="auto: what came with the data, else spaCy's where a model is installed",
     )
-    max_crops = luigi.IntParameter(default=3, description="at most so many regions a post (m)")
+    max_crops = luigi.IntParameter(
+        default=GroundConfig.max_crops, description="at most so many regions a post (m)"
+    )
+    order = luigi.ChoiceParameter(choices=ORDERS, default=GroundConfig.order)
+    min_score = luigi.OptionalFloatParameter(default=None, description="of a region, 0 to 1")
+    overlap = luigi.FloatParameter(
+        default=GroundConfig.overlap,
+        description="intersection over union above which the later region goes",
+    )
+    boxes_per_phrase = luigi.IntParameter(default=GroundConfig.boxes_per_phrase)
+    fallback = luigi.ChoiceParameter(
+        choices=FALLBACKS,
+        default=GroundConfig.fallback,
+        description="for posts without a phrase: generic phrases, then salience, then none",
+    )
+    weights = luigi.OptionalStrParameter(
+        default=None, description="hub name or folder of a detector; checkpoint of faoa"
+    )
+    vocabulary = luigi.OptionalStrParameter(default=None, description="of faoa")
+    trained_on = luigi.OptionalStrParameter(default=None, description="faoa's data set")
+    precision = luigi.ChoiceParameter(choices=PRECISIONS, default=GroundConfig.precision)
+    longest_side = luigi.OptionalIntParameter(default=None, description="pixels, in a detector")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+    batch_size = luigi.IntParameter(default=8, significant=False)
+    threads = luigi.OptionalIntParameter(default=None, significant=False)
 
     def requires(self) -> list[Stage]:
         return [ReadPosts(dataset=self.dataset)]
 
-    def settings(self) -> dict[str, Any]:
-        from pipeline.phrases import resolve_phrases
+    def config(self) -> GroundConfig:
+        """The values, with what "auto" means on this machine."""
+        return ground_config(self)
 
-        return super().settings() | {"phrases": resolve_phrases(self.phrases)}
+    def settings(self) -> dict[str, Any]:
+        settings = asdict(self.config())
+        for name in ("weights", "vocabulary"):
+            settings = _without_paths(settings, name) if settings[name] else settings
+        return settings
 
     def sources(self) -> dict[str, Path]:
-        layout = self.layout_if_any()
-        return {} if layout is None else _named(layout, layout.picture_files())
+        layout, config = self.layout_if_any(), self.config()
+        pictures = {} if layout is None else _named(layout, layout.picture_files())
+        weights = _if_path("weights", config.weights) if config.weights else {}
+        words = _if_path("vocabulary", config.vocabulary) if config.vocabulary else {}
+        return pictures | weights | words
+
+    @contextmanager
+    def finders(self) -> Iterator[Callable[[str], Any]]:
+        """Grounders by name, with the store's memory of what they answered."""
+        from pipeline.boxes import BoxCache, make_finder
+
+        machine = changed(Machine(), self)
+        with BoxCache(stage.store_root() / "boxes.sqlite") as cache:
+            yield lambda name: make_finder(
+                name, self.config(), machine, stage.digests().of, stage.content, cache
+            )
 
     def work(self, folder: Path) -> None:
         from pipeline.crops import ground
         from pipeline.posts import load_posts
 
-        ground(
-            load_posts(ReadPosts(dataset=self.dataset).folder),
-            root=self.root,
-            grounder=self.grounder,
-            phrases=self.settings()["phrases"],
-            most=self.max_crops,
-            digest=stage.digests().of,
-            cache=stage.store_root() / "boxes.sqlite",
-            folder=folder,
-        )
+        posts = load_posts(ReadPosts(dataset=self.dataset).folder)
+        with self.finders() as finder:
+            ground(posts, self.root, self.config(), finder, folder)
+
+
+class _ReadsCrops(_OfDataset):
+    """A stage for people: it reads what GroundCrops found, and nothing reads it."""
+
+    def requires(self) -> list[Stage]:
+        return [ReadPosts(dataset=self.dataset), GroundCrops(dataset=self.dataset)]
+
+    def run(self) -> None:
+        super().run()
+        for line in self.told():
+            log.info("%s", line)
+
+    def told(self) -> list[str]:
+        """What people are told of the result."""
+        return [str(self.folder)]
+
+
+class ShowCrops(_ReadsCrops):
+    """One HTML page of posts with their pictures, boxes and crops."""
+
+    posts = luigi.IntParameter(default=50, description="at most so many, evenly spread")
+    split = luigi.OptionalChoiceParameter(choices=corpus.SPLITS, default=None)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.crops import read_grounded
+        from pipeline.jsonfile import read_json
+        from pipeline.show import show
+
+        grounding = GroundCrops(dataset=self.dataset).folder
+        lines = [line for line in read_grounded(grounding) if self.split in (None, line.split)]
+        report = read_json(grounding / "report.json")
+        show(lines, self.root, report, self.dataset, self.posts, folder / "crops.html")
+
+    def told(self) -> list[str]:
+        return [f"open in a browser: {self.folder / 'crops.html'}"]
+
+
+class WriteCrops(_ReadsCrops):
+    """The crops as files under their published names, for other people's code."""
+
+    def work(self, folder: Path) -> None:
+        from pipeline.crops import read_grounded
+        from pipeline.posts import load_posts
+        from pipeline.write_crops import write_crops
+
+        lines = list(read_grounded(GroundCrops(dataset=self.dataset).folder))
+        posts = load_posts(ReadPosts(dataset=self.dataset).folder)
+        write_crops(lines, self.root, posts, self.dataset, folder)
+
+
+class EvaluateGrounding(_ReadsCrops):
+    """A grounder's boxes against those that people drew around entities."""
+
+    boxes = luigi.OptionalStrParameter(
+        default=None, description="folder of Pascal-VOC XML; default: xml/ in the data set's folder"
+    )
+    split = luigi.OptionalChoiceParameter(choices=corpus.SPLITS, default=None)
+
+    def boxes_folder(self) -> Path:
+        """Where the XML files are."""
+        return _there("--boxes", self.boxes or str(self.root / self.dataset / "xml"))
+
+    def settings(self) -> dict[str, Any]:
+        return {"split": self.split}
+
+    def sources(self) -> dict[str, Path]:
+        return {"boxes": self.boxes_folder()}
+
+    def work(self, folder: Path) -> None:
+        from pipeline.crops import read_grounded
+        from pipeline.evaluate_grounding import evaluate_grounding
+        from pipeline.posts import load_posts
+
+        grounding = GroundCrops(dataset=self.dataset)
+        posts = load_posts(ReadPosts(dataset=self.dataset).folder)
+        numbers = [n for n, post in enumerate(posts) if self.split in (None, post.split)]
+        lines = list(read_grounded(grounding.folder))
+        with grounding.finders() as finder:
+            evaluate_grounding(
+                [posts[n] for n in numbers],
+                [lines[n] for n in numbers],
+                self.root,
+                self.boxes_folder(),
+                grounding.config(),
+                finder,
+                {"dataset": self.dataset, "split": self.split, "versions": stage.versions()},
+                folder,
+            )
+
+    def told(self) -> list[str]:
+        from pipeline.evaluate_grounding import lines
+        from pipeline.jsonfile import read_json
+
+        return [*lines(read_json(self.folder / "metrics.json")), str(self.folder)]
 
 
 class ExtractPyramid(_OfDataset):

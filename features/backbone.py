@@ -1,22 +1,18 @@
 """A ResNet that gives the maps of its four blocks (HVPNeT §3.2: C2…C5 of a ResNet-50)."""
 
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
+from features.weights import WeightsError, fill, one_line, read_state
+
 Blocks = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-class WeightsError(ValueError):
-    """The backbone's weights can't be had. The message is one line and says what to do."""
 
 
 class Backbone(nn.Module):
@@ -77,7 +73,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     if state is None:
         _calibrate(backbone, seed)
     else:
-        _fill(backbone, state, source=f"{name} from {weights}")
+        fill(backbone, _own(state), source=f"{name} from {weights}")
     return backbone
 
 
@@ -105,83 +101,21 @@ def _download(weights: models.WeightsEnum) -> dict[str, Tensor]:
         file = weights.url.rsplit("/", 1)[-1]
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsError(
-            f"{file} can't be loaded ({_line(error)}): fetch {weights.url} into {folder}, "
+            f"{file} can't be loaded ({one_line(error)}): fetch {weights.url} into {folder}, "
             "or give --weights FILE or --weights random"
         ) from error
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict, whole or under "state_dict" or "model", from a .pth or .safetensors file.
-
-    Nothing is unpickled but tensors. Raises WeightsError.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # whose text advises to unpickle all the same
-        raise WeightsError(
-            f"{path}: no readable weights: broken, or with more than tensors in it, which is never "
-            "unpickled"
-        ) from error
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        LookupError,
-        EOFError,
-        SafetensorError,
-    ) as error:
-        raise WeightsError(f"{path}: no readable weights: {_line(error)}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{path}: holds no state dict of tensors")
-    return state
-
-
-def save_state(state: Mapping[str, Tensor], file: Path) -> None:
-    """Write a backbone's weights as a .safetensors file that `load_backbone` takes."""
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
-
-
-def _fill(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
-    """Load `state`; every key must be accounted for, save the classifier's (fc.*).
-
-    BatchNorm's `num_batches_tracked` may be missing, as in files older than it: it counts, and
-    nothing reads it here.
-    """
+def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state without its classifier and the prefixes of wrappers."""
     given = {_bare(key): value for key, value in state.items()}
-    given = {key: value for key, value in given.items() if not key.startswith("fc.")}
-    wanted = backbone.state_dict()
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
-    unexpected = [key for key in given if key not in wanted]
-    shapes = [
-        f"{key} {tuple(given[key].shape)} not {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in given and given[key].shape != value.shape
-    ]
-    faults = {"missing": missing, "unexpected": unexpected, "other shape": shapes}
-    if any(faults.values()):
-        told = "; ".join(f"{kind}: {_few(keys)}" for kind, keys in faults.items() if keys)
-        raise WeightsError(f"{source}: {told}")
-    backbone.load_state_dict(given, strict=False)
+    return {key: value for key, value in given.items() if not key.startswith("fc.")}
 
 
 def _bare(key: str) -> str:
     while key.startswith(("module.", "backbone.")):
         key = key.split(".", 1)[1]
     return key
-
-
-def _few(keys: list[str], most: int = 4) -> str:
-    more = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return ", ".join(keys[:most]) + more
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @torch.no_grad()

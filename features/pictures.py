@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +43,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)  # width and height are exchanged
 # What Pillow's readers raise on broken files.
 _BROKEN = (
     OSError,
@@ -60,7 +63,14 @@ _BROKEN = (
 
 
 class PictureError(ValueError):
-    """One picture can't be used. The message is one line, with the file and the reason."""
+    """One picture can't be used. The message is one line, with the file and the reason.
+
+    `kind` is the reason in a word, for counting: missing, broken, huge, empty.
+    """
+
+    def __init__(self, message: str, kind: str = "broken") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -69,13 +79,32 @@ def open_picture(path: Path) -> Image.Image:
     Transparency is laid over white, 16-bit grey is scaled to 8 bits, an animation gives its first
     frame. Raises PictureError: no such file, no picture, truncated, more than MAX_PIXELS.
     """
+    with _opened(path) as image:
+        image.load()
+        return _upright(_to_rgb(image), _orientation(image))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright picture by its header alone; its pixels may be broken.
+
+    Raises PictureError.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) in _LYING else (width, height)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image whose header was read and found good; errors of reading more become one line too."""
     if not path.is_file():
-        raise PictureError(f"{path}: no such file")
+        raise PictureError(f"{path}: no such file", "missing")
+    if path.stat().st_size == 0:
+        raise PictureError(f"{path}: an empty file", "empty")
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_size(image, path)
-            image.load()
-            return _upright(_to_rgb(image), _orientation(image))
+            yield image
     except PictureError:
         raise
     except UnidentifiedImageError as error:
@@ -89,10 +118,11 @@ def _check_size(image: Image.Image, path: Path) -> None:
     """Refuse by the header alone: decoding a small file can fill the memory."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise PictureError(f"{path}: {width}×{height} is an empty picture")
+        raise PictureError(f"{path}: {width}×{height} is an empty picture", "empty")
     if width * height > MAX_PIXELS:
         raise PictureError(
-            f"{path}: {width}×{height} = {width * height:,} pixels, at most {MAX_PIXELS:,} allowed"
+            f"{path}: {width}×{height} = {width * height:,} pixels, at most {MAX_PIXELS:,} allowed",
+            "huge",
         )
 
 
@@ -163,7 +193,7 @@ def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> 
     from torchvision.transforms import functional
 
     if box is not None:
-        picture = _cut(picture, box)
+        picture = cut(picture, box)
     size = preparation.size
     if preparation.resize == "stretch":
         picture = functional.resize(picture, [size, size])
@@ -173,8 +203,11 @@ def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> 
     return functional.normalize(functional.to_tensor(picture), MEAN, STD)
 
 
-def _cut(picture: Image.Image, box: Box) -> Image.Image:
-    """The box, widened to whole pixels and clamped to the picture."""
+def cut(picture: Image.Image, box: Box) -> Image.Image:
+    """The crop of an upright picture: the box, widened to whole pixels and clamped to the picture.
+
+    Raises PictureError when no pixel is left.
+    """
     width, height = picture.size
     if not all(math.isfinite(side) for side in box):
         raise PictureError(f"box {box} is not finite")

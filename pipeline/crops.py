@@ -1,25 +1,35 @@
 """Posts + a grounder -> at most m regions of each post's picture."""
 
-import hashlib
 import json
 import logging
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from features.grounding import Grounder, Region, Request, make_grounder
-from features.pictures import PictureError
+from features.grounding import Candidate, Region
+from features.grounding.select import Rule, choose, usable
+from features.pictures import PictureError, picture_size
+from pipeline.boxes import Answer, Finder, Question
 from pipeline.corpus import Post
 from pipeline.jsonfile import write_json
-from pipeline.phrases import GIVEN, SPACY, SpacyPhrases
+from pipeline.phrases import Phrases, phrases_of
+from pipeline.presets import (
+    BY_PHRASE,
+    DETECTOR_WEIGHTS,
+    GENERIC,
+    GENERIC_PHRASES,
+    NONE,
+    RELEASED,
+    SALIENCE,
+    GroundConfig,
+)
 
-AUTO = "auto"
-FORM = "regions"  # of a kept answer: another word when it changes
+NAMED = 5  # pictures that a message names before it only counts
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +38,8 @@ class Grounded:
     """A post's picture and what was grounded in it: one line of `crops.jsonl`.
 
     `picture` is relative to the data root; `problem` says why it can't be used, if it can't.
+    `phrase_source` tells where the sentence's phrases are from; a region's own may be another,
+    where the post had none.
     """
 
     id: str
@@ -37,6 +49,7 @@ class Grounded:
     problem: str | None
     phrases: tuple[str, ...]
     regions: tuple[Region, ...]
+    phrase_source: str | None = None
 
     def to_json(self) -> str:
         """One JSON line."""
@@ -57,137 +70,6 @@ def _region(fields: dict[str, Any]) -> Region:
     return Region(**fields, box=None if box is None else tuple(box))
 
 
-class BoxCache:
-    """What grounders answered before, by everything that decides the answer.
-
-    A picture or sentence that changes is grounded again, alone. Kept in one SQLite file, written
-    a few hundred answers at a time: a killed run loses no more.
-    """
-
-    EVERY = 200
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=60)
-        self._connection.execute(
-            "create table if not exists boxes (key text primary key, answer text) without rowid"
-        )
-        self._unwritten: dict[str, str] = {}
-
-    def __enter__(self) -> "BoxCache":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._write()
-        self._connection.close()
-
-    def get(self, key: str) -> Any:
-        """The answer kept under a key, or None."""
-        row = self._connection.execute("select answer from boxes where key=?", (key,)).fetchone()
-        answer = row[0] if row else self._unwritten.get(key)
-        return None if answer is None else json.loads(answer)
-
-    def put(self, key: str, answer: Any) -> None:
-        """Keep an answer."""
-        self._unwritten[key] = json.dumps(answer)
-        if len(self._unwritten) >= self.EVERY:
-            self._write()
-
-    def _write(self) -> None:
-        """The file is locked for this moment only, never while a grounder thinks."""
-        with self._connection:
-            self._connection.executemany(
-                "insert or replace into boxes values (?, ?)", self._unwritten.items()
-            )
-        self._unwritten.clear()
-
-
-@dataclass(frozen=True)
-class Grounding:
-    """How posts are grounded: the grounder's name (or "auto"), at most how many regions a post.
-
-    "auto" takes the grounding that came with a post, and the salience grounder for a post that
-    has none.
-    """
-
-    grounder: str
-    most: int
-    digest: Callable[[Path], str]
-    cache: BoxCache
-
-    def __call__(self, request: Request) -> tuple[tuple[Region, ...], str | None]:
-        """Regions of one request, and why the picture can't be used, if it can't."""
-        if not request.path.is_file():
-            return (), "missing"
-        grounder = make_grounder(self._choose(request))
-        if not grounder.opens_picture:
-            return tuple(grounder.ground(request, self.most)), None
-        key = self._key(grounder, request)
-        answer = self.cache.get(key)
-        if answer is None:
-            try:
-                answer = [asdict(region) for region in grounder.ground(request, self.most)]
-            except PictureError as error:
-                return (), f"broken: {error}"  # not kept: it may be readable tomorrow
-            self.cache.put(key, answer)
-        return tuple(_region(region) for region in answer), None
-
-    def _choose(self, request: Request) -> str:
-        if self.grounder != AUTO:
-            return self.grounder
-        came_with_data = request.boxes is not None or request.crops is not None
-        return "released" if came_with_data else "salience"
-
-    def _key(self, grounder: Grounder, request: Request) -> str:
-        parts = [FORM, grounder.name, grounder.settings, str(self.most), self.digest(request.path)]
-        if grounder.uses_phrases:
-            parts += request.phrases
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def ground(
-    posts: Sequence[Post],
-    root: Path,
-    grounder: str,
-    phrases: str,
-    most: int,
-    digest: Callable[[Path], str],
-    cache: Path,
-    folder: Path,
-) -> None:
-    """Ground all posts into `folder/crops.jsonl`, a line a post, and count into `report.json`.
-
-    root: the data root that the posts' file names are relative to. phrases: as `resolve_phrases`
-    gives it. digest: of a file's bytes. cache: the file of answers given before.
-    """
-    found = find_phrases(posts, phrases)
-    with BoxCache(cache) as answers, (folder / "crops.jsonl").open("w", encoding="utf-8") as file:
-        grounding = Grounding(grounder, most, digest, answers)
-        grounded = []
-        for post, its_phrases in tqdm(
-            zip(posts, found, strict=True), "grounding", len(posts), unit="post", disable=None
-        ):
-            line = ground_post(post, its_phrases, root, grounding)
-            file.write(line.to_json() + "\n")
-            grounded.append(line)
-    report = _report(grounded)
-    write_json(folder / "report.json", report)
-    log.info(
-        "%(regions)d regions in %(pictures)d pictures of %(posts)d posts; phrases in "
-        "%(posts_with_phrases)d posts",
-        report,
-    )
-
-
-def ground_post(post: Post, phrases: tuple[str, ...], root: Path, grounding: Grounding) -> Grounded:
-    """One post's line."""
-    regions: tuple[Region, ...] = ()
-    problem = None
-    if post.picture is not None:
-        regions, problem = grounding(Request(root / post.picture, phrases, post.boxes, post.crops))
-    return Grounded(post.id, post.split, post.tokens, post.picture, problem, phrases, regions)
-
-
 def read_grounded(folder: Path) -> Iterator[Grounded]:
     """The lines of a `crops.jsonl`."""
     with (folder / "crops.jsonl").open(encoding="utf-8", newline="\n") as file:
@@ -195,31 +77,209 @@ def read_grounded(folder: Path) -> Iterator[Grounded]:
             yield Grounded.from_json(line)
 
 
-def find_phrases(posts: Sequence[Post], mode: str) -> list[tuple[str, ...]]:
-    """Phrases of each post: those that came with it, spaCy's noun chunks, or none.
+@dataclass(frozen=True)
+class Attempt:
+    """A grounder, and the phrases that it is given for a post."""
 
-    mode: "given", "spacy", "none", or "given, spacy": spaCy's for posts that came without.
+    grounder: str
+    phrases: tuple[str, ...] = ()
+    source: str | None = None  # of the phrases
+
+
+def attempts(phrases: Phrases, config: GroundConfig) -> list[Attempt]:
+    """What is tried for a post in turn, until something is found."""
+    finder = config.finder
+    if finder in (RELEASED, NONE):
+        return []
+    if finder == SALIENCE:
+        return [Attempt(SALIENCE)]
+    if phrases.found:
+        return [Attempt(finder, phrases.found, phrases.source)]
+    fallback = [Attempt(finder, GENERIC_PHRASES, GENERIC), Attempt(SALIENCE)]
+    return {GENERIC: fallback, SALIENCE: fallback[1:], NONE: []}[config.fallback]
+
+
+def ground(
+    posts: Sequence[Post],
+    root: Path,
+    config: GroundConfig,
+    finder: Callable[[str], Finder],
+    folder: Path,
+) -> None:
+    """Ground all posts into `folder/crops.jsonl`, a line a post, and count into `report.json`.
+
+    root: the data root that the posts' file names are relative to. config: with nothing left on
+    "auto". finder: a grounder by its name.
     """
-    given = [post.phrases if GIVEN in mode else None for post in posts]
-    found = [phrases or () for phrases in given]
-    if SPACY in mode:
-        bare = [n for n, phrases in enumerate(given) if phrases is None]
-        answers = SpacyPhrases().batch([posts[n].tokens for n in bare])
-        for n, answer in zip(bare, answers, strict=True):
-            found[n] = answer
-    return found
+    work = _Work(root, config, finder)
+    lines = work.ground(posts, phrases_of(posts, config.phrases))
+    with (folder / "crops.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(line.to_json() + "\n" for line in lines)
+    write_json(folder / "report.json", work.report(lines))
+    work.tell(lines)
 
 
-def _report(grounded: Sequence[Grounded]) -> dict[str, Any]:
-    regions = [region for line in grounded for region in line.regions]
-    pictures = {line.picture: line.problem for line in grounded if line.picture is not None}
-    return {
-        "posts": len(grounded),
-        "posts_without_picture": sum(line.picture is None for line in grounded),
-        "posts_with_phrases": sum(bool(line.phrases) for line in grounded),
-        "pictures": len(pictures),
-        "problems": {name: why for name, why in pictures.items() if why is not None},
-        "regions": len(regions),
-        "regions_by_grounder": dict(Counter(region.source for region in regions)),
-        "posts_by_regions": dict(sorted(Counter(len(line.regions) for line in grounded).items())),
-    }
+@dataclass
+class _Work:
+    """What is counted while posts are grounded: by picture, by name, and by what is wrong."""
+
+    root: Path
+    config: GroundConfig
+    finder: Callable[[str], Finder]
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    problems: dict[str, PictureError] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def ground(self, posts: Sequence[Post], phrases: Sequence[Phrases]) -> list[Grounded]:
+        """Each post's line."""
+        self._inspect(posts)
+        regions = [self._released(post) for post in posts]
+        waiting = {
+            number: (post.picture, attempts(words, self.config))
+            for number, (post, words) in enumerate(zip(posts, phrases, strict=True))
+            if regions[number] is None and post.picture in self.sizes
+        }
+        while waiting := {n: (picture, left) for n, (picture, left) in waiting.items() if left}:
+            for number, found in self._try({n: (p, left[0]) for n, (p, left) in waiting.items()}):
+                regions[number] = found
+            waiting = {
+                number: (picture, left[1:])
+                for number, (picture, left) in waiting.items()
+                if not regions[number] and picture not in self.problems
+            }
+        return [
+            Grounded(
+                post.id,
+                post.split,
+                post.tokens,
+                post.picture,
+                self._problem(post.picture),
+                words.found,
+                found or (),
+                words.source,
+            )
+            for post, words, found in zip(posts, phrases, regions, strict=True)
+        ]
+
+    def _inspect(self, posts: Sequence[Post]) -> None:
+        """Look at every picture's header."""
+        pictures = dict.fromkeys(post.picture for post in posts if post.picture is not None)
+        for name in tqdm(pictures, "pictures", unit="picture", disable=None):
+            try:
+                self.sizes[name] = picture_size(self.root / name)
+            except PictureError as error:
+                self.problems[name] = error
+
+    def _released(self, post: Post) -> tuple[Region, ...] | None:
+        """The grounding that came with a post: crops, which need no picture, or else boxes.
+
+        None where none came, or another is wanted.
+        """
+        if RELEASED not in self.config.grounder or (post.boxes is None and post.crops is None):
+            return None
+        most = self.config.max_crops
+        if post.crops:
+            return tuple(Region(None, None, None, crop, RELEASED) for crop in post.crops[:most])
+        if post.picture not in self.sizes:
+            return ()
+        boxes = [Candidate(None, box, 1.0) for box in post.boxes or ()]
+        good = usable(boxes, self.sizes[post.picture], self.rejected)
+        return tuple(Region(None, one.box, None, None, RELEASED) for one in good[:most])
+
+    def _try(
+        self, tried: Mapping[int, tuple[str | None, Attempt]]
+    ) -> Iterator[tuple[int, tuple[Region, ...]]]:
+        """Regions by the post's number; of broken pictures none, and they are noted."""
+        for name in dict.fromkeys(attempt.grounder for _, attempt in tried.values()):
+            questions = {
+                number: Question(self.root / str(picture), attempt.phrases)
+                for number, (picture, attempt) in tried.items()
+                if attempt.grounder == name
+            }
+            finder = self.finder(name)
+            answers = finder.answers(questions.values())
+            self.asked[name] += finder.asked
+            for number, question in questions.items():
+                picture, attempt = tried[number]
+                answer = answers[question]
+                if isinstance(answer, Answer):
+                    yield number, self._choose(answer, attempt)
+                else:
+                    self.problems[str(picture)] = answer
+
+    def _choose(self, answer: Answer, attempt: Attempt) -> tuple[Region, ...]:
+        config = self.config
+        rule = Rule(
+            most=config.max_crops,
+            by_phrase=config.order == BY_PHRASE,
+            least_score=0.0 if attempt.grounder != config.finder else float(config.min_score or 0),
+            overlap=config.overlap,
+            per_phrase=config.boxes_per_phrase,
+        )
+        good = choose(usable(answer.candidates, answer.size, self.rejected), rule)
+        return tuple(
+            Region(one.phrase, one.box, round(one.score, 4), None, attempt.grounder, attempt.source)
+            for one in good
+        )
+
+    def _problem(self, picture: str | None) -> str | None:
+        error = None if picture is None else self.problems.get(picture)
+        return None if error is None else _told(error)
+
+    def report(self, lines: Sequence[Grounded]) -> dict[str, Any]:
+        """What people and `ShowCrops` read."""
+        regions = [region for line in lines for region in line.regions]
+        return {
+            "settings": asdict(self.config),
+            "posts": len(lines),
+            "posts_without_picture": sum(line.picture is None for line in lines),
+            "posts_with_phrases": sum(bool(line.phrases) for line in lines),
+            "posts_by_phrases": _counts(line.phrase_source for line in lines),
+            "pictures": len(self.sizes | self.problems),
+            "problems_by_kind": _counts(error.kind for error in self.problems.values()),
+            "problems": {name: _told(error) for name, error in sorted(self.problems.items())},
+            "grounded_now": dict(self.asked),
+            "regions": len(regions),
+            "regions_by_grounder": _counts(region.source for region in regions),
+            "regions_by_phrases": _counts(region.phrase_source for region in regions),
+            "posts_by_regions": dict(sorted(Counter(len(line.regions) for line in lines).items())),
+            "rejected": dict(self.rejected),
+        }
+
+    def tell(self, lines: Sequence[Grounded]) -> None:
+        """The same in a few lines of the log."""
+        regions = Counter(region.source for line in lines for region in line.regions)
+        log.info(
+            "%d posts: %s; pictures grounded now: %s",
+            len(lines),
+            ", ".join(f"{n} regions by {name}" for name, n in regions.items()) or "no regions",
+            ", ".join(f"{n} by {name}" for name, n in self.asked.items()) or "none",
+        )
+        if RELEASED in self.config.grounder and SALIENCE in regions:  # as "auto" decided
+            log.info(
+                "salience reads no phrases: --grounder detector does; no weights of %s are on this "
+                "machine, it downloads them once, or takes --weights FOLDER",
+                DETECTOR_WEIGHTS,
+            )
+        if self.rejected:
+            told = ", ".join(f"{n} {why}" for why, n in self.rejected.items())
+            log.info("boxes rejected: %s", told)
+        if self.problems:
+            kinds = ", ".join(
+                f"{n} {kind}" for kind, n in _counts(e.kind for e in self.problems.values()).items()
+            )
+            names = "; ".join(islice((str(e) for e in self.problems.values()), NAMED))
+            more = "" if len(self.problems) <= NAMED else "; and more: report.json"
+            log.warning(
+                "%d pictures can't be used (%s): %s%s", len(self.problems), kinds, names, more
+            )
+
+
+def _counts(names: Iterable[str | None]) -> dict[str, int]:
+    """How often each occurs, but None."""
+    return dict(Counter(name for name in names if name is not None))
+
+
+def _told(error: PictureError) -> str:
+    return error.kind if error.kind == "missing" else f"{error.kind}: {error}"

@@ -23,6 +23,7 @@ from features.pyramid import pool
 from features.store import Shard, Store
 from pipeline.corpus import DataError
 from pipeline.crops import Grounded
+from pipeline.device import pick_device
 from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
@@ -263,14 +264,6 @@ def _prepared(
                 return
             yield from ahead.popleft().result()
             bar.update()
-
-
-def pick_device(name: str) -> str:
-    """The device for "auto" is a GPU where there is one. Raises DataError for a missing one."""
-    found = torch.cuda.is_available()
-    if name.startswith("cuda") and not found:
-        raise DataError(f"--device {name}: torch {torch.__version__} finds no GPU; use cpu or auto")
-    return ("cuda" if found else "cpu") if name == "auto" else name
 
 
 def _batches(

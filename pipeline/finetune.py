@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from features.backbone import Backbone, load_backbone, save_state
+from features.backbone import Backbone, load_backbone
 from features.pictures import Preparation, open_picture, prepare
+from features.weights import save_state
 from model.encoder import PrefixedEncoder
 from pipeline.batches import StoredPyramids
 from pipeline.crops import read_grounded

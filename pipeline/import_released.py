@@ -5,7 +5,8 @@ from pathlib import Path
 
 import transformers
 
-from features.backbone import load_backbone, read_state, save_state
+from features.backbone import load_backbone
+from features.weights import read_state, save_state
 from model.released import import_released, is_tagger
 from model.variants import RELEASED
 from pipeline import encode

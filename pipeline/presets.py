@@ -12,6 +12,7 @@ from model.variants import FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONL
 from model.variants import STYLES as STYLES
 from model.variants import VARIANTS as VARIANTS
 from pipeline.corpus import DataError
+from pipeline.phrases import resolve_phrases
 
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
 ROW_VERSION = 1  # of the store's rows: raised when the same pixels give other numbers
@@ -20,7 +21,44 @@ BACKBONE = "backbone.safetensors"  # where ImportReleased and fine-tuning write 
 DEMO = "demo"
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
+AUTO = "auto"
+BY_SCORE, BY_PHRASE = "score", "phrase"
+ORDERS = (BY_SCORE, BY_PHRASE)
+DETECTOR, FAOA, SALIENCE, NONE = "detector", "faoa", "salience", "none"
+GROUNDERS = (AUTO, RELEASED, DETECTOR, FAOA, SALIENCE, NONE)
+GENERIC = "generic"  # the phrases below
+FALLBACKS = (GENERIC, SALIENCE, NONE)  # each is followed by those behind it
+GENERIC_PHRASES = ("person", "logo", "sign", "building", "vehicle", "animal")
+DETECTOR_WEIGHTS = "iSEE-Laboratory/llmdet_tiny"  # the best open one at its cost (LVIS AP 44.7)
+VOCABULARY = "bert-base-uncased"
+# A detector's is the threshold of transformers' own post-processing. The published crops were taken
+# whatever the confidence. Salience has its own floor.
+_MIN_SCORES = {DETECTOR: 0.25, FAOA: 0.0, SALIENCE: 0.0}
 RECIPES = (PAPER, RELEASED)  # Appendix B.1 of the paper; the published scripts
+
+
+@dataclass(frozen=True)
+class GroundConfig:
+    """All that decides which regions a post gets, beside its sentence and its picture."""
+
+    grounder: str = AUTO  # released, detector, faoa, salience, none
+    phrases: str = AUTO
+    max_crops: int = 3  # m of the paper
+    order: str = BY_SCORE  # of the regions, or by their phrases' order
+    min_score: float | None = None  # None: the grounder's own, below
+    overlap: float = 0.5  # intersection over union above which the later region goes
+    boxes_per_phrase: int = 1
+    fallback: str = GENERIC  # for posts without a phrase; what follows is tried if it finds nothing
+    weights: str | None = None  # hub name or folder of a detector; checkpoint of faoa
+    vocabulary: str | None = None  # of faoa
+    trained_on: str | None = None  # faoa's data, which decides its anchors
+    precision: str = "float32"  # of a learned grounder, or "bfloat16"
+    longest_side: int | None = None  # of the picture as a detector sees it; None: its own
+
+    @property
+    def finder(self) -> str:
+        """The grounder that opens pictures: the last one named."""
+        return self.grounder.rsplit(", ", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -39,10 +77,10 @@ class ExtractConfig:
 
 @dataclass(frozen=True)
 class Machine:
-    """What can't change a row, only how soon it is there."""
+    """What can't change a row or a box, only how soon it is there."""
 
     device: str = "auto"
-    batch_size: int = 32  # rows a forward pass
+    batch_size: int = 32  # rows, or pictures, a forward pass
     threads: int = 4  # that decode pictures
 
 
@@ -160,13 +198,44 @@ def train_preset(
     return config
 
 
-Config = TypeVar("Config", ExtractConfig, TrainConfig, Machine)
+Config = TypeVar("Config", GroundConfig, ExtractConfig, TrainConfig, Machine)
 
 
 def changed(config: Config, people: object) -> Config:
     """The configuration with people's own values; None, or no such attribute, keeps its own."""
     values = {field.name: getattr(people, field.name, None) for field in fields(config)}
     return replace(config, **{name: v for name, v in values.items() if v is not None})
+
+
+def ground_config(people: object) -> GroundConfig:
+    """How posts are grounded, with people's own values; "auto" is decided. No setting is idle.
+
+    Posts with a grounding of their own keep it under "auto"; the others get the detector's where
+    its weights are on this machine, else salience. Raises DataError.
+    """
+    config = changed(GroundConfig(), people)
+    config = replace(config, phrases=resolve_phrases(config.phrases))
+    weights = config.weights or DETECTOR_WEIGHTS
+    if config.grounder == AUTO:
+        from features.grounding.hub import is_cached
+
+        learned = config.weights is not None or is_cached(weights)
+        config = replace(config, grounder=f"{RELEASED}, {DETECTOR if learned else SALIENCE}")
+    finder = config.finder
+    if finder == FAOA and config.weights is None:
+        raise DataError("--grounder faoa: expected --weights, a published checkpoint, found none")
+    if finder == DETECTOR:
+        config = replace(config, weights=weights)
+    if finder == FAOA:
+        config = replace(config, vocabulary=config.vocabulary or VOCABULARY, longest_side=None)
+    else:
+        config = replace(config, vocabulary=None, trained_on=None)
+    if finder not in (DETECTOR, FAOA):
+        config = replace(config, weights=None, precision="float32", longest_side=None)
+        config = replace(config, fallback=NONE)
+    if config.min_score is None:
+        config = replace(config, min_score=_MIN_SCORES.get(finder, 0.0))
+    return config
 
 
 def extract_config(dataset: str, people: object) -> ExtractConfig:

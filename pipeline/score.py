@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqeval.metrics import classification_report
+from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2
 
 NO_RELATION = "None"
@@ -52,6 +53,11 @@ def entity_scores(
             warnings.simplefilter("ignore")  # seqeval's, of each label that is no tag
             found["uncleaned"] = _seqeval(gold, predicted)
     return found
+
+
+def entities_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Type, start and end (behind the last word) of each entity, counted leniently as above."""
+    return [(kind, start, last + 1) for kind, start, last in get_entities(clean_tags(tags))]
 
 
 def clean_tags(tags: Sequence[str]) -> list[str]:

@@ -17,8 +17,8 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
 from pipeline.batches import BucketSampler, Collator
+from pipeline.device import pick_device
 from pipeline.encode import Encoded
-from pipeline.extract import pick_device
 from pipeline.presets import TrainConfig
 
 EVAL_BATCH = 64

@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
-from features.backbone import Backbone, WeightsError, block_channels, load_backbone
+from features.backbone import Backbone, block_channels, load_backbone
 from features.pyramid import pool
+from features.weights import WeightsError
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +13,13 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from features.backbone import load_backbone
-from features.grounding import Region, Request
+from features.grounding import Region
 from features.pyramid import pool
 from features.store import Reader, Shard, Store
-from pipeline.corpus import DataError, Post
-from pipeline.crops import BoxCache, Grounded, Grounding, ground_post
-from pipeline.extract import RowSource, extract, pick_device, rows_folder, sources_of
+from pipeline.corpus import DataError
+from pipeline.crops import Grounded
+from pipeline.device import pick_device
+from pipeline.extract import RowSource, extract, rows_folder, sources_of
 from pipeline.presets import ExtractConfig, Machine
 
 CONFIG = ExtractConfig(backbone="resnet18", weights="random")
@@ -226,73 +226,3 @@ def test_missing_gpu_is_one_line() -> None:
     with pytest.raises(DataError, match="finds no GPU"):
         pick_device("cuda")
     assert pick_device("auto") == "cpu"
-
-
-# --- grounding, the stage before
-
-
-class Counting:
-    """A digest function that counts."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, path: Path) -> str:
-        self.calls += 1
-        return path.name
-
-
-def grounded(root: Path, grounder: str, **fields: object) -> Grounded:
-    one = Post("1", "train", ("a",), picture="0.png", **fields)  # type: ignore[arg-type]
-    with BoxCache(root / "boxes.sqlite") as cache:
-        return ground_post(one, (), root, Grounding(grounder, 3, Counting(), cache))
-
-
-def test_grounding_that_came_with_the_data_goes_before_salience(root: Path) -> None:
-    assert [r.box for r in grounded(root, "auto", boxes=(BOX,)).regions] == [BOX]
-    assert [r.file for r in grounded(root, "auto", crops=("2.png",)).regions] == ["2.png"]
-    assert grounded(root, "auto", crops=()).regions == ()
-    assert grounded(root, "none", boxes=(BOX,)).regions == ()
-
-
-def test_salience_looks_at_a_picture_once(root: Path) -> None:
-    Image.new("RGB", (200, 150), "white").save(root / "0.png")
-    with Image.open(root / "0.png") as picture:
-        picture.paste("red", (60, 40, 120, 100))
-        picture.save(root / "0.png")
-    first = grounded(root, "salience")
-    assert first.regions[0].source == "salience"
-    (root / "0.png").write_bytes(b"not read again")
-    assert grounded(root, "salience") == first
-
-
-def test_grounded_line_comes_back_as_it_was(root: Path) -> None:
-    line = grounded(root, "auto", boxes=(BOX, (1.0, 2.0, 3.0, 4.0)))
-    assert Grounded.from_json(line.to_json()) == line
-
-
-def test_missing_and_broken_pictures_are_named(root: Path) -> None:
-    (root / "0.png").write_bytes(b"no picture")
-    assert (grounded(root, "salience").problem or "").startswith("broken")
-    (root / "0.png").unlink()
-    assert grounded(root, "salience").problem == "missing"
-
-
-def test_a_failure_is_not_kept(root: Path) -> None:
-    content = (root / "0.png").read_bytes()
-    (root / "0.png").write_bytes(b"no picture")
-    assert grounded(root, "salience").problem is not None
-    (root / "0.png").write_bytes(content)
-    assert grounded(root, "salience").problem is None
-
-
-def test_phrases_are_in_the_key_of_a_grounder_that_reads_them(root: Path) -> None:
-    reads = SimpleNamespace(name="x", settings="", uses_phrases=True, opens_picture=True)
-    with BoxCache(root / "boxes.sqlite") as cache:
-        grounding = Grounding("x", 3, digest, cache)
-        keys = {
-            grounding._key(grounder, Request(root / "0.png", phrases, None, None))
-            for grounder in (reads, SimpleNamespace(**{**vars(reads), "uses_phrases": False}))
-            for phrases in (("dog",), ("cat",))
-        }
-    assert len(keys) == 3  # two of the grounder that reads phrases, one of the other

@@ -1,4 +1,5 @@
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 from torchvision import transforms
 
 from features import pictures
-from features.pictures import PictureError, Preparation, open_picture, prepare
+from features.pictures import PictureError, Preparation, open_picture, picture_size, prepare
 
 
 def drawn(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -113,12 +114,33 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
         open_picture(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
-def test_what_is_no_picture_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [open_picture, picture_size])
+@pytest.mark.parametrize(
+    ("content", "told", "kind"),
+    [(b"", "an empty file", "empty"), (b"<html>not found</html>", "not a picture", "broken")],
+)
+def test_what_is_no_picture_is_refused(
+    read: Callable[[Path], object], content: bytes, told: str, kind: str, tmp_path: Path
+) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=r"a\.jpg: not a picture"):
-        open_picture(path)
+    with pytest.raises(PictureError, match=rf"a\.jpg: {told}") as caught:
+        read(path)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_is_that_of_the_upright_picture(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    drawn(30, 20).save(tmp_path / "a.jpg", exif=exif)
+    assert picture_size(tmp_path / "a.jpg") == open_picture(tmp_path / "a.jpg").size
+
+
+def test_size_needs_no_pixels(tmp_path: Path) -> None:
+    whole = saved(drawn(300, 200), tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:60])
+    assert picture_size(tmp_path / "a.png") == (300, 200)
 
 
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:

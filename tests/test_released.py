@@ -20,9 +20,10 @@ from pipeline.encode import load_tokenizer
 from pipeline.posts import load_posts
 from pipeline.score import clean_tags
 from pipeline.task import TASKS
-from tests import parity
 from tests.cli import luigi, outputs
-from tests.parity import Differences, Golden
+from tests.parity.__main__ import main
+from tests.parity.differences import Differences
+from tests.parity.hvpnet import Golden
 from tests.test_encode import MINILM
 from tests.tiny import SHARED
 
@@ -36,7 +37,7 @@ STRETCH = ("--ExtractPyramid-resize", "stretch")  # the golden pictures are cut 
 
 @needs_shared
 def test_parity_with_the_published_models(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parity.main(["hvpnet", str(GOLDEN)]) == 0, capsys.readouterr().out
+    assert main(["hvpnet", str(GOLDEN)]) == 0, capsys.readouterr().out
 
 
 def test_parity_fails_where_a_difference_is_too_large_or_was_not_measured() -> None:

@@ -18,8 +18,9 @@ from model.relation import RelationExtractor
 from model.variants import STYLES, VARIANTS
 from pipeline import train as training
 from pipeline.batches import Collator, StoredPyramids
+from pipeline.boxes import BoxCache, make_finder
 from pipeline.corpus import DataError, Post, locate, read
-from pipeline.crops import BoxCache, Grounding, ground_post
+from pipeline.crops import ground, read_grounded
 from pipeline.encode import Encoded, scratch_tokenizer
 from pipeline.extract import extract
 from pipeline.finetune import FineTuned, Pixels
@@ -27,6 +28,7 @@ from pipeline.presets import (
     BACKBONE,
     SCRATCH,
     ExtractConfig,
+    GroundConfig,
     Machine,
     PictureFiles,
     TrainConfig,
@@ -63,11 +65,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     posts = read(locate("own", root)).posts
     for name in ("crops", "extraction"):
         (root / name).mkdir()
+    config = GroundConfig(grounder="salience", phrases="none")
     with BoxCache(root / "boxes.sqlite") as cache:
-        grounding = Grounding("salience", 3, str, cache)
-        grounded = [ground_post(post, (), root, grounding) for post in posts]
-    lines = "".join(line.to_json() + "\n" for line in grounded)
-    (root / "crops/crops.jsonl").write_text(lines)
+        ground(
+            posts,
+            root,
+            config,
+            lambda name: make_finder(name, config, Machine(), str, str, cache),
+            root / "crops",
+        )
+    grounded = list(read_grounded(root / "crops"))
     rows = root / "pyramids" / "rows"
     extract(grounded, root, 4, str, rows, "random", EXTRACT, Machine("cpu"), root / "extraction")
     files = PictureFiles(root / "extraction", root / "crops", root / "pyramids", root, EXTRACT)

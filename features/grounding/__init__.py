@@ -1,23 +1,36 @@
-"""Grounding: from a picture, and maybe the phrases of its sentence, to the boxes worth a crop.
+"""Grounding: from a picture and the phrases of its sentence to the boxes worth a crop.
 
-Boxes are in pixels of the upright picture; `features.pictures` defines them.
+A grounder offers candidates, `select` chooses regions among them. Boxes are in pixels of the
+upright picture; `features.pictures` defines them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+from PIL.Image import Image
 
 from features.pictures import Box
 
-GROUNDERS = ("released", "none", "salience")
+
+@dataclass(frozen=True)
+class Candidate:
+    """A box that a grounder offers, as it came: it may leave the picture, or be no box at all.
+
+    `phrase` is None where the grounder reads none. Scores of one grounder are comparable.
+    """
+
+    phrase: str | None
+    box: Box
+    score: float
 
 
 @dataclass(frozen=True)
 class Region:
     """One grounded object: a `box` of the picture, or a `file` that holds the crop itself.
 
-    `score` and `phrase` are None where the grounder knows none; `file` is relative to the
-    data's root; `source` is the grounder's name.
+    `phrase` and `score` are None where nothing is known of them; `file` is relative to the data's
+    root. `source` is the grounder's name; `phrase_source` where the phrase came from.
     """
 
     phrase: str | None
@@ -25,72 +38,20 @@ class Region:
     score: float | None
     file: str | None
     source: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a grounder is given: `path` of the picture, and the grounding that came with the data.
-
-    The file at `path` may be missing. `boxes` and `crops` are None where the data have none.
-    """
-
-    path: Path
-    phrases: tuple[str, ...]
-    boxes: tuple[Box, ...] | None
-    crops: tuple[str, ...] | None
+    phrase_source: str | None = None
 
 
 class Grounder(Protocol):
-    """`opens_picture` and `uses_phrases` tell what the answer depends on beside the request's
-    own boxes and crops; `settings` is whatever else decides it, for the key of a cache."""
+    """What finds boxes in pictures. Making one loads its weights."""
 
     name: str
-    opens_picture: bool
-    uses_phrases: bool
-    settings: str
+    reads_phrases: bool
+    batch_size: int  # pictures of one size that are best given at once
 
-    def ground(self, request: Request, most: int) -> list[Region]:
-        """At most `most` regions, the best first.
+    def find(
+        self, pictures: Sequence[Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Candidate]]:
+        """Candidates of each picture, for its own phrases.
 
-        Raises PictureError if it opens the picture and can't.
+        pictures: upright, RGB, all of one size. A phrase may have several candidates, or none.
         """
-
-
-class Released:
-    """The grounding that came with the data, in its order: crops if there are any, else boxes."""
-
-    name = "released"
-    opens_picture = False
-    uses_phrases = False
-    settings = ""
-
-    def ground(self, request: Request, most: int) -> list[Region]:
-        if request.crops:
-            return [Region(None, None, None, file, self.name) for file in request.crops[:most]]
-        return [Region(None, box, None, None, self.name) for box in (request.boxes or ())[:most]]
-
-
-class Whole:
-    """No objects: the picture as a whole is all that the model sees."""
-
-    name = "none"
-    opens_picture = False
-    uses_phrases = False
-    settings = ""
-
-    def ground(self, request: Request, most: int) -> list[Region]:
-        return []
-
-
-def make_grounder(name: str) -> Grounder:
-    """The grounder of that name, one of GROUNDERS. Raises ValueError."""
-    if name == "released":
-        return Released()
-    if name == "none":
-        return Whole()
-    if name == "salience":
-        from features.grounding.salience import Salience  # it imports this module
-
-        return Salience()
-    # Learned grounders get their branch here, their module imported inside it.
-    raise ValueError(f"no grounder {name!r}; choose one of {', '.join(GROUNDERS)}")

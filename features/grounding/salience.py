@@ -6,18 +6,20 @@ picture's rim counts as much, as an object that fills most of the picture would 
 plain, and its background what stands out.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from features.grounding import Region, Request
-from features.pictures import open_picture
+from features.grounding import Candidate
+from features.grounding.select import LEAST_SIDE
 
+SETTINGS = "frequency-tuned-2"  # moved boxes: raise it
 SIDE = 96  # pixels of the thumbnail's longer side
 FLAT = 6.0  # Lab units (1 is just visible): a picture whose colours differ less has no objects
-LEAST_SIDE = 8  # pixels of the picture
 LEAST_SCORE = 0.05
+MOST = 8  # candidates
 OVERLAP = 0.3
 SIZES = (0.12, 0.16, 0.21, 0.28, 0.37, 0.49, 0.65, 0.86)  # a window's sides, of the picture's
 STEP = 0.125  # of the window's side
@@ -25,31 +27,33 @@ RING = 0.2  # of the window's side, the ring's width at each side
 
 
 class Salience:
-    """Windows that are more salient inside than in the ring around them, best first."""
+    """Windows that are more salient inside than in the ring around them, best first.
+
+    Scores are in [0, 1]: salience inside less outside, of the picture's highest, weighted by size.
+    Boxes overlap by at most 0.3 of the smaller.
+    """
 
     name = "salience"
-    opens_picture = True
-    uses_phrases = False
-    settings = "frequency-tuned-1"  # moved boxes: raise it, and GroundCrops.VERSION
+    reads_phrases = False
+    batch_size = 1
 
-    def ground(self, request: Request, most: int) -> list[Region]:
-        """Scores are in [0, 1]: salience inside less outside, of the picture's highest, weighted
-        by size. Boxes overlap by at most 0.3 of the smaller. Raises PictureError."""
-        picture = open_picture(request.path)
-        salience = salience_map(picture)
-        if salience is None:
-            return []
-        height, width = salience.shape
-        windows = _windows(width, height)
-        scale = np.array([picture.width / width, picture.height / height] * 2)
-        boxes = windows * scale
-        scores = _scores(salience, windows)
-        small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < LEAST_SIDE
-        scores[small] = 0
-        return [
-            Region(None, _box(boxes[i]), float(scores[i]), None, self.name)
-            for i in _pick(windows, scores, most)
-        ]
+    def find(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Candidate]]:
+        """At most MOST candidates a picture, whatever its phrases."""
+        return [_find(picture) for picture in pictures]
+
+
+def _find(picture: Image.Image) -> list[Candidate]:
+    salience = salience_map(picture)
+    if salience is None:
+        return []
+    height, width = salience.shape
+    windows = _windows(width, height)
+    boxes = windows * np.array([picture.width / width, picture.height / height] * 2)
+    scores = _scores(salience, windows)
+    scores[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) < LEAST_SIDE] = 0
+    return [Candidate(None, _box(boxes[i]), float(scores[i])) for i in _pick(windows, scores, MOST)]
 
 
 def _box(sides: np.ndarray) -> tuple[float, float, float, float]:

@@ -1,23 +1,15 @@
-"""Our code against what the published code computes, on vectors that it left.
+"""HVPNeT: our model against the published one, from pictures and word pieces to tags and gradients.
 
-    python -m tests.parity hvpnet FOLDER
-
-FOLDER is a set such as `shared/golden/hvpnet/set_a`: a salt, pictures, and cases of three posts.
-The weights follow from their names, their shapes and the salt (`recipe.py` and `state_dict.json`
-in the folder's parent); they go through our import, and pictures and word pieces through our
-code. Prints the largest difference of each quantity, and ends with 1 where one is too large.
+A set is a salt, pictures, and cases of three posts. The weights follow from their names, their
+shapes and the salt (`recipe.py` and `state_dict.json` in the folder's parent); they go through
+our import.
 """
 
-import argparse
-import importlib.util
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,11 +18,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from features.backbone import load_backbone, save_state
+from features.backbone import load_backbone
 from features.pictures import Preparation, prepare
 from features.pyramid import pool
+from features.weights import save_state
 from model.encoder import PrefixedEncoder
 from model.released import GATE, Imported, import_released, our_name
+from tests.parity.differences import Differences, Vectors
 
 # Absolute, save for gradients. Published with the vectors: twice to four times what other threads,
 # processors, float64 and an independent implementation differ by.
@@ -55,64 +49,8 @@ HVPNET = {
 PICTURES_AT_ONCE = 4
 
 
-@dataclass
-class Differences:
-    """The largest difference seen of each quantity."""
-
-    tolerances: Mapping[str, float]
-    worst: dict[str, float] = field(default_factory=dict)
-
-    def add(self, quantity: str, ours: Any, theirs: Any) -> None:
-        """Compare two arrays of one shape."""
-        ours, theirs = (np.asarray(a, np.float64) for a in (ours, theirs))
-        assert ours.shape == theirs.shape, (quantity, ours.shape, theirs.shape)
-        self.note(quantity, float(np.abs(ours - theirs).max()))
-
-    def note(self, quantity: str, difference: float) -> None:
-        """Keep the larger of a difference and the one before; NaN is the largest."""
-        assert quantity in self.tolerances, f"no tolerance is known for {quantity}"
-        before = self.worst.get(quantity, 0.0)
-        self.worst[quantity] = float(np.maximum(before, difference))
-
-    def too_large(self) -> list[str]:
-        """Quantities beyond their tolerance, or not compared at all."""
-        return [
-            name
-            for name, most in self.tolerances.items()
-            if not self.worst.get(name, float("nan")) <= most
-        ]
-
-    def lines(self) -> list[str]:
-        """A table for people."""
-        bad = self.too_large()
-        return [f"{'quantity':30}{'largest':>10}{'allowed':>10}"] + [
-            f"{name:30}{self.worst.get(name, float('nan')):10.2g}{most:10.2g}"
-            + ("  TOO LARGE" if name in bad else "")
-            for name, most in self.tolerances.items()
-        ]
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A folder of vectors, and the recipe that refills its weights."""
-
-    folder: Path
-
-    @cached_property
-    def meta(self) -> dict[str, Any]:
-        """What the vectors' authors say of them."""
-        meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
-        return meta
-
-    @cached_property
-    def recipe(self) -> ModuleType:
-        """The recipe, as a module."""
-        spec = importlib.util.spec_from_file_location("recipe", self.folder.parent / "recipe.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+class Golden(Vectors):
+    """Vectors of HVPNeT: a salt, pictures, and cases of three posts."""
 
     def checkpoint(self, task: str) -> dict[str, Tensor]:
         """A published `best_model.pth` of task "re" or "ner", with the recipe's weights."""
@@ -315,22 +253,3 @@ def _gradient(ours: Mapping[str, Tensor | None], published: str) -> Tensor:
 def _our_name(published: str) -> str:
     gate = GATE.fullmatch(published)
     return f"prefix.gate.mlp.{gate[2]}" if gate else our_name(published)
-
-
-SETS: dict[str, Callable[[Path], Differences]] = {"hvpnet": hvpnet}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Compare one set; 0 where all is within the tolerances."""
-    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("kind", choices=SETS)
-    parser.add_argument("folder", type=Path, help="a set of vectors, such as …/hvpnet/set_a")
-    asked = parser.parse_args(arguments)
-    found = SETS[asked.kind](asked.folder.absolute())
-    print("\n".join(found.lines()))
-    return 1 if found.too_large() else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,32 +4,24 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from features.grounding import GROUNDERS, Region, Request, make_grounder
-from features.grounding.salience import Salience, _lab, _scores, _windows
-from features.pictures import Box, PictureError
+from features.grounding.salience import MOST, Salience, _lab, _scores, _windows
+from features.grounding.select import iou
+from features.pictures import Box, open_picture
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return width * height / (areas - width * height)
-
-
-def scene(path: Path, size: tuple[int, int], things: dict[str, Box], noise: float = 0.0) -> Request:
+def scene(path: Path, size: tuple[int, int], things: dict[str, Box], noise: float = 0.0) -> Path:
     """Ellipses of the given colours and boxes on grey-green, saved to ``path``."""
     image = Image.new("RGB", size, (110, 140, 110))
     for colour, box in things.items():
         ImageDraw.Draw(image).ellipse(box, fill=colour)
     grain = np.random.default_rng(0).normal(0, noise, (size[1], size[0], 1))
     Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8)).save(path)
-    return Request(path, (), None, None)
+    return path
 
 
-def boxes(request: Request, most: int = 3) -> list[Box]:
-    regions = Salience().ground(request, most)
-    return [region.box for region in regions if region.box is not None]
+def boxes(path: Path, most: int = 3) -> list[Box]:
+    (candidates,) = Salience().find([open_picture(path)], [()])
+    return [candidate.box for candidate in candidates[:most]]
 
 
 @pytest.mark.parametrize("noise", [0, 15])
@@ -38,13 +30,13 @@ def boxes(request: Request, most: int = 3) -> list[Box]:
 )
 def test_a_disc_is_found_first(disc: Box, noise: float, tmp_path: Path) -> None:
     request = scene(tmp_path / "a.png", (640, 427), {"red": disc}, noise)
-    assert overlap(boxes(request)[0], disc) >= 0.5
+    assert iou(boxes(request)[0], disc) >= 0.5
 
 
 def test_two_objects_are_found(tmp_path: Path) -> None:
     things: dict[str, Box] = {"red": (60, 80, 180, 240), "blue": (400, 150, 560, 290)}
     found = boxes(scene(tmp_path / "a.png", (640, 427), things, noise=10))
-    assert all(max(overlap(box, thing) for box in found) >= 0.5 for thing in things.values())
+    assert all(max(iou(box, thing) for box in found) >= 0.5 for thing in things.values())
 
 
 def test_a_flat_picture_has_no_objects(tmp_path: Path) -> None:
@@ -56,35 +48,35 @@ def test_a_barely_visible_object_is_none(tmp_path: Path) -> None:
     assert boxes(scene(tmp_path / "a.png", (640, 427), faint)) == []
 
 
-def test_the_best_come_first_and_no_more_than_asked(tmp_path: Path) -> None:
+def test_the_best_come_first(tmp_path: Path) -> None:
     things: dict[str, Box] = {"red": (60, 80, 180, 240), "blue": (400, 150, 560, 290)}
     request = scene(tmp_path / "a.png", (640, 427), things)
-    regions = Salience().ground(request, 3)
-    scores = [region.score or 0.0 for region in regions]
+    (found,) = Salience().find([open_picture(request)], [()])
+    scores = [candidate.score for candidate in found]
+    assert 1 < len(scores) <= MOST
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
-    assert Salience().ground(request, 1) == regions[:1]
 
 
 def test_boxes_lie_in_the_picture_apart_and_large_enough(tmp_path: Path) -> None:
     draw = np.random.default_rng(1)
     blocks = draw.integers(0, 256, (6, 4, 3)).astype(np.uint8)
     Image.fromarray(blocks).resize((45, 67), 0).save(tmp_path / "a.png")
-    found = boxes(Request(tmp_path / "a.png", (), None, None), most=9)
+    found = boxes(tmp_path / "a.png", most=9)
     assert len(found) >= 3
     for i, (x0, y0, x1, y1) in enumerate(found):
         assert 0 <= x0 <= x1 - 8
         assert x1 <= 45
         assert 0 <= y0 <= y1 - 8
         assert y1 <= 67
-        assert all(overlap((x0, y0, x1, y1), other) <= 0.31 for other in found[:i])
+        assert all(iou((x0, y0, x1, y1), other) <= 0.31 for other in found[:i])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 900), (900, 9)])
 def test_odd_sizes_are_survived(size: tuple[int, int], tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
-    for x0, y0, x1, y1 in boxes(Request(tmp_path / "a.png", (), None, None)):
+    for x0, y0, x1, y1 in boxes(tmp_path / "a.png"):
         assert min(x1 - x0, y1 - y0) >= 8
 
 
@@ -108,43 +100,3 @@ def test_lab_of_known_colours() -> None:
     rgb = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0]], np.float32)
     wanted = np.array([[100, 0, 0], [53.24, 80.09, 67.2], [32.3, 79.19, -107.86], [0, 0, 0]])
     np.testing.assert_allclose(_lab(rgb), wanted, atol=0.1)
-
-
-def test_salience_of_a_missing_picture_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"a\.jpg"):
-        Salience().ground(Request(tmp_path / "a.jpg", (), None, None), 3)
-
-
-def test_released_gives_crops_before_boxes() -> None:
-    request = Request(Path("gone.jpg"), (), ((1, 2, 3, 4),), ("a.png", "b.png", "c.png"))
-    assert make_grounder("released").ground(request, 2) == [
-        Region(None, None, None, "a.png", "released"),
-        Region(None, None, None, "b.png", "released"),
-    ]
-
-
-@pytest.mark.parametrize("crops", [None, ()])
-def test_released_gives_boxes_where_there_are_no_crops(crops: tuple[str, ...] | None) -> None:
-    request = Request(Path("gone.jpg"), (), ((1, 2, 3, 4), (5, 6, 7, 8)), crops)
-    assert make_grounder("released").ground(request, 1) == [
-        Region(None, (1, 2, 3, 4), None, None, "released")
-    ]
-
-
-def test_released_without_grounding_gives_nothing() -> None:
-    assert make_grounder("released").ground(Request(Path("a"), (), None, None), 3) == []
-
-
-def test_none_gives_nothing() -> None:
-    request = Request(Path("gone.jpg"), (), ((1, 2, 3, 4),), ("a.png",))
-    assert make_grounder("none").ground(request, 3) == []
-
-
-@pytest.mark.parametrize("name", GROUNDERS)
-def test_grounders_know_their_names(name: str) -> None:
-    assert make_grounder(name).name == name
-
-
-def test_an_unknown_grounder_lists_the_choices() -> None:
-    with pytest.raises(ValueError, match="'yolo'; choose one of released, none, salience"):
-        make_grounder("yolo")

@@ -1,0 +1,257 @@
+"""Grounding by a zero-shot object detector of transformers: phrases in, scored boxes out.
+
+Two families, by how they read phrases. Grounding DINO and MM-Grounding-DINO (LLMDet among them)
+read one text, the phrases joined by ". ", and score each box against each token; a phrase's score
+is the highest of its own tokens. OWL-ViT and OWLv2 read a list and score each box against each
+phrase.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from PIL.Image import Image
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import BatchEncoding
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.image_transforms import get_size_with_aspect_ratio
+
+from features.grounding import Candidate
+from features.grounding.hub import lacks
+from features.weights import WeightsError, one_line
+
+MOST = 10  # candidates of one phrase
+FLOOR = 0.05  # candidates that score less are not kept
+JOINED = ("grounding-dino", "mm-grounding-dino")
+LISTED = ("owlv2", "owlvit")
+
+# What readers raise on broken files.
+_BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, ImportError)
+_CELL = 8  # pixels a side of what one position of the Grounding DINOs' finest map stands for
+
+Columns = list[list[list[int]]]  # per picture and phrase: the last axis of the logits
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    """Model, in float32, and processor. Nothing is unpickled; no code of the folder's is run."""
+    expected = f"{folder}: expected a zero-shot detector and its processor"
+    if lacking := lacks(folder):
+        raise WeightsError(f"{expected}, found no {', no '.join(lacking)}")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        family = json.loads((folder / "config.json").read_bytes()).get("model_type")
+        if family not in (*JOINED, *LISTED):
+            known = ", ".join((*JOINED, *LISTED))
+            raise WeightsError(f"{expected} of the types {known}, found {family!r}")
+        model, told = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safe
+        )
+        processor = transformers.AutoProcessor.from_pretrained(folder, **safe)
+    except WeightsError:
+        raise
+    except (*_BROKEN, StrictDataclassError, SafetensorError) as error:
+        raise WeightsError(f"{expected}: {one_line(error)}") from error
+    learned = {name for name, _ in model.named_parameters()}
+    if missing := sorted(learned & set(told["missing_keys"])):
+        raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
+    return model, processor
+
+
+class _Query(NamedTuple):
+    phrase: str
+    text: str  # as the model reads it
+
+
+def _one_sentence(phrase: str) -> str:
+    """Lower case, as the models' own processor gives it, without what ends a phrase for them."""
+    return " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())
+
+
+def _shorten(text: str, most: int, tokenizer: Tokenizer) -> tuple[str, int]:
+    """The text's beginning of at most so many tokens, and how many it has."""
+    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if len(spans) > most:
+        text = text[: spans[most - 1][1]]
+    return text, min(len(spans), most)
+
+
+def _join(posts: list[list[str]], tokenizer: Tokenizer) -> tuple[BatchEncoding, Columns]:
+    """One text a post. Tokens are a phrase's by where they stand: its words may come twice."""
+    joined = [". ".join(texts) + "." for texts in posts]
+    encoded = tokenizer(joined, padding=True, return_offsets_mapping=True, return_tensors="pt")
+    columns: Columns = []
+    for texts, spans in zip(posts, encoded.pop("offset_mapping").tolist(), strict=True):
+        columns.append([])
+        begin = 0
+        for text in texts:
+            end = begin + len(text)
+            columns[-1].append([t for t, (a, b) in enumerate(spans) if begin <= a < b <= end])
+            begin = end + len(". ")
+    return encoded, columns
+
+
+def _list(posts: list[list[str]], tokenizer: Tokenizer, most: int) -> tuple[BatchEncoding, Columns]:
+    """As many texts for each post as the longest list has, each of `most` tokens."""
+    longest = max(map(len, posts))
+    filled = [text for texts in posts for text in texts + [""] * (longest - len(texts))]
+    encoded = tokenizer(
+        filled, padding="max_length", truncation=True, max_length=most, return_tensors="pt"
+    )
+    return encoded, [[[i] for i in range(len(texts))] for texts in posts]
+
+
+def _best(phrase: str, boxes: Tensor, scores: Tensor) -> list[Candidate]:
+    """The phrase's candidates, of all boxes (n, 4) in pixels and their scores (n,)."""
+    broken = scores.isnan()
+    boxes = boxes.masked_fill(broken[:, None], math.nan)
+    scores = scores.masked_fill(broken, 1.0)
+    order = scores.argsort(descending=True, stable=True)[:MOST]
+    order = order[scores[order] >= FLOOR]
+    kept = zip(boxes[order].tolist(), scores[order].tolist(), strict=True)
+    return [Candidate(phrase, (x0, y0, x1, y1), score) for (x0, y0, x1, y1), score in kept]
+
+
+class Detector:
+    """A grounder on a zero-shot detector; scores are sigmoids of the model's logits."""
+
+    name = "detector"
+    reads_phrases = True
+
+    def __init__(
+        self,
+        folder: Path,
+        precision: str = "float32",
+        longest_side: int | None = None,
+        device: str = "cpu",
+        batch_size: int = 8,
+    ) -> None:
+        """folder: model and processor as `save_pretrained` writes them. precision: float32 or
+        bfloat16. longest_side: most pixels of the model's input along its longest side; the
+        processor's bound of the shortest goes with it. None leaves both as they are.
+
+        Raises WeightsError, also for a side that is too short for the model.
+        """
+        assert precision in ("float32", "bfloat16")
+        self._model, self._processor = _load(folder)
+        self._model.to(device).eval()
+        self._config = self._model.config
+        self._joined = self._config.model_type in JOINED
+        self._longest = longest_side
+        if longest_side is not None and longest_side < self._least_side():
+            raise WeightsError(
+                f"longest side must be at least {self._least_side()} pixels for the detector in "
+                f"{folder}, got {longest_side}"
+            )
+        self._device, self._half = device, precision == "bfloat16"
+        self.batch_size = batch_size
+
+    def find(
+        self, pictures: Sequence[Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Candidate]]:
+        """Candidates of each picture for its own phrases, the best first.
+
+        pictures: upright, RGB, all of one size. A phrase has at most MOST candidates, none of them
+        below FLOOR. A score that is no number counts as 1, its box as none (four times NaN), so
+        that it gets to whoever checks the boxes.
+        """
+        assert len({picture.size for picture in pictures}) <= 1
+        found: list[list[Candidate]] = [[] for _ in pictures]
+        calls = [self._calls(own) for own in phrases]
+        for turn in range(max(map(len, calls), default=0)):
+            asked = [i for i, own in enumerate(calls) if turn < len(own)]
+            answers = self._detect([pictures[i] for i in asked], [calls[i][turn] for i in asked])
+            for i, answer in zip(asked, answers, strict=True):
+                found[i] += answer
+        return [sorted(own, key=lambda candidate: -candidate.score) for own in found]
+
+    def _calls(self, phrases: Sequence[str]) -> list[list[_Query]]:
+        """What to ask of one picture: in one call, unless the joined text would be too long."""
+        if not self._joined:
+            queries = [_Query(phrase, phrase) for phrase in phrases if phrase.strip()]
+            return [queries] if queries else []
+        calls: list[list[_Query]] = []
+        limit = self._config.max_text_len - 2  # [CLS] and [SEP]
+        room = 0
+        for phrase in phrases:
+            text, length = _shorten(_one_sentence(phrase), limit - 1, self._processor.tokenizer)
+            if length == 0:
+                continue
+            if length + 1 > room:  # with its full stop
+                calls.append([])
+                room = limit
+            calls[-1].append(_Query(phrase, text))
+            room -= length + 1
+        return calls
+
+    def _detect(self, pictures: list[Image], queries: list[list[_Query]]) -> list[list[Candidate]]:
+        """One call of the model. Each picture's candidates, in the order of its queries."""
+        width, height = pictures[0].size
+        size = self._input_size(width, height)
+        pixels = self._processor.image_processor(pictures, size=size, return_tensors="pt")
+        texts, columns = self._read([[query.text for query in own] for own in queries])
+        # As OWLs' learned positions are those of one size; of that one, it changes nothing.
+        extra = {} if self._joined else {"interpolate_pos_encoding": True}
+        inputs = {**pixels.to(self._device), **texts.to(self._device), **extra}
+        kind = torch.device(self._device).type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self._half):
+            output = self._model(**inputs)
+        boxes = self._in_pixels(output.pred_boxes.float().cpu(), width, height)
+        scores = output.logits.float().sigmoid().cpu()  # (B, boxes, tokens or phrases)
+        return [
+            [
+                candidate
+                for query, own in zip(queries[i], columns[i], strict=True)
+                for candidate in _best(query.phrase, boxes[i], scores[i][:, own].amax(dim=1))
+            ]
+            for i in range(len(pictures))
+        ]
+
+    def _read(self, posts: list[list[str]]) -> tuple[BatchEncoding, Columns]:
+        """The model's text inputs, and which columns of its logits are each text's own."""
+        if self._joined:
+            return _join(posts, self._processor.tokenizer)
+        most = self._config.text_config.max_position_embeddings
+        return _list(posts, self._processor.tokenizer, most)
+
+    def _input_size(self, width: int, height: int) -> dict[str, int]:
+        """Height and width in pixels of the model's input, for a picture's size.
+
+        The input need not keep the picture's proportions, as the boxes are shares of it. So a
+        picture too narrow to have a position for each of the model's queries is widened.
+        """
+        size = dict(self._processor.image_processor.size)
+        if "longest_edge" not in size:  # a square for all pictures
+            if self._longest is None:
+                return size
+            step = 1 if self._joined else self._config.vision_config.patch_size
+            return dict.fromkeys(("height", "width"), self._longest // step * step)
+        longest = self._longest or size["longest_edge"]
+        shortest = round(longest * size["shortest_edge"] / size["longest_edge"])
+        rows, columns = get_size_with_aspect_ratio((height, width), shortest, longest)
+        least = math.ceil(self._least_side() ** 2 / max(rows, columns))
+        return {"height": max(rows, least), "width": max(columns, least)}
+
+    def _least_side(self) -> int:
+        """Pixels that the longest side must have: one patch, or a position for each query."""
+        if self._joined:
+            return math.ceil(_CELL * math.sqrt(self._config.num_queries))
+        return self._config.vision_config.patch_size
+
+    def _in_pixels(self, boxes: Tensor, width: int, height: int) -> Tensor:
+        """Centres, widths and heights as shares of the input, (B, n, 4), to corners in pixels.
+
+        OWLv2's processor pads a picture to a square, right and below; the others only resize.
+        """
+        if self._config.model_type == "owlv2":
+            width = height = max(width, height)
+        halves = boxes.new_tensor([-0.5, -0.5, 0.5, 0.5])
+        corners = boxes[..., [0, 1, 0, 1]] + boxes[..., [2, 3, 2, 3]] * halves
+        return corners * boxes.new_tensor([width, height, width, height])

@@ -1,0 +1,297 @@
+"""The network that the published crops were made with: FAOA.
+
+Yang et al., "A Fast and Accurate One-Stage Approach to Visual Grounding" (ICCV 2019, arXiv
+1908.06354), §3: one box a phrase, that of the most confident of all cells and anchors. Parameters
+are named as in its published checkpoints.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertConfig, BertModel
+
+from features.grounding import Candidate
+from features.grounding.darknet import CHANNELS, Darknet
+from features.grounding.letterbox import SIDE, letterbox
+from features.grounding.words import Words
+from features.pictures import MEAN, STD
+from features.weights import WeightsError, fill, read_state
+
+ANCHOR_SIDE = 416  # of the frame that anchors are given for
+# Width and height, three for each stride of 32, 16, 8.
+FLICKR_ANCHORS = (
+    *((352, 294), (369, 169), (209, 263)),
+    *((204, 132), (124, 205), (82, 121)),
+    *((137, 71), (55, 58), (29, 26)),
+)
+COCO_ANCHORS = (
+    *((373, 326), (156, 198), (116, 90)),
+    *((59, 119), (62, 45), (30, 61)),
+    *((33, 23), (16, 30), (10, 13)),
+)
+# By the data that a checkpoint was trained on, whose name published files have in theirs.
+ANCHORS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "flickr": FLICKR_ANCHORS,
+    "referit": COCO_ANCHORS,
+    "unc": COCO_ANCHORS,
+    "gref": COCO_ANCHORS,
+    "refcoco": COCO_ANCHORS,
+}
+PHRASES_AT_ONCE = 16
+
+
+class _ConvNorm(nn.Module):
+    """Convolution without bias, BatchNorm, ReLU."""
+
+    def __init__(self, before: int, width: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(before, width, kernel, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.bn(self.conv(x)))
+
+
+class _Bert(BertModel):
+    """A phrase is the mean of [CLS] over the last four layers."""
+
+    def phrase(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(N, T) ids and mask -> (N, H)."""
+        states = self(ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        return torch.stack([state[:, 0] for state in states[-4:]]).mean(0)
+
+
+class _Lstm(nn.Module):
+    """A phrase is the state of a two-way LSTM at its last word."""
+
+    def __init__(self, words: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+        self.rnn = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+
+    def phrase(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(N, T) ids and mask -> (N, 2 hidden)."""
+        lengths = mask.sum(1).cpu()
+        words = nn.utils.rnn.pack_padded_sequence(
+            self.mlp(self.embedding(ids)), lengths, batch_first=True, enforce_sorted=False
+        )
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(words)[0], batch_first=True)
+        return states[torch.arange(len(ids)), lengths - 1]
+
+
+class Faoa(nn.Module):
+    """The network. `light`: a head of one convolution and the output, instead of five.
+
+    Axes: B pictures, N phrases, E = 512 channels; n = 8, 16, 32 cells a side.
+    """
+
+    def __init__(self, textmodel: _Bert | _Lstm, language: int, width: int, light: bool) -> None:
+        super().__init__()
+        joined = 2 * width + 8
+        self.visumodel = Darknet()
+        self.textmodel = textmodel
+        self.mapping_visu = nn.ModuleList(_ConvNorm(channels, width) for channels in CHANNELS)
+        self.mapping_lang = nn.Sequential(
+            *(nn.Linear(language, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()),
+        )
+        self.fcn_emb = nn.ModuleList()
+        self.fcn_out = nn.ModuleList()
+        for _ in CHANNELS:
+            embedding = [_ConvNorm(joined, width)]
+            output: list[nn.Module] = [nn.Conv2d(width, 15, 1)]
+            if not light:
+                embedding += [_ConvNorm(width, width, 3), _ConvNorm(width, width)]
+                output = [_ConvNorm(width, width // 2), nn.Conv2d(width // 2, 15, 1)]
+            self.fcn_emb.append(nn.Sequential(*embedding))
+            self.fcn_out.append(nn.Sequential(*output))
+
+    def see(self, pixels: Tensor) -> list[Tensor]:
+        """Pixels (B, 3, 256, 256), normalised -> a map (B, E, n, n) a stride; once a picture."""
+        maps = zip(self.mapping_visu, self.visumodel(pixels), strict=True)
+        return [functional.normalize(mapping(trunk)) for mapping, trunk in maps]
+
+    def read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Phrases (N, T) -> (N, E), before the norm."""
+        language: Tensor = self.mapping_lang(self.textmodel.phrase(ids, mask))
+        return language
+
+    def locate(self, maps: Sequence[Tensor], language: Tensor) -> list[Tensor]:
+        """Maps (N, E, n, n) and phrases (N, E) -> (N, 15, n, n) a stride.
+
+        Channels are three anchors of x, y, width, height, confidence, all before any activation.
+        """
+        words = functional.normalize(language)[:, :, None, None]
+        outputs = []
+        for stride, seen in enumerate(maps):
+            size = (len(seen), -1, *seen.shape[2:])
+            joined = torch.cat([seen, words.expand(size), _coordinates(seen).expand(size)], dim=1)
+            outputs.append(self.fcn_out[stride](self.fcn_emb[stride](joined)))
+        return outputs
+
+
+def _coordinates(maps: Tensor) -> Tensor:
+    """Where each cell is, (1, 8, n, n): its first and last row and column, each in [-1, 1], its
+    middle, and a cell's height and width."""
+    n = maps.shape[-1]
+    starts = torch.arange(n, device=maps.device, dtype=maps.dtype) * 2 / n - 1
+    row, column = torch.meshgrid(starts, starts, indexing="ij")
+    step = 2 / n
+    cell = torch.full_like(row, 1 / n)
+    corners = [row, column, row + step, column + step, row + step / 2, column + step / 2]
+    return torch.stack([*corners, cell, cell])[None]
+
+
+def best_boxes(
+    outputs: Sequence[Tensor], anchors: Sequence[tuple[int, int]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The most confident box of each phrase, from the outputs of `locate`.
+
+    Returns boxes (N, 4) in pixels of the frame, x0, y0, x1, y1, not clamped; their places (N,)
+    among all logits in the order stride, anchor, row, column; their share (N,) of a softmax over
+    all logits, which is what training maximised.
+    """
+    logits = torch.cat([output.unflatten(1, (3, 5))[:, :, 4].flatten(1) for output in outputs], 1)
+    places = logits.argmax(1)
+    scores = logits.softmax(1).gather(1, places[:, None])[:, 0]
+    boxes = [_box([o[row] for o in outputs], place, anchors) for row, place in enumerate(places)]
+    return torch.stack(boxes), places, scores
+
+
+def _box(outputs: list[Tensor], place: Tensor, anchors: Sequence[tuple[int, int]]) -> Tensor:
+    index, stride = int(place), 0
+    while index >= 3 * outputs[stride][0].numel():  # the boxes of a stride
+        index -= 3 * outputs[stride][0].numel()
+        stride += 1
+    output, n = outputs[stride], outputs[stride].shape[-1]
+    anchor, cell = divmod(index, n * n)
+    row, column = divmod(cell, n)
+    x, y, width, height, _ = output.unflatten(0, (3, 5))[anchor, :, row, column]
+    sides = torch.tensor(anchors[3 * stride + anchor]) * (SIDE / ANCHOR_SIDE)
+    middle = torch.stack([x.sigmoid() + column, y.sigmoid() + row]) * (SIDE / n)
+    half = torch.stack([width, height]).exp() * sides.to(x.device) / 2
+    return torch.cat([middle - half, middle + half])
+
+
+def load_faoa(checkpoint: Path) -> Faoa:
+    """The network of a published checkpoint, in eval mode: BERT, LSTM and light variants.
+
+    Which one it is, and how wide, follows from the keys. Raises WeightsError.
+    """
+    given = read_state(checkpoint)
+    state = {name.removeprefix("module."): tensor for name, tensor in given.items()}
+    try:
+        textmodel: _Bert | _Lstm
+        if "textmodel.rnn.weight_hh_l0" in state:
+            hidden = state["textmodel.rnn.weight_hh_l0"].shape[1]
+            words, embedded = state["textmodel.embedding.weight"].shape
+            textmodel = _Lstm(words, embedded, hidden)
+        else:
+            textmodel = _Bert(_bert_config(state))
+        width, language = state["mapping_lang.0.weight"].shape
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{checkpoint}: no checkpoint of FAOA: {error} is missing") from error
+    light = not any(name.startswith("fcn_emb.0.1.") for name in state)
+    network = Faoa(textmodel, language, width, light)
+    fill(network, state, str(checkpoint))
+    return network.eval()
+
+
+def _bert_config(state: Mapping[str, Tensor]) -> BertConfig:
+    """What the shapes tell of a BERT; its heads are 64 wide, as in all published ones."""
+    embeddings = "textmodel.embeddings.{}_embeddings.weight"
+    vocabulary, width = state[embeddings.format("word")].shape
+    layers = {name.split(".")[3] for name in state if name.startswith("textmodel.encoder.layer.")}
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=len(layers),
+        num_attention_heads=width // 64,
+        intermediate_size=len(state["textmodel.encoder.layer.0.intermediate.dense.bias"]),
+        max_position_embeddings=len(state[embeddings.format("position")]),
+        type_vocab_size=len(state[embeddings.format("token_type")]),
+    )
+
+
+def anchors_of(checkpoint: Path, trained_on: str | None) -> tuple[tuple[int, int], ...]:
+    """The anchors that go with a checkpoint: those of the data that it was trained on.
+
+    trained_on: a key of ANCHORS; None: the one in the file's name. Raises WeightsError, as the
+    wrong anchors give boxes of the wrong size, up to 5.6 times.
+    """
+    named = [data for data in ANCHORS if data in (trained_on or checkpoint.name).lower()]
+    if len({ANCHORS[data] for data in named}) != 1:
+        raise WeightsError(
+            f"{checkpoint}: expected to know the data that it was trained on, which decides its "
+            f"anchors; give --trained-on, one of {', '.join(ANCHORS)}"
+        )
+    return ANCHORS[named[0]]
+
+
+class FaoaGrounder:
+    """One box a phrase, whether the phrase is in the picture or not; see `features.grounding`.
+
+    A score is the box's share of a softmax over all 4,032 boxes that the network considers.
+    """
+
+    name = "faoa"
+    reads_phrases = True
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        vocabulary: str,
+        anchors: Sequence[tuple[int, int]],
+        precision: str = "float32",
+        device: str = "cpu",
+        batch_size: int = 16,
+    ) -> None:
+        """vocabulary: as for `Words`; anchors: as from `anchors_of`. Raises WeightsError."""
+        self.anchors = anchors
+        self.network = load_faoa(checkpoint).to(device)
+        known = self.network.textmodel.get_parameter(_EMBEDDING[type(self.network.textmodel)])
+        self.words = Words(vocabulary, isinstance(self.network.textmodel, _Bert), len(known))
+        self.precision, self.device, self.batch_size = precision, device, batch_size
+
+    @torch.inference_mode()
+    def find(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Candidate]]:
+        """One candidate a phrase. Pictures may differ in size."""
+        framed = [letterbox(picture) for picture in pictures]
+        asked = [(picture, phrase) for picture, all_its in enumerate(phrases) for phrase in all_its]
+        found: list[list[Candidate]] = [[] for _ in pictures]
+        low = self.precision == "bfloat16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=low):
+            maps = self.network.see(normalise([frame for frame, _ in framed]).to(self.device))
+            for start in range(0, len(asked), PHRASES_AT_ONCE):
+                part = asked[start : start + PHRASES_AT_ONCE]
+                ids, mask = (t.to(self.device) for t in self.words([phrase for _, phrase in part]))
+                rows = [picture for picture, _ in part]
+                outputs = self.network.locate([m[rows] for m in maps], self.network.read(ids, mask))
+                boxes, _, scores = best_boxes([o.float() for o in outputs], self.anchors)
+                for (picture, phrase), box, score in zip(
+                    part, boxes.double().cpu().numpy(), scores.tolist(), strict=True
+                ):
+                    x0, y0, x1, y1 = framed[picture][1].to_picture(box[None])[0].tolist()
+                    found[picture].append(Candidate(phrase, (x0, y0, x1, y1), score))
+        return found
+
+
+_EMBEDDING: Mapping[type, str] = {
+    _Bert: "embeddings.word_embeddings.weight",
+    _Lstm: "embedding.weight",
+}
+
+
+def normalise(frames: Sequence[np.ndarray]) -> Tensor:
+    """Frames (S, S, 3) uint8 -> (B, 3, S, S) float32 with ImageNet's mean and deviation."""
+    pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    return (pixels - mean) / deviation

@@ -1,0 +1,65 @@
+"""Models of the Hugging Face hub as folders on this machine.
+
+What is heavy is imported where there is work: `is_cached` needs neither torch nor transformers.
+"""
+
+from pathlib import Path
+
+_FETCHED = ["*.json", "*.txt", "*.safetensors"]
+_NEEDED = (  # one of each line
+    ("config.json",),
+    ("model.safetensors",),
+    ("processor_config.json", "preprocessor_config.json"),
+    ("tokenizer.json", "vocab.txt", "vocab.json"),
+)
+_SECONDS = 10  # that the hub may take to answer at all; without a limit, it may take for ever
+
+
+def is_cached(name: str) -> bool:
+    """Whether `model_folder` needs no network for that name."""
+    return Path(name).is_dir() or _snapshot(name) is not None
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model: `name` itself if it is one, else the hub's model of that name, in the
+    hub's cache or brought there. Raises WeightsError."""
+    if Path(name).is_dir():
+        return Path(name)
+    return _snapshot(name) or _fetch(name)
+
+
+def _snapshot(name: str) -> Path | None:
+    """The hub's model in this machine's cache, if all that is needed of it is there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # no name that the hub could have
+        return None
+    if not isinstance(config, str) or lacks(Path(config).parent):
+        return None
+    return Path(config).parent
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HTTPError
+
+    from features.weights import WeightsError, one_line
+
+    try:
+        HfApi().model_info(name, timeout=_SECONDS)
+        return Path(snapshot_download(name, allow_patterns=_FETCHED))
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+        raise WeightsError(
+            f"grounder weights {name!r}: no such folder, not in the hub's cache on this machine, "
+            f"and can't be fetched ({one_line(error)}); give --weights FOLDER of the model, or "
+            "take --grounder salience"
+        ) from error
+
+
+def lacks(folder: Path) -> list[str]:
+    """What a model's folder should hold and doesn't."""
+    found = {path.name for path in folder.glob("*") if path.is_file()}
+    return [" or ".join(names) for names in _NEEDED if found.isdisjoint(names)]

@@ -1,0 +1,74 @@
+"""A picture in a square frame and boxes back out of it, as the published grounding network has it.
+
+The picture is scaled so that its longer side fills the frame, and laid on its middle.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+SIDE = 256  # pixels of the frame
+BORDER = (124, 116, 104)  # RGB
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in its frame: its pixels times `ratio`, moved by `left` and `top`.
+
+    Of an odd number of border pixels, half of one counts: the published mapping.
+    """
+
+    ratio: float
+    left: float
+    top: float
+
+    def to_picture(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (N, 4), x0, y0, x1, y1, from pixels of the frame to pixels of the picture."""
+        shift = np.array([self.left, self.top] * 2)
+        return (boxes - shift) / self.ratio
+
+
+def letterbox(picture: Image.Image) -> tuple[np.ndarray, Placement]:
+    """An RGB picture in its frame, (SIDE, SIDE, 3) uint8, and where it lies there."""
+    ratio = SIDE / max(picture.size)
+    width, height = (max(1, round(side * ratio)) for side in picture.size)
+    left, top = (SIDE - width) / 2, (SIDE - height) / 2
+    x, y = round(left - 0.1), round(top - 0.1)
+    frame = np.full((SIDE, SIDE, 3), BORDER, np.uint8)
+    frame[y : y + height, x : x + width] = _resize(np.asarray(picture), width, height)
+    return frame, Placement(ratio, left, top)
+
+
+def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(H, W, 3) uint8 -> (height, width, 3) uint8, as OpenCV's INTER_AREA within one grey level."""
+    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
+    weights = _overlaps if shrinks else _between
+    down, across = weights(pixels.shape[0], height), weights(pixels.shape[1], width)
+    resized = np.einsum("hy,yxc->hxc", down, pixels.astype(np.float64), optimize=True)
+    resized = np.einsum("wx,hxc->hwc", across, resized, optimize=True)
+    return resized.round().clip(0, 255).astype(np.uint8)
+
+
+def _overlaps(source: int, target: int) -> np.ndarray:
+    """(target, source): the share of each new pixel that an old one covers."""
+    edges = np.arange(target + 1) * (source / target)
+    old = np.arange(source)
+    starts = np.maximum(edges[:-1, None], old)
+    ends = np.minimum(edges[1:, None], old + 1)
+    return (ends - starts).clip(0) * (target / source)
+
+
+def _between(source: int, target: int) -> np.ndarray:
+    """(target, source): weights of two neighbours, by OpenCV's own rule for enlarging by area.
+
+    A new pixel that lies within one old pixel takes it; one across a border shares it.
+    """
+    new = np.arange(target)
+    left = np.floor(new * (source / target)).astype(np.int64)
+    share = (new + 1) - (left + 1) * (target / source)
+    share = np.where(share <= 0, 0.0, share - np.floor(share))
+    weights = np.zeros((target, source))
+    weights[new, left] = 1 - share
+    weights[new, np.minimum(left + 1, source - 1)] += share
+    return weights

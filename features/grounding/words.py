@@ -1,0 +1,90 @@
+"""Phrases -> the word numbers that the published grounding network reads."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, BertTokenizer
+
+from features.weights import WeightsError, one_line
+
+LONGEST = 20  # tokens of a phrase, special ones included; further ones are not read
+_SPLIT = re.compile(r"(\W+)")
+_UNKNOWN, _END = "<unk>", "<eos>"
+
+
+class Words:
+    """A vocabulary, and a phrase's tokens by it.
+
+    BERT: word pieces, in lower case, between [CLS] and [SEP]. LSTM: words and what stands between
+    them, in lower case, without a full stop at the end; then `<eos>` if there is room.
+    """
+
+    def __init__(self, vocabulary: str, pieces: bool, size: int) -> None:
+        """vocabulary: for BERT a hub name, a folder, or a vocab.txt; for the LSTM a JSON list of
+        words in the order of their numbers (the published one is a pickled class, which is never
+        loaded). size: how many words the network knows. Raises WeightsError.
+        """
+        self._pieces = _tokenizer(vocabulary) if pieces else None
+        self._numbers = {} if pieces else _word_list(vocabulary)
+        known = len(self._pieces) if self._pieces is not None else len(self._numbers)
+        if known != size:
+            raise WeightsError(
+                f"vocabulary {vocabulary}: expected the {size:,} words that the checkpoint knows, "
+                f"found {known:,}"
+            )
+
+    def __call__(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids and mask, each (N, 20) int64; padding is 0 in both."""
+        rows = [self._ids(phrase.lower()) for phrase in phrases]
+        ids = torch.zeros(len(rows), LONGEST, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for n, row in enumerate(rows):
+            ids[n, : len(row)] = torch.tensor(row)
+            mask[n, : len(row)] = 1
+        return ids, mask
+
+    def _ids(self, phrase: str) -> list[int]:
+        if self._pieces is not None:
+            ids: list[int] = self._pieces(phrase, truncation=True, max_length=LONGEST)["input_ids"]
+            return ids
+        words = [word for word in _SPLIT.split(phrase.strip()) if word.strip()]
+        if words[-1:] == ["."]:
+            words.pop()
+        words = [*words, _END][:LONGEST]
+        return [self._numbers.get(word, self._numbers[_UNKNOWN]) for word in words]
+
+
+def _tokenizer(vocabulary: str) -> BertTokenizer:
+    try:
+        if Path(vocabulary).is_file():
+            words = Path(vocabulary).read_text(encoding="utf-8").splitlines()
+            return BertTokenizer(vocab={word: n for n, word in enumerate(words)})
+        return AutoTokenizer.from_pretrained(vocabulary)
+    except (OSError, ValueError, LookupError) as error:
+        raise WeightsError(
+            f"vocabulary {vocabulary}: can't be loaded ({one_line(error)}); give the folder or the "
+            "vocab.txt of bert-base-uncased"
+        ) from error
+
+
+def _word_list(vocabulary: str) -> dict[str, int]:
+    expected = f'expected a JSON list of words with "<pad>" first, "{_UNKNOWN}" and "{_END}"'
+    try:
+        words = json.loads(Path(vocabulary).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"vocabulary {vocabulary}: {expected}: {one_line(error)}") from error
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise WeightsError(f"vocabulary {vocabulary}: {expected}, found something else")
+    numbers = {word: n for n, word in enumerate(words)}
+    if numbers.get("<pad>") != 0 or not {_UNKNOWN, _END} <= numbers.keys():
+        raise WeightsError(f"vocabulary {vocabulary}: {expected}, found {_first(words)}")
+    return numbers
+
+
+def _first(words: list[str]) -> str:
+    """The first few words, for a message."""
+    return ", ".join(map(repr, words[:4])) + ", …"

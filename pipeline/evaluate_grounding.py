@@ -1,0 +1,257 @@
+"""Does a grounder find what the text names? Against boxes that people drew around entities."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.grounding import Candidate
+from features.grounding.select import Rule, choose, iou, usable
+from features.pictures import Box, PictureError, picture_size
+from pipeline.boxes import Answer, Finder, Question
+from pipeline.corpus import DataError, Post
+from pipeline.crops import Grounded
+from pipeline.jsonfile import write_json
+from pipeline.phrases import clean
+from pipeline.presets import NONE, RELEASED, GroundConfig
+from pipeline.score import entities_of
+from pipeline.voc import Annotation, read_voc, same_name
+
+IOU = 0.5  # from which on a box is right
+SIDES = np.arange(1, 21) / 20  # of the picture's, that centred boxes are tried with
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A name in a post. `boxes` are where people saw it in the picture; none: it isn't there."""
+
+    post: int
+    name: str
+    type: str | None
+    size: tuple[int, int]  # width and height of the picture
+    boxes: tuple[Box, ...]
+
+
+@dataclass
+class Gold:
+    """All entities of annotated posts, and what was passed over, by reason."""
+
+    entities: list[Entity]
+    passed_over: dict[str, int]
+
+
+def read_gold(posts: Sequence[Post], root: Path, folder: Path) -> Gold:
+    """Entities of the posts in whose picture somebody drew boxes.
+
+    folder: holds a file `<the picture's name without suffix>.xml` each. Posts with the same
+    picture and sentence count once. An entity is grounded where the file has boxes under its name;
+    without tags, the entities are the file's names. Raises DataError where nothing fits.
+    """
+    gold = Gold(
+        [], {"picture can't be used": 0, "picture of another size": 0, "box of no entity": 0}
+    )
+    seen: set[tuple[str | None, tuple[str, ...]]] = set()
+    for number, post in enumerate(posts):
+        if post.picture is None or (post.picture, post.tokens) in seen:
+            continue
+        file = folder / f"{Path(post.picture).stem}.xml"
+        if not file.is_file():
+            continue
+        seen.add((post.picture, post.tokens))
+        annotation = read_voc(file)
+        try:
+            size = picture_size(root / post.picture)
+        except PictureError:
+            gold.passed_over["picture can't be used"] += 1
+            continue
+        if annotation.size not in (None, size):
+            gold.passed_over["picture of another size"] += 1
+            continue
+        found = _entities(number, post, size, annotation)
+        gold.entities += found
+        named = {same_name(entity.name) for entity in found}
+        gold.passed_over["box of no entity"] += len(annotation.boxes.keys() - named)
+    if not any(entity.boxes for entity in gold.entities):
+        raise DataError(
+            f"{folder}: expected XML files with boxes of the posts' entities, named as the pictures"
+            f" are; found none in {len(seen)} files that fit ({gold.passed_over})"
+        )
+    return gold
+
+
+def _entities(
+    number: int, post: Post, size: tuple[int, int], annotation: Annotation
+) -> list[Entity]:
+    named: list[tuple[str, str | None]]
+    if post.tags is None:
+        named = [(name, None) for name in annotation.boxes]
+    else:
+        spans = entities_of(post.tags)
+        named = [(" ".join(post.tokens[start:end]), kind) for kind, start, end in spans]
+    return [
+        Entity(number, name, kind, size, annotation.boxes.get(same_name(name), ()))
+        for name, kind in dict.fromkeys(named)
+    ]
+
+
+def evaluate_grounding(
+    posts: Sequence[Post],
+    grounded: Sequence[Grounded],
+    root: Path,
+    boxes: Path,
+    config: GroundConfig,
+    finder: Callable[[str], Finder],
+    about: dict[str, Any],
+    folder: Path,
+) -> None:
+    """The stage: `metrics.json` and `predictions.jsonl`, a line an entity, into `folder`.
+
+    grounded: GroundCrops's lines of the same posts. boxes: the folder of XML files.
+    """
+    gold = read_gold(posts, root, boxes)
+    crops = [_boxes_of(grounded[entity.post]) for entity in gold.entities]
+    rows = _trivial(gold.entities)
+    # Crops are a post's, not an entity's: one that isn't in the picture has some all the same.
+    rows["any of the post's crops"] = score(gold.entities, crops) | {"left_out": None}
+    found: list[Candidate | None] = [None] * len(gold.entities)
+    if config.finder not in (RELEASED, NONE):
+        found = predict(gold.entities, posts, root, config, finder)
+        predicted = [[one.box] if one else [] for one in found]
+        rows = {f"{config.finder}, asked for the entity": score(gold.entities, predicted)} | rows
+    with (folder / "predictions.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for entity, one, near in zip(gold.entities, found, crops, strict=True):
+            file.write(json.dumps(_line(posts[entity.post], entity, one, near)) + "\n")
+    counts = {
+        "grounded": sum(bool(entity.boxes) for entity in gold.entities),
+        "ungrounded": sum(not entity.boxes for entity in gold.entities),
+        "passed_over": gold.passed_over,
+    }
+    write_json(folder / "metrics.json", {**about, "iou": IOU, "entities": counts, "scores": rows})
+
+
+def predict(
+    entities: Sequence[Entity],
+    posts: Sequence[Post],
+    root: Path,
+    config: GroundConfig,
+    finder: Callable[[str], Finder],
+) -> list[Candidate | None]:
+    """The grounder's best box for each entity, asked for by its name; None below `min_score`."""
+    names: dict[int, dict[str, None]] = {}
+    for entity in entities:
+        names.setdefault(entity.post, {})[_phrase(entity.name)] = None
+    questions = {
+        number: Question(root / str(posts[number].picture), tuple(its))
+        for number, its in names.items()
+    }
+    answers = finder(config.finder).answers(questions.values())
+    found: list[Candidate | None] = []
+    for entity in entities:
+        answer = answers[questions[entity.post]]
+        found.append(
+            _best(answer, _phrase(entity.name), config) if isinstance(answer, Answer) else None
+        )
+    return found
+
+
+def _phrase(name: str) -> str:
+    """An entity as a grounder is asked for it."""
+    return next(iter(clean([name])), name)
+
+
+def _best(answer: Answer, phrase: str, config: GroundConfig) -> Candidate | None:
+    asked = [one for one in answer.candidates if one.phrase in (phrase, None)]
+    rule = Rule(most=1, least_score=float(config.min_score or 0))
+    return next(iter(choose(usable(asked, answer.size, Counter()), rule)), None)
+
+
+def _boxes_of(line: Grounded) -> list[Box]:
+    return [region.box for region in line.regions if region.box is not None]
+
+
+def score(entities: Sequence[Entity], predicted: Sequence[Sequence[Box]]) -> dict[str, Any]:
+    """Accuracy over grounded entities, and the share of the others that got no box, in percent.
+
+    An entity is right where one of its predicted boxes has an intersection over union of 0.5 with
+    one of its own; `accuracy_by_type` has the accuracy of each type of entity.
+    """
+    pairs = list(zip(entities, predicted, strict=True))
+    grounded = [(entity, _hit(entity, boxes)) for entity, boxes in pairs if entity.boxes]
+    types = sorted({entity.type for entity, _ in grounded if entity.type is not None})
+    return {
+        "accuracy": _percent(hit for _, hit in grounded),
+        "left_out": _percent(not boxes for entity, boxes in pairs if not entity.boxes),
+        "accuracy_by_type": {
+            name: _percent(hit for entity, hit in grounded if entity.type == name) for name in types
+        },
+    }
+
+
+def _hit(entity: Entity, boxes: Iterable[Box]) -> bool:
+    return any(iou(box, own) >= IOU for box in boxes for own in entity.boxes)
+
+
+def _percent(right: Iterable[bool]) -> float | None:
+    """None of nothing."""
+    every = list(right)
+    return round(100 * sum(every) / len(every), 2) if every else None
+
+
+def _trivial(entities: Sequence[Entity]) -> dict[str, dict[str, Any]]:
+    """What needs no grounder: the whole picture, and the centred box that suits these boxes best.
+
+    The latter is chosen on the entities that it is scored on: no such box does better.
+    """
+    grounded = [entity for entity in entities if entity.boxes]
+    shares = [(width, height) for height in SIDES for width in SIDES]
+    hits = [sum(_hit(e, [_centred(e.size, share)]) for e in grounded) for share in shares]
+    best = shares[int(np.argmax(hits))]
+    return {
+        "whole picture": score(entities, [[_centred(e.size, (1.0, 1.0))] for e in entities]),
+        f"best centred box ({best[0]:.2f} × {best[1]:.2f} of the picture)": score(
+            entities, [[_centred(e.size, best)] for e in entities]
+        ),
+    }
+
+
+def _centred(size: tuple[int, int], share: tuple[float, float]) -> Box:
+    (width, height), (across, down) = size, share
+    left, top = width * (1 - across) / 2, height * (1 - down) / 2
+    return left, top, width - left, height - top
+
+
+def _line(
+    post: Post, entity: Entity, found: Candidate | None, crops: Sequence[Box]
+) -> dict[str, Any]:
+    return {
+        "id": post.id,
+        "picture": post.picture,
+        "entity": entity.name,
+        "type": entity.type,
+        "boxes": entity.boxes,
+        "found": found.box if found else None,
+        "score": found.score if found else None,
+        "right": _hit(entity, [found.box] if found else []),
+        "in_crops": _hit(entity, crops),
+    }
+
+
+def lines(metrics: dict[str, Any]) -> list[str]:
+    """A table for people."""
+    counts = metrics["entities"]
+    told = [
+        f"{counts['grounded']} grounded and {counts['ungrounded']} ungrounded entities",
+        "passed over: " + ", ".join(f"{n} {why}" for why, n in counts["passed_over"].items()),
+        f"{'':52}{'accuracy':>10}{'left out':>10}",
+    ]
+    for name, row in metrics["scores"].items():
+        told.append(f"{name:52}{_cell(row['accuracy'])}{_cell(row['left_out'])}")
+    return told
+
+
+def _cell(share: float | None) -> str:
+    return f"{'—' if share is None else f'{share:.2f}':>10}"
