@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from pipeline.presets import (
     SCRATCH,
     STYLES,
     TEXT_ONLY,
+    TRAINED_ON,
     VARIANTS,
     ExtractConfig,
     GroundConfig,
@@ -159,7 +161,9 @@ class GroundCrops(_OfDataset):
         default=None, description="hub name or folder of a detector; checkpoint of faoa"
     )
     vocabulary = luigi.OptionalStrParameter(default=None, description="of faoa")
-    trained_on = luigi.OptionalStrParameter(default=None, description="faoa's data set")
+    trained_on = luigi.OptionalChoiceParameter(
+        choices=TRAINED_ON, default=None, description="faoa's data set, if the file doesn't tell"
+    )
     precision = luigi.ChoiceParameter(choices=PRECISIONS, default=GroundConfig.precision)
     longest_side = luigi.OptionalIntParameter(default=None, description="pixels, in a detector")
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
@@ -170,11 +174,19 @@ class GroundCrops(_OfDataset):
         return [ReadPosts(dataset=self.dataset)]
 
     def config(self) -> GroundConfig:
-        """The values, with what "auto" means on this machine."""
-        return ground_config(self)
+        """The values, with what "auto" means on this machine; decided once."""
+        return self._config
+
+    @cached_property
+    def _config(self) -> GroundConfig:
+        layout = self.layout_if_any()
+        return ground_config(self, released=layout is None or layout.released)
 
     def settings(self) -> dict[str, Any]:
+        from pipeline.noun_phrases import parser_version
+
         settings = asdict(self.config())
+        settings["parser"] = parser_version(self.config().phrases)
         for name in ("weights", "vocabulary"):
             settings = _without_paths(settings, name) if settings[name] else settings
         return settings
@@ -182,9 +194,13 @@ class GroundCrops(_OfDataset):
     def sources(self) -> dict[str, Path]:
         layout, config = self.layout_if_any(), self.config()
         pictures = {} if layout is None else _named(layout, layout.picture_files())
-        weights = _if_path("weights", config.weights) if config.weights else {}
-        words = _if_path("vocabulary", config.vocabulary) if config.vocabulary else {}
-        return pictures | weights | words
+        named = {"weights": config.weights, "vocabulary": config.vocabulary}
+        return pictures | {
+            name: path
+            for kind, value in named.items()
+            if value is not None
+            for name, path in _if_path(kind, value).items()
+        }
 
     @contextmanager
     def finders(self) -> Iterator[Callable[[str], Any]]:
@@ -207,18 +223,23 @@ class GroundCrops(_OfDataset):
 
 
 class _ReadsCrops(_OfDataset):
-    """A stage for people: it reads what GroundCrops found, and nothing reads it."""
+    """A stage for people: it reads what GroundCrops found, and no other stage needs it."""
+
+    _told = False
 
     def requires(self) -> list[Stage]:
         return [ReadPosts(dataset=self.dataset), GroundCrops(dataset=self.dataset)]
 
-    def run(self) -> None:
-        super().run()
-        for line in self.told():
-            log.info("%s", line)
+    def complete(self) -> bool:
+        done = super().complete()
+        if done and not self._told:
+            self._told = True
+            for line in self.lines():
+                log.info("%s", line)
+        return done
 
-    def told(self) -> list[str]:
-        """What people are told of the result."""
+    def lines(self) -> list[str]:
+        """What people are told of the result, also where it was there before."""
         return [str(self.folder)]
 
 
@@ -226,7 +247,6 @@ class ShowCrops(_ReadsCrops):
     """One HTML page of posts with their pictures, boxes and crops."""
 
     posts = luigi.IntParameter(default=50, description="at most so many, evenly spread")
-    split = luigi.OptionalChoiceParameter(choices=corpus.SPLITS, default=None)
 
     def work(self, folder: Path) -> None:
         from pipeline.crops import read_grounded
@@ -234,11 +254,11 @@ class ShowCrops(_ReadsCrops):
         from pipeline.show import show
 
         grounding = GroundCrops(dataset=self.dataset).folder
-        lines = [line for line in read_grounded(grounding) if self.split in (None, line.split)]
         report = read_json(grounding / "report.json")
-        show(lines, self.root, report, self.dataset, self.posts, folder / "crops.html")
+        page = folder / "crops.html"
+        show(list(read_grounded(grounding)), self.root, report, self.dataset, self.posts, page)
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         return [f"open in a browser: {self.folder / 'crops.html'}"]
 
 
@@ -294,11 +314,11 @@ class EvaluateGrounding(_ReadsCrops):
                 folder,
             )
 
-    def told(self) -> list[str]:
-        from pipeline.evaluate_grounding import lines
+    def lines(self) -> list[str]:
+        from pipeline.evaluate_grounding import table
         from pipeline.jsonfile import read_json
 
-        return [*lines(read_json(self.folder / "metrics.json")), str(self.folder)]
+        return [*table(read_json(self.folder / "metrics.json")), str(self.folder)]
 
 
 class ExtractPyramid(_OfDataset):
@@ -628,7 +648,9 @@ class Prune(_Report):
     """Remove outputs that the present configuration doesn't name, except results."""
 
     dry_run = luigi.BoolParameter(description="only say what would go")
-    runs = luigi.BoolParameter(description="training runs, evaluations and imports go too")
+    runs = luigi.BoolParameter(
+        description="training runs, evaluations, imports, pages, written crops go too"
+    )
 
     def lines(self) -> list[str]:
         return manage.prune(stages_of, self.runs, self.dry_run)

@@ -65,12 +65,13 @@ _BROKEN = (
 class PictureError(ValueError):
     """One picture can't be used. The message is one line, with the file and the reason.
 
-    `kind` is the reason in a word, for counting: missing, broken, huge, empty.
+    `reason` is the message without the file; `kind` is the reason in a word, for counting:
+    missing, broken, huge, empty.
     """
 
-    def __init__(self, message: str, kind: str = "broken") -> None:
-        super().__init__(message)
-        self.kind = kind
+    def __init__(self, reason: str, path: Path | None = None, kind: str = "broken") -> None:
+        super().__init__(reason if path is None else f"{path}: {reason}")
+        self.reason, self.kind = reason, kind
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -87,43 +88,43 @@ def open_picture(path: Path) -> Image.Image:
 def picture_size(path: Path) -> tuple[int, int]:
     """Width and height of the upright picture by its header alone; its pixels may be broken.
 
-    Raises PictureError.
+    A PNG that tells its orientation behind its pixels counts as upright. Raises PictureError.
     """
     with _opened(path) as image:
         width, height = image.size
+        if image.format == "PNG" and "exif" not in image.info:  # to ask would decode it
+            return width, height
         return (height, width) if _orientation(image) in _LYING else (width, height)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image whose header was read and found good; errors of reading more become one line too."""
-    if not path.is_file():
-        raise PictureError(f"{path}: no such file", "missing")
-    if path.stat().st_size == 0:
-        raise PictureError(f"{path}: an empty file", "empty")
     try:
+        if not path.is_file():
+            raise PictureError("no such file", path, "missing")
+        if path.stat().st_size == 0:
+            raise PictureError("an empty file", path, "empty")
         with Image.open(path, formats=FORMATS) as image:
             _check_size(image, path)
             yield image
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(f"{path}: not a picture of a known format") from error
+        raise PictureError("not a picture of a known format", path) from error
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"{path}: unreadable picture: {reason}") from error
+        raise PictureError(f"unreadable picture: {reason}", path) from error
 
 
 def _check_size(image: Image.Image, path: Path) -> None:
     """Refuse by the header alone: decoding a small file can fill the memory."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise PictureError(f"{path}: {width}×{height} is an empty picture", "empty")
+        raise PictureError(f"{width}×{height} is an empty picture", path, "empty")
     if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{path}: {width}×{height} = {width * height:,} pixels, at most {MAX_PIXELS:,} allowed",
-            "huge",
-        )
+        pixels = f"{width}×{height} = {width * height:,} pixels"
+        raise PictureError(f"{pixels}, at most {MAX_PIXELS:,} allowed", path, "huge")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

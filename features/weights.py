@@ -1,6 +1,7 @@
 """Weights from files: read without running code; put into a module, each key accounted for."""
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,19 @@ _NUMBERS: list = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
 ]
+# What readers raise for files that are cut off or damaged.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+    SafetensorError,
+)
 
 
 class WeightsError(ValueError):
@@ -39,14 +53,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: no readable weights: broken, or with more than tensors in it, which is never "
             "unpickled"
         ) from error
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        LookupError,
-        EOFError,
-        SafetensorError,
-    ) as error:
+    except _DAMAGED as error:
         raise WeightsError(f"{path}: no readable weights: {one_line(error)}") from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

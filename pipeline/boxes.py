@@ -4,11 +4,11 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from PIL import Image
 from tqdm import tqdm
 
 from features.grounding import Candidate, Grounder
-from features.pictures import PictureError, open_picture, picture_size
+from features.pictures import PictureError, open_picture
+from pipeline.corpus import DataError
 from pipeline.presets import DETECTOR, FAOA, SALIENCE, GroundConfig, Machine
 
 FORM = "candidates-1"  # of a kept answer: another word when it changes
+_TABLE = "create table if not exists boxes (key text primary key, answer text) without rowid"
 
 
 @dataclass(frozen=True)
 class Question:
-    """Where in this picture is what these phrases speak of?"""
+    """Where in this picture, of `size` (width, height) by its header, is what phrases speak of?"""
 
     picture: Path
+    size: tuple[int, int]
     phrases: tuple[str, ...]
 
 
@@ -39,19 +42,21 @@ class Answer:
 
 
 class BoxCache:
-    """Answers given before, in one SQLite file.
+    """Answers given before, in one SQLite file."""
 
-    Written every few seconds, so that a killed run loses no more than that.
-    """
-
-    SECONDS = 5.0
+    SECONDS = 5.0  # a killed run loses no more than this and the batch under way
 
     def __init__(self, path: Path) -> None:
+        """Raises DataError where the file is damaged."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, timeout=60)
-        self._connection.execute(
-            "create table if not exists boxes (key text primary key, answer text) without rowid"
-        )
+        try:
+            self._connection.execute(_TABLE)
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f"{path}: expected the boxes that were found before, found a damaged file "
+                f"({error}); delete it, and pictures are grounded again"
+            ) from error
         self._unwritten: dict[str, str] = {}
         self._written = time.monotonic()
 
@@ -72,9 +77,11 @@ class BoxCache:
         found = (Candidate(phrase, tuple(box), score) for phrase, box, score in candidates)
         return Answer((width, height), tuple(found))
 
-    def put(self, key: str, answer: Answer) -> None:
-        """Keep an answer."""
-        self._unwritten[key] = json.dumps([answer.size, [astuple(c) for c in answer.candidates]])
+    def put(self, answers: Mapping[str, Answer]) -> None:
+        """Keep a batch of answers."""
+        for key, answer in answers.items():
+            candidates = [astuple(candidate) for candidate in answer.candidates]
+            self._unwritten[key] = json.dumps([answer.size, candidates])
         if time.monotonic() - self._written > self.SECONDS:
             self._write()
 
@@ -93,6 +100,7 @@ class Finder:
     """A grounder with its memory. The grounder is made, and its weights loaded, when it is needed.
 
     `identity`: what decides its answers beside picture and phrases. `digest`: of a file's bytes.
+    `threads` decode pictures, `batch_size` of them at once.
     """
 
     name: str
@@ -101,7 +109,8 @@ class Finder:
     cache: BoxCache
     digest: Callable[[Path], str]
     threads: int
-    asked: int = 0  # questions that weren't answered before
+    batch_size: int
+    answered: int = 0  # questions that weren't answered before
 
     def answers(self, questions: Iterable[Question]) -> dict[Question, Answer | PictureError]:
         """An answer to each question, or why its picture can't be used: that isn't kept."""
@@ -109,39 +118,62 @@ class Finder:
         kept = {question: self.cache.get(key) for question, key in keys.items()}
         found: dict[Question, Answer | PictureError] = {q: a for q, a in kept.items() if a}
         new = [question for question in keys if question not in found]
-        if new:
-            self.asked += len(new)
-            for question, answer in self._ask(new):
-                found[question] = answer
-                if isinstance(answer, Answer):
-                    self.cache.put(keys[question], answer)
+        for batch in self._ask(new):
+            found |= batch
+            good = {keys[q]: a for q, a in batch.items() if isinstance(a, Answer)}
+            self.answered += len(good)
+            self.cache.put(good)
         return found
 
     def _key(self, question: Question) -> str:
         parts: list[Any] = [FORM, self.name, *self.identity, self.digest(question.picture)]
         return hashlib.sha256(json.dumps([parts, question.phrases]).encode()).hexdigest()
 
-    def _ask(self, questions: list[Question]) -> Iterator[tuple[Question, Answer | PictureError]]:
-        grounder = self.make()
-        with (
-            tqdm(questions, self.name, unit="picture", disable=None) as bar,
-            ThreadPoolExecutor(self.threads) as executor,
-        ):
-            # Pictures of one size go through a grounder together, without any padding.
-            for batch in _batches(questions, grounder.batch_size):
-                pictures = list(executor.map(_open, [question.picture for question in batch]))
-                opened = []
-                for question, picture in zip(batch, pictures, strict=True):
-                    if isinstance(picture, PictureError):
-                        yield question, picture
-                    else:
-                        opened.append((question, picture))
-                for size, group in groupby(opened, key=lambda pair: pair[1].size):
-                    part, images = zip(*group, strict=True)
-                    phrases = [question.phrases for question in part]
-                    for question, found in zip(part, grounder.find(images, phrases), strict=True):
-                        yield question, Answer(size, tuple(found))
-                bar.update(len(batch))
+    def _ask(self, questions: list[Question]) -> Iterator[dict[Question, Answer | PictureError]]:
+        """Answers to new questions, as soon as they are there."""
+        grounder: Grounder | None = None
+        part: Part = []
+        with tqdm(total=len(questions), desc=self.name, unit="question", disable=None) as bar:
+            for own, picture in _opened(questions, self.threads, 2 * self.batch_size):
+                bar.update(len(own))
+                if isinstance(picture, PictureError):
+                    yield dict.fromkeys(own, picture)
+                    continue
+                grounder = grounder or self.make()
+                # Questions about one picture are one, unless their phrases affect each other.
+                for asked in [[question] for question in own] if grounder.joint else [own]:
+                    other = part and grounder.one_size and part[-1][0].size != picture.size
+                    if other or len(part) == self.batch_size:
+                        yield _answer(part, grounder)
+                        part = []
+                    part.append((picture, asked))
+            if part and grounder:
+                yield _answer(part, grounder)
+
+
+Part = list[tuple[Image.Image, list[Question]]]  # pictures, and the questions asked of each at once
+
+
+def _opened(
+    questions: Iterable[Question], threads: int, most: int
+) -> Iterator[tuple[list[Question], Image.Image | PictureError]]:
+    """The questions about each picture, which is decoded once, by threads, at most so many ahead.
+
+    Pictures of one size come together.
+    """
+    by_picture: dict[tuple[tuple[int, int], Path], list[Question]] = {}
+    for question in sorted(questions, key=lambda question: question.size):
+        by_picture.setdefault((question.size, question.picture), []).append(question)
+    waiting = iter(by_picture.items())
+    with ThreadPoolExecutor(threads) as executor:
+        ahead: deque[tuple[list[Question], Future[Image.Image | PictureError]]] = deque()
+        while True:
+            for (_, picture), own in islice(waiting, most - len(ahead)):
+                ahead.append((own, executor.submit(_open, picture)))
+            if not ahead:
+                return
+            own, future = ahead.popleft()
+            yield own, future.result()
 
 
 def _open(path: Path) -> Image.Image | PictureError:
@@ -151,16 +183,15 @@ def _open(path: Path) -> Image.Image | PictureError:
         return error
 
 
-def _batches(questions: Sequence[Question], most: int) -> Iterator[list[Question]]:
-    """Runs of questions whose pictures have one size by their headers, at most `most` of them."""
-    sizes = {question.picture: (0, 0) for question in questions}
-    for picture in sizes:
-        with suppress(PictureError):  # told when it is opened
-            sizes[picture] = picture_size(picture)
-    in_order = sorted(questions, key=lambda question: sizes[question.picture])
-    for _, group in groupby(in_order, key=lambda question: sizes[question.picture]):
-        while batch := list(islice(group, most)):
-            yield batch
+def _answer(part: Part, grounder: Grounder) -> dict[Question, Answer | PictureError]:
+    phrases = [tuple(dict.fromkeys(p for q in own for p in q.phrases)) for _, own in part]
+    found = grounder.find([picture for picture, _ in part], phrases)
+    answers: dict[Question, Answer | PictureError] = {}
+    for (picture, own), candidates in zip(part, found, strict=True):
+        for question in own:
+            its = (c for c in candidates if c.phrase is None or c.phrase in question.phrases)
+            answers[question] = Answer(picture.size, tuple(its))
+    return answers
 
 
 def make_finder(
@@ -176,7 +207,7 @@ def make_finder(
     Raises WeightsError, also later, when the grounder is made.
     """
     identity, make = _GROUNDERS[name](config, machine, content)
-    return Finder(name, identity, make, cache, digest, machine.threads)
+    return Finder(name, identity, make, cache, digest, machine.threads, machine.batch_size)
 
 
 # What decides a grounder's answers, and how it is made. Learned ones import torch.
@@ -190,31 +221,28 @@ def _salience(config: GroundConfig, machine: Machine, content: Callable[[Path], 
 
 
 def _detector(config: GroundConfig, machine: Machine, content: Callable[[Path], str]) -> _Source:
-    from features.grounding.detector import Detector
+    from features.grounding.detector import SETTINGS, Detector
     from features.grounding.hub import model_folder
     from pipeline.device import pick_device
 
     folder = model_folder(str(config.weights))
     side, device = config.longest_side, pick_device(machine.device)
     return (
-        [content(folder), config.precision, str(side)],
-        lambda: Detector(folder, config.precision, side, device, machine.batch_size),
+        [SETTINGS, content(folder), config.precision, str(side)],
+        lambda: Detector(folder, config.precision, side, device),
     )
 
 
 def _faoa(config: GroundConfig, machine: Machine, content: Callable[[Path], str]) -> _Source:
-    from features.grounding.faoa import FaoaGrounder, anchors_of
+    from features.grounding.faoa import SETTINGS, FaoaGrounder
     from pipeline.device import pick_device
 
     checkpoint, words = Path(str(config.weights)), str(config.vocabulary)
-    anchors = anchors_of(checkpoint, config.trained_on)
-    device = pick_device(machine.device)
+    data, device = str(config.trained_on), pick_device(machine.device)
     read = content(Path(words)) if Path(words).exists() else words
     return (
-        [content(checkpoint), read, str(anchors), config.precision],
-        lambda: FaoaGrounder(
-            checkpoint, words, anchors, config.precision, device, machine.batch_size
-        ),
+        [SETTINGS, content(checkpoint), read, data, config.precision],
+        lambda: FaoaGrounder(checkpoint, words, data, config.precision, device),
     )
 
 

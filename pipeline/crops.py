@@ -130,6 +130,7 @@ class _Work:
     problems: dict[str, PictureError] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
+    identity: dict[str, list[str]] = field(default_factory=dict)
 
     def ground(self, posts: Sequence[Post], phrases: Sequence[Phrases]) -> list[Grounded]:
         """Each post's line."""
@@ -193,13 +194,16 @@ class _Work:
         """Regions by the post's number; of broken pictures none, and they are noted."""
         for name in dict.fromkeys(attempt.grounder for _, attempt in tried.values()):
             questions = {
-                number: Question(self.root / str(picture), attempt.phrases)
+                number: Question(
+                    self.root / str(picture), self.sizes[str(picture)], attempt.phrases
+                )
                 for number, (picture, attempt) in tried.items()
                 if attempt.grounder == name
             }
             finder = self.finder(name)
             answers = finder.answers(questions.values())
-            self.asked[name] += finder.asked
+            self.asked[name] += finder.answered
+            self.identity[name] = list(finder.identity)
             for number, question in questions.items():
                 picture, attempt = tried[number]
                 answer = answers[question]
@@ -217,7 +221,8 @@ class _Work:
             overlap=config.overlap,
             per_phrase=config.boxes_per_phrase,
         )
-        good = choose(usable(answer.candidates, answer.size, self.rejected), rule)
+        boxes = usable(answer.candidates, answer.size, self.rejected)
+        good = choose(boxes, rule, attempt.phrases)
         return tuple(
             Region(one.phrase, one.box, round(one.score, 4), None, attempt.grounder, attempt.source)
             for one in good
@@ -240,6 +245,7 @@ class _Work:
             "problems_by_kind": _counts(error.kind for error in self.problems.values()),
             "problems": {name: _told(error) for name, error in sorted(self.problems.items())},
             "grounded_now": dict(self.asked),
+            "answers_by": self.identity,  # grounders and what decides their answers
             "regions": len(regions),
             "regions_by_grounder": _counts(region.source for region in regions),
             "regions_by_phrases": _counts(region.phrase_source for region in regions),
@@ -256,7 +262,7 @@ class _Work:
             ", ".join(f"{n} regions by {name}" for name, n in regions.items()) or "no regions",
             ", ".join(f"{n} by {name}" for name, n in self.asked.items()) or "none",
         )
-        if RELEASED in self.config.grounder and SALIENCE in regions:  # as "auto" decided
+        if self.config.grounder == f"{RELEASED}, {SALIENCE}" and SALIENCE in regions:  # by "auto"
             log.info(
                 "salience reads no phrases: --grounder detector does; no weights of %s are on this "
                 "machine, it downloads them once, or takes --weights FOLDER",
@@ -282,4 +288,4 @@ def _counts(names: Iterable[str | None]) -> dict[str, int]:
 
 
 def _told(error: PictureError) -> str:
-    return error.kind if error.kind == "missing" else f"{error.kind}: {error}"
+    return error.kind if error.kind == "missing" else f"{error.kind}: {error.reason}"

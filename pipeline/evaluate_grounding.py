@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline.corpus import DataError, Post
 from pipeline.crops import Grounded
 from pipeline.jsonfile import write_json
 from pipeline.phrases import clean
-from pipeline.presets import NONE, RELEASED, GroundConfig
+from pipeline.presets import NONE, RELEASED, SALIENCE, GroundConfig
 from pipeline.score import entities_of
 from pipeline.voc import Annotation, read_voc, same_name
 
@@ -41,59 +41,82 @@ class Gold:
     """All entities of annotated posts, and what was passed over, by reason."""
 
     entities: list[Entity]
-    passed_over: dict[str, int]
+    passed_over: Counter[str]
 
 
 def read_gold(posts: Sequence[Post], root: Path, folder: Path) -> Gold:
     """Entities of the posts in whose picture somebody drew boxes.
 
-    folder: holds a file `<the picture's name without suffix>.xml` each. Posts with the same
-    picture and sentence count once. An entity is grounded where the file has boxes under its name;
-    without tags, the entities are the file's names. Raises DataError where nothing fits.
+    folder: holds a file `<the picture's name without suffix>.xml` each, itself or a folder in it
+    named as the picture's (`train`, …). Posts with the same picture and sentence count once. An
+    entity is grounded where the file has boxes under its name. Entities are the tagged ones, head
+    and tail, or, of posts with neither, the file's names. Raises DataError where nothing fits.
     """
-    gold = Gold(
-        [], {"picture can't be used": 0, "picture of another size": 0, "box of no entity": 0}
-    )
-    seen: set[tuple[str | None, tuple[str, ...]]] = set()
+    gold = Gold([], Counter())
+    names = Counter(Path(p).stem for p in {post.picture for post in posts if post.picture})
+    seen: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for number, post in enumerate(posts):
-        if post.picture is None or (post.picture, post.tokens) in seen:
+        if post.picture is not None:
+            seen.setdefault((post.picture, post.tokens), []).append(number)
+    for (picture, _), numbers in seen.items():
+        file = _file(folder, Path(picture), names)
+        if file is None:
+            gold.passed_over["picture without a file"] += 1
             continue
-        file = folder / f"{Path(post.picture).stem}.xml"
-        if not file.is_file():
-            continue
-        seen.add((post.picture, post.tokens))
         annotation = read_voc(file)
+        gold.passed_over["box that is none"] += annotation.faults
         try:
-            size = picture_size(root / post.picture)
+            size = picture_size(root / picture)
         except PictureError:
-            gold.passed_over["picture can't be used"] += 1
+            gold.passed_over["picture that can't be used"] += 1
             continue
         if annotation.size not in (None, size):
             gold.passed_over["picture of another size"] += 1
             continue
-        found = _entities(number, post, size, annotation)
+        found = _entities([posts[n] for n in numbers], numbers[0], size, annotation)
         gold.entities += found
-        named = {same_name(entity.name) for entity in found}
-        gold.passed_over["box of no entity"] += len(annotation.boxes.keys() - named)
+        known = {same_name(entity.name) for entity in found}
+        gold.passed_over["name of no entity"] += sum(
+            same_name(n) not in known for n in annotation.boxes
+        )
     if not any(entity.boxes for entity in gold.entities):
         raise DataError(
             f"{folder}: expected XML files with boxes of the posts' entities, named as the pictures"
-            f" are; found none in {len(seen)} files that fit ({gold.passed_over})"
+            f" are, found none that fit ({_told(gold.passed_over)})"
         )
     return gold
 
 
+def _file(folder: Path, picture: Path, names: Mapping[str, int]) -> Path | None:
+    """A picture's file. Raises DataError where it could be another picture's as well."""
+    within, beside = (
+        place / f"{picture.stem}.xml" for place in (folder / picture.parent.name, folder)
+    )
+    if within.is_file():
+        return within
+    if beside.is_file() and names[picture.stem] > 1:
+        raise DataError(
+            f"{beside}: expected one picture of that name, found {names[picture.stem]}; put the "
+            f"files into folders named as the pictures' are ({within.parent}, …), or give --split"
+        )
+    return beside if beside.is_file() else None
+
+
 def _entities(
-    number: int, post: Post, size: tuple[int, int], annotation: Annotation
+    posts: Sequence[Post], number: int, size: tuple[int, int], annotation: Annotation
 ) -> list[Entity]:
-    named: list[tuple[str, str | None]]
-    if post.tags is None:
+    """Of posts with one picture and sentence, the first of which has that number."""
+    tokens = posts[0].tokens
+    spans: list[tuple[str | None, int, int]] = []
+    for post in posts:
+        spans += [(None, *span) for span in (post.head, post.tail) if span is not None]
+        spans += entities_of(post.tags or ())
+    named = [(" ".join(tokens[start:end]), kind) for kind, start, end in spans]
+    if not named and all(post.tags is None for post in posts):
         named = [(name, None) for name in annotation.boxes]
-    else:
-        spans = entities_of(post.tags)
-        named = [(" ".join(post.tokens[start:end]), kind) for kind, start, end in spans]
+    boxes = {same_name(name): its for name, its in annotation.boxes.items()}
     return [
-        Entity(number, name, kind, size, annotation.boxes.get(same_name(name), ()))
+        Entity(number, name, kind, size, boxes.get(same_name(name), ()))
         for name, kind in dict.fromkeys(named)
     ]
 
@@ -116,12 +139,16 @@ def evaluate_grounding(
     crops = [_boxes_of(grounded[entity.post]) for entity in gold.entities]
     rows = _trivial(gold.entities)
     # Crops are a post's, not an entity's: one that isn't in the picture has some all the same.
-    rows["any of the post's crops"] = score(gold.entities, crops) | {"left_out": None}
+    # Released ones have no boxes to compare.
+    boxed = [(e, its) for e, its in zip(gold.entities, crops, strict=True) if its is not None]
+    any_crop = score([entity for entity, _ in boxed], [its for _, its in boxed])
+    rows["any of the post's crops"] = any_crop | {"left_out": None}
     found: list[Candidate | None] = [None] * len(gold.entities)
     if config.finder not in (RELEASED, NONE):
         found = predict(gold.entities, posts, root, config, finder)
         predicted = [[one.box] if one else [] for one in found]
-        rows = {f"{config.finder}, asked for the entity": score(gold.entities, predicted)} | rows
+        asked = "its best box" if config.finder == SALIENCE else "asked for the entity"
+        rows = {f"{config.finder}, {asked}": score(gold.entities, predicted)} | rows
     with (folder / "predictions.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         for entity, one, near in zip(gold.entities, found, crops, strict=True):
             file.write(json.dumps(_line(posts[entity.post], entity, one, near)) + "\n")
@@ -141,12 +168,16 @@ def predict(
     finder: Callable[[str], Finder],
 ) -> list[Candidate | None]:
     """The grounder's best box for each entity, asked for by its name; None below `min_score`."""
-    names: dict[int, dict[str, None]] = {}
+    asked: dict[int, list[Entity]] = {}
     for entity in entities:
-        names.setdefault(entity.post, {})[_phrase(entity.name)] = None
+        asked.setdefault(entity.post, []).append(entity)
     questions = {
-        number: Question(root / str(posts[number].picture), tuple(its))
-        for number, its in names.items()
+        number: Question(
+            root / str(posts[number].picture),
+            its[0].size,
+            tuple(dict.fromkeys(_phrase(entity.name) for entity in its)),
+        )
+        for number, its in asked.items()
     }
     answers = finder(config.finder).answers(questions.values())
     found: list[Candidate | None] = []
@@ -169,8 +200,10 @@ def _best(answer: Answer, phrase: str, config: GroundConfig) -> Candidate | None
     return next(iter(choose(usable(asked, answer.size, Counter()), rule)), None)
 
 
-def _boxes_of(line: Grounded) -> list[Box]:
-    return [region.box for region in line.regions if region.box is not None]
+def _boxes_of(line: Grounded) -> list[Box] | None:
+    """Boxes of a post's crops; None where crops are files."""
+    boxes = [region.box for region in line.regions if region.box is not None]
+    return boxes if len(boxes) == len(line.regions) else None
 
 
 def score(entities: Sequence[Entity], predicted: Sequence[Sequence[Box]]) -> dict[str, Any]:
@@ -225,7 +258,7 @@ def _centred(size: tuple[int, int], share: tuple[float, float]) -> Box:
 
 
 def _line(
-    post: Post, entity: Entity, found: Candidate | None, crops: Sequence[Box]
+    post: Post, entity: Entity, found: Candidate | None, crops: Sequence[Box] | None
 ) -> dict[str, Any]:
     return {
         "id": post.id,
@@ -236,11 +269,11 @@ def _line(
         "found": found.box if found else None,
         "score": found.score if found else None,
         "right": _hit(entity, [found.box] if found else []),
-        "in_crops": _hit(entity, crops),
+        "in_crops": None if crops is None else _hit(entity, crops),
     }
 
 
-def lines(metrics: dict[str, Any]) -> list[str]:
+def table(metrics: dict[str, Any]) -> list[str]:
     """A table for people."""
     counts = metrics["entities"]
     told = [
@@ -251,6 +284,10 @@ def lines(metrics: dict[str, Any]) -> list[str]:
     for name, row in metrics["scores"].items():
         told.append(f"{name:52}{_cell(row['accuracy'])}{_cell(row['left_out'])}")
     return told
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} × {why}" for why, n in counts.items() if n) or "nothing"
 
 
 def _cell(share: float | None) -> str:

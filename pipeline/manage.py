@@ -26,7 +26,8 @@ from pipeline.stage import (
 log = logging.getLogger(__name__)
 
 RUNS = ("TrainRE", "TrainNER")
-RESULTS = (*RUNS, "Evaluate", "ImportReleased")  # what people asked for by its own parameters
+# What people asked for by its own parameters.
+RESULTS = (*RUNS, "Evaluate", "ImportReleased", "ShowCrops", "WriteCrops", "EvaluateGrounding")
 
 
 # --- Status
@@ -92,8 +93,8 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
 def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) -> list[str]:
     """Remove outputs that no present configuration names, and rows that no index refers to.
 
-    stages_of: the present configuration's stages of a data set. runs: whether training runs,
-    evaluations and imports that it doesn't name go too; they are results, and cost the most.
+    stages_of: the present configuration's stages of a data set. runs: whether results that it
+    doesn't name go too: training runs, evaluations, imports, pages, written crops.
     Nothing is removed of a data set that can't be found. Returns a line for each folder or file,
     and one with the space.
     """

@@ -4,7 +4,9 @@ import html
 import re
 import unicodedata
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,13 +32,11 @@ _REPAIRS = (
     (re.compile(r"(?<=\w)n ?['’] ?t\b", re.IGNORECASE), " n't"),
     (re.compile(r"(?<=\w) ?['’] ?(s|re|ve|ll|d|m)\b", re.IGNORECASE), r" '\1"),
 )
-# Hashtags at the end are no part of the sentence, and no two are one phrase.
-_HASHTAGS = (
-    (re.compile(r"(?<=\w) (?=# ?\w+(?: # ?\w+)*$)"), " . "),
-    (re.compile(r"(# ?\w+)(?= # ?\w)"), r"\1 ,"),
-)
+_TAG = re.compile(r"(?:.* )?#\w+|(?P<apart># )\w+")  # in the last two tokens
+_HASHTAGS = re.compile(r"(# ?\w+)(?= # ?\w)")  # no two are one phrase
 _PIECES = re.compile(r" (?:[()\[\]:;,|—]|\.\.\.) ")  # signs that no phrase goes across
 _JOINTS = re.compile(r" (?:and|&|'s|'|-|–|/|vs) ", re.IGNORECASE)  # where an over-long one is cut
+_INITIALS = re.compile(r"(?:\w\.)+\w?")
 _QUOTES = frozenset('"‘“”') | {"''", "``"}
 _ENDS = " .,:;!?'\"()[]-–—…/&+_*|~=<>’‘“”"
 _LEADING = frozenset(  # taken away, and nothing to look for
@@ -152,14 +152,36 @@ def readable(tokens: Sequence[str]) -> list[str]:
     for sought, instead in _REPAIRS:
         text = sought.sub(instead, text)
     text = " ".join(token for token in text.split() if _is_word(token) or token in _PARSED)
-    for sought, instead in _HASHTAGS:
-        text = sought.sub(instead, text)
+    text = _HASHTAGS.sub(r"\1 ,", _set_off(text.split()))
     return [token.lstrip("#") for token in text.split() if token.strip("#")]
+
+
+def _set_off(tokens: list[str]) -> str:
+    """A full stop before each hashtag at the end: they are no part of the sentence."""
+    start, tags = len(tokens), deque[str]()
+    while start and (tag := _TAG.fullmatch(" ".join(tokens[max(0, start - 2) : start]))):
+        first = start - (2 if tag["apart"] else 1)
+        tags.extendleft([" ".join(tokens[first:start]), "."])
+        start = first
+    if tags and not (start and tokens[start - 1][-1].isalnum()):
+        tags.popleft()  # there is a stop already, or nothing to stop
+    return " ".join([*tokens[:start], *tags])
 
 
 def installed(model: str = MODEL) -> bool:
     """Whether spaCy and the model are installed. Imports neither: that would take a second."""
     return find_spec("spacy") is not None and _package(model) is not None
+
+
+def parser_version(mode: str) -> str | None:
+    """What finds noun phrases in a mode of `pipeline.phrases`, with its version, for keys."""
+    if mode == "nltk":
+        packages = ["nltk"]
+    elif mode in ("spacy", "given, spacy", "entities", "entities-leaked"):
+        packages = [name for name in (MODEL, MODEL + _COPY) if _package(MODEL) == name]
+    else:
+        packages = []
+    return " ".join(f"{name} {version(name)}" for name in packages if find_spec(name)) or None
 
 
 def _package(model: str) -> str | None:
@@ -189,12 +211,17 @@ def _pieces(phrases: Iterable[str]) -> Iterator[str]:
 
 def _strip(words: list[str]) -> list[str]:
     """Words without full stops, and without what doesn't belong to a name at either end."""
-    words = [word.replace(".", "") for word in words if word not in _QUOTES]
+    words = " ".join(_undotted(word) for word in words if word not in _QUOTES).split()
     while words and (words[0].lower() in _LEADING or not words[0].strip(_ENDS)):
         words = words[1:]
     while words and not words[-1].strip(_ENDS):
         words = words[:-1]
     return " ".join(words).strip(_ENDS).split()
+
+
+def _undotted(word: str) -> str:
+    """ "U.S." is US, "J.Cole" is J Cole."""
+    return word.replace(".", "" if _INITIALS.fullmatch(word) else " ")
 
 
 def _names(words: list[str]) -> bool:

@@ -26,6 +26,7 @@ BY_SCORE, BY_PHRASE = "score", "phrase"
 ORDERS = (BY_SCORE, BY_PHRASE)
 DETECTOR, FAOA, SALIENCE, NONE = "detector", "faoa", "salience", "none"
 GROUNDERS = (AUTO, RELEASED, DETECTOR, FAOA, SALIENCE, NONE)
+TRAINED_ON = ("flickr", "referit", "unc", "gref", "refcoco")  # data of FAOA's checkpoints
 GENERIC = "generic"  # the phrases below
 FALLBACKS = (GENERIC, SALIENCE, NONE)  # each is followed by those behind it
 GENERIC_PHRASES = ("person", "logo", "sign", "building", "vehicle", "animal")
@@ -35,6 +36,11 @@ VOCABULARY = "bert-base-uncased"
 # whatever the confidence. Salience has its own floor.
 _MIN_SCORES = {DETECTOR: 0.25, FAOA: 0.0, SALIENCE: 0.0}
 RECIPES = (PAPER, RELEASED)  # Appendix B.1 of the paper; the published scripts
+
+
+def _check(option: str, expected: str, found: float, good: bool) -> None:
+    if not good:
+        raise DataError(f"{option}: expected {expected}, found {found}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,13 @@ class GroundConfig:
     trained_on: str | None = None  # faoa's data, which decides its anchors
     precision: str = "float32"  # of a learned grounder, or "bfloat16"
     longest_side: int | None = None  # of the picture as a detector sees it; None: its own
+
+    def __post_init__(self) -> None:
+        _check("--max-crops", "0 or more", self.max_crops, self.max_crops >= 0)
+        _check("--boxes-per-phrase", "1 or more", self.boxes_per_phrase, self.boxes_per_phrase > 0)
+        _check("--overlap", "0 to 1", self.overlap, 0 <= self.overlap <= 1)
+        least = 0.0 if self.min_score is None else self.min_score
+        _check("--min-score", "0 to 1", least, 0 <= least <= 1)
 
     @property
     def finder(self) -> str:
@@ -82,6 +95,10 @@ class Machine:
     device: str = "auto"
     batch_size: int = 32  # rows, or pictures, a forward pass
     threads: int = 4  # that decode pictures
+
+    def __post_init__(self) -> None:
+        _check("--batch-size", "1 or more", self.batch_size, self.batch_size > 0)
+        _check("--threads", "1 or more", self.threads, self.threads > 0)
 
 
 @dataclass(frozen=True)
@@ -207,35 +224,55 @@ def changed(config: Config, people: object) -> Config:
     return replace(config, **{name: v for name, v in values.items() if v is not None})
 
 
-def ground_config(people: object) -> GroundConfig:
-    """How posts are grounded, with people's own values; "auto" is decided. No setting is idle.
+def ground_config(people: object, released: bool = False) -> GroundConfig:
+    """How posts are grounded, with people's own values; "auto" is decided, no setting is idle.
 
-    Posts with a grounding of their own keep it under "auto"; the others get the detector's where
-    its weights are on this machine, else salience. Raises DataError.
+    Under "auto", posts with a grounding of their own keep it; the others get the detector's where
+    its weights are on this machine, else salience. released: no post is without one. Raises
+    DataError.
     """
     config = changed(GroundConfig(), people)
-    config = replace(config, phrases=resolve_phrases(config.phrases))
     weights = config.weights or DETECTOR_WEIGHTS
-    if config.grounder == AUTO:
+    if config.grounder == AUTO and released:
+        config = replace(config, grounder=RELEASED)
+    elif config.grounder == AUTO:
         from features.grounding.hub import is_cached
 
         learned = config.weights is not None or is_cached(weights)
         config = replace(config, grounder=f"{RELEASED}, {DETECTOR if learned else SALIENCE}")
-    finder = config.finder
-    if finder == FAOA and config.weights is None:
-        raise DataError("--grounder faoa: expected --weights, a published checkpoint, found none")
-    if finder == DETECTOR:
-        config = replace(config, weights=weights)
+    finder, plain = config.finder, GroundConfig()
     if finder == FAOA:
-        config = replace(config, vocabulary=config.vocabulary or VOCABULARY, longest_side=None)
+        config = replace(_of_faoa(config), longest_side=None)
     else:
         config = replace(config, vocabulary=None, trained_on=None)
-    if finder not in (DETECTOR, FAOA):
-        config = replace(config, weights=None, precision="float32", longest_side=None)
-        config = replace(config, fallback=NONE)
-    if config.min_score is None:
-        config = replace(config, min_score=_MIN_SCORES.get(finder, 0.0))
-    return config
+    if finder == DETECTOR:
+        config = replace(config, weights=weights)
+    if finder not in (DETECTOR, FAOA):  # none of them reads phrases
+        config = replace(config, weights=None, precision=plain.precision, longest_side=None)
+        config = replace(config, fallback=NONE, order=plain.order, boxes_per_phrase=1)
+    if finder not in (DETECTOR, FAOA, SALIENCE):
+        config = replace(config, overlap=plain.overlap, min_score=None)
+    least = _MIN_SCORES.get(finder, 0.0) if config.min_score is None else config.min_score
+    return replace(config, phrases=resolve_phrases(config.phrases), min_score=least)
+
+
+def _of_faoa(config: GroundConfig) -> GroundConfig:
+    """FAOA's checkpoint, which nothing stands in for, and the data that decides its anchors."""
+    from features.grounding.anchors import ANCHORS, trained_on
+
+    checkpoint = Path(config.weights or "")
+    if not checkpoint.is_file():
+        found = "none" if config.weights is None else f"no file {checkpoint}"
+        raise DataError(
+            f"--grounder faoa: expected --weights, a published checkpoint, found {found}"
+        )
+    data = config.trained_on or trained_on(checkpoint)
+    if data not in ANCHORS:
+        raise DataError(
+            f"{checkpoint}: expected to know the data that it was trained on, which decides its "
+            f"anchors; give --trained-on, one of {', '.join(ANCHORS)}"
+        )
+    return replace(config, trained_on=data, vocabulary=config.vocabulary or VOCABULARY)
 
 
 def extract_config(dataset: str, people: object) -> ExtractConfig:

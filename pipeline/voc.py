@@ -11,14 +11,15 @@ from pipeline.corpus.post import Box
 
 @dataclass(frozen=True)
 class Annotation:
-    """A picture's boxes by the entity that they show, whose name is in lower case.
+    """A picture's boxes by the entity that they show; an entity may have several, or none.
 
-    An entity may have several boxes, or be listed without any. `size` is (width, height) of the
-    picture that they were drawn in; None where the file doesn't say.
+    `size` is (width, height) of the picture that they were drawn in, None where the file doesn't
+    say. `faults` counts boxes that are none: inverted, empty, or not finite.
     """
 
     size: tuple[int, int] | None
     boxes: dict[str, tuple[Box, ...]]
+    faults: int
 
 
 def same_name(text: str) -> str:
@@ -35,16 +36,20 @@ def read_voc(path: Path) -> Annotation:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError, UnicodeError, LookupError, ValueError) as error:
         raise DataError(f"{path}: expected Pascal-VOC XML: {error}") from error
-    boxes: dict[str, tuple[Box, ...]] = {}
+    boxes: dict[str, list[Box]] = {}
+    written: dict[str, str] = {}
+    faults = 0
     for number, element in enumerate(root.iter("object"), start=1):
         place = f"{path}, object {number}"
-        names = [name.text.strip() for name in element.iter("name") if name.text]
-        if not names:
+        names = [" ".join(name.text.split()) for name in element.iter("name") if name.text]
+        if not any(names):
             raise DataError(f"{place}: expected a name, found none")
-        found = tuple(_box(box, place) for box in element.iter("bndbox"))
-        for name in map(same_name, names):
-            boxes[name] = boxes.get(name, ()) + found
-    return Annotation(_size(root), boxes)
+        found = [_box(box, place) for box in element.iter("bndbox")]
+        faults += found.count(None)
+        for name in filter(None, names):
+            name = written.setdefault(same_name(name), name)
+            boxes.setdefault(name, []).extend(box for box in found if box is not None)
+    return Annotation(_size(root), {name: tuple(its) for name, its in boxes.items()}, faults)
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
@@ -54,12 +59,12 @@ def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-def _box(element: ElementTree.Element, place: str) -> Box:
+def _box(element: ElementTree.Element, place: str) -> Box | None:
+    """The box; None where it is none."""
     texts = [element.findtext(name) for name in ("xmin", "ymin", "xmax", "ymax")]
     try:
         x0, y0, x1, y1 = (float(text or "") for text in texts)
     except ValueError:
         raise DataError(f"{place}: expected four numbers in bndbox, found {texts}") from None
-    if not all(map(math.isfinite, (x0, y0, x1, y1))) or x0 >= x1 or y0 >= y1:
-        raise DataError(f"{place}: expected xmin < xmax and ymin < ymax, found {texts}")
-    return x0, y0, x1, y1
+    good = all(map(math.isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1
+    return (x0, y0, x1, y1) if good else None

@@ -5,18 +5,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from features.grounding import Candidate
-from pipeline.boxes import BoxCache, Finder, Question
-from pipeline.corpus import Post
+from features.grounding import Candidate, hub
+from features.pictures import open_picture
+from pipeline import boxes
+from pipeline.boxes import Answer, BoxCache, Finder, Question, make_finder
+from pipeline.corpus import DataError, Post
 from pipeline.crops import Grounded, ground, read_grounded
 from pipeline.digests import of_file
-from pipeline.presets import GENERIC_PHRASES, GroundConfig
+from pipeline.presets import GENERIC_PHRASES, GroundConfig, Machine, ground_config
 
 BOX = (10.0, 20.0, 90.0, 110.0)
 FULL: dict[str | None, list[tuple[float, ...]]] = {
@@ -30,16 +33,16 @@ class Scripted:
 
     known: dict[str | None, list[tuple[float, ...]]]
     name: str = "detector"
-    reads_phrases: bool = True
-    batch_size: int = 2
+    joint: bool = True
+    one_size: bool = True
     asked: list[tuple[tuple[int, int], tuple[str, ...]]] = field(default_factory=list)
     calls: int = 0
 
     def find(
         self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Candidate]]:
-        assert len({picture.size for picture in pictures}) == 1
-        assert len(pictures) <= self.batch_size
+        assert len({picture.size for picture in pictures}) == 1 or not self.one_size
+        assert len(pictures) <= 2
         assert all(picture.mode == "RGB" for picture in pictures)
         self.calls += 1
         self.asked += [(p.size, tuple(its)) for p, its in zip(pictures, phrases, strict=True)]
@@ -47,11 +50,12 @@ class Scripted:
 
     def _answer(self, phrases: Sequence[str]) -> list[Candidate]:
         names: Sequence[str | None] = phrases or (None,)
-        return [
+        found = [
             Candidate(name, (x0, y0, x1, y1), score)
             for name in names
             for x0, y0, x1, y1, score in self.known.get(name, [])
         ]
+        return sorted(found, key=lambda candidate: -candidate.score)  # as detectors do
 
 
 @dataclass
@@ -81,7 +85,7 @@ class World:
                 posts,
                 self.root,
                 config,
-                lambda name: Finder(name, [self.identity], self.make(name), cache, of_file, 2),
+                lambda name: Finder(name, [self.identity], self.make(name), cache, of_file, 2, 2),
                 out,
             )
         return list(read_grounded(out)), json.loads((out / "report.json").read_text())
@@ -102,7 +106,7 @@ def world(tmp_path: Path) -> World:
     salience: dict[str | None, list[tuple[float, ...]]] = {None: [(5, 5, 100, 100, 0.4)]}
     return World(
         tmp_path,
-        {"detector": Scripted(known), "salience": Scripted(salience, "salience", False, 1)},
+        {"detector": Scripted(known), "salience": Scripted(salience, "salience", False, False)},
     )
 
 
@@ -128,6 +132,15 @@ def test_phrases_become_regions_the_best_first(world: World) -> None:
 def test_or_in_the_order_of_phrases(world: World) -> None:
     lines, _ = world.ground(post("a.png", "cat", "dog"), order="phrase")
     assert told(lines[0]) == "detector:cat:given:0.6 detector:dog:given:0.9"
+
+
+def test_the_order_is_that_of_the_sentence_whatever_the_scores(world: World) -> None:
+    world.grounders["detector"].known = {
+        phrase: [(x, 0, x + 30, 30, score)]
+        for phrase, x, score in (("c", 0, 0.5), ("a", 50, 0.3), ("b", 100, 0.9))
+    }
+    lines, _ = world.ground(post("a.png", "c", "a", "b"), order="phrase")
+    assert [region.phrase for region in lines[0].regions] == ["c", "a", "b"]
 
 
 def test_fewer_regions_than_m_stay_fewer(world: World) -> None:
@@ -209,6 +222,11 @@ def test_then_none(world: World) -> None:
     assert lines[0].regions == ()
 
 
+def test_salience_has_its_own_least_score(world: World) -> None:
+    lines, _ = world.ground(post("a.png"), min_score=0.7)
+    assert told(lines[0]) == "salience:None:None:0.4"
+
+
 def test_where_to_begin_is_a_setting(world: World) -> None:
     world.grounders["detector"].known |= FULL
     lines, _ = world.ground(post("a.png"), fallback="salience")
@@ -287,6 +305,66 @@ def test_pictures_of_one_size_go_together(world: World) -> None:
     ]
 
 
+def test_a_picture_is_decoded_once_for_all_its_questions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def counted(path: Path) -> Image.Image:
+        opened.append(path.name)
+        return open_picture(path)
+
+    monkeypatch.setattr(boxes, "open_picture", counted)
+    lines, _ = world.ground(*(post("a.png", phrase) for phrase in ("dog", "cat", "ghost")))
+    assert opened == ["a.png"]
+    assert [told(line) for line in lines] == [
+        "detector:dog:given:0.9",
+        "detector:cat:given:0.6",
+        "",
+    ]
+    assert [phrases for _, phrases in world.grounders["detector"].asked] == [
+        ("dog",),
+        ("cat",),
+        ("ghost",),
+    ]
+
+
+def test_phrases_that_make_no_difference_to_each_other_are_asked_together(world: World) -> None:
+    world.grounders["detector"].joint = False
+    lines, report = world.ground(
+        post("a.png", "dog", "cat"), post("a.png", "cat", "ghost"), post("b.png", "cat")
+    )
+    assert world.grounders["detector"].asked == [
+        ((200, 150), ("dog", "cat", "ghost")),
+        ((200, 150), ("cat",)),
+    ]
+    assert [len(line.regions) for line in lines] == [2, 1, 1]
+    assert report["grounded_now"] == {"detector": 3}
+
+
+def test_sizes_are_mixed_where_a_grounder_takes_them(world: World) -> None:
+    world.grounders["detector"].one_size = False
+    world.ground(post("a.png", "dog"), post("c.png", "dog"))
+    assert world.grounders["detector"].calls == 1
+
+
+def test_what_was_done_is_written_every_few_seconds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoxCache, "SECONDS", 0.0)
+    answer = Answer((200, 150), (Candidate("dog", BOX, 0.5),))
+    with BoxCache(world.root / "other.sqlite") as cache:
+        cache.put({"key": answer})
+        with BoxCache(world.root / "other.sqlite") as another:  # as another process sees it
+            assert another.get("key") == answer
+
+
+def test_a_damaged_memory_is_one_line(world: World) -> None:
+    (world.root / "boxes.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(DataError, match=r"boxes\.sqlite: .* damaged file .*; delete it"):
+        world.ground(post("a.png", "dog"))
+
+
 def test_what_is_done_before_a_failure_is_kept(world: World) -> None:
     detector = world.grounders["detector"]
     answer = detector._answer
@@ -336,6 +414,32 @@ def test_bad_pictures_are_named_and_counted_and_the_others_grounded(world: World
     assert told(lines[-1]) == "detector:dog:given:0.9"
 
 
+def test_bad_pictures_need_no_grounder(world: World) -> None:
+    (world.root / "half.png").write_bytes((world.root / "a.png").read_bytes()[:5000])
+    _, report = world.ground(post("half.png", "dog"))
+    assert world.made == 0
+    assert report["grounded_now"] == {"detector": 0}
+
+
+def test_a_bad_picture_is_tried_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.root / "half.png").write_bytes((world.root / "a.png").read_bytes()[:5000])
+    opened: list[Path] = []
+
+    def counted(path: Path) -> Image.Image:
+        opened.append(path)
+        return open_picture(path)
+
+    monkeypatch.setattr(boxes, "open_picture", counted)
+    world.ground(post("half.png"))
+    assert len(opened) == 1
+
+
+def test_problems_name_no_folder(world: World) -> None:
+    (world.root / "zero.jpg").write_bytes(b"")
+    lines, _ = world.ground(post("zero.jpg", "dog"))
+    assert lines[0].problem == "empty: an empty file"
+
+
 def test_a_bad_picture_is_not_kept_as_one(world: World) -> None:
     whole = (world.root / "a.png").read_bytes()
     (world.root / "a.png").write_bytes(whole[: len(whole) // 2])
@@ -364,8 +468,145 @@ def test_upright_is_what_a_grounder_sees(world: World) -> None:
 
 def test_finder_answers_with_the_size_of_the_picture(world: World) -> None:
     with BoxCache(world.root / "boxes.sqlite") as cache:
-        finder = Finder("detector", [], world.make("detector"), cache, of_file, 1)
-        question = Question(world.root / "c.png", ("dog",))
+        finder = Finder("detector", [], world.make("detector"), cache, of_file, 1, 1)
+        question = Question(world.root / "c.png", (1, 1), ("dog",))
         answer: Any = finder.answers([question])[question]
     assert answer.size == (120, 150)
     assert [c.score for c in answer.candidates] == [0.9, 0.5]
+
+
+# --- settings
+
+
+class People(SimpleNamespace):
+    """What people set; what they didn't isn't there."""
+
+
+@pytest.mark.parametrize(
+    ("cached", "people", "grounder"),
+    [
+        (False, {}, "released, salience"),
+        (True, {}, "released, detector"),
+        (False, {"weights": "some/folder"}, "released, detector"),
+        (True, {"grounder": "salience"}, "salience"),
+    ],
+)
+def test_auto_is_decided(
+    cached: bool, people: dict[str, Any], grounder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "is_cached", lambda name: cached)
+    assert ground_config(People(**people)).grounder == grounder
+
+
+def test_auto_asks_for_no_weights_where_all_posts_are_grounded() -> None:
+    assert ground_config(People(), released=True).grounder == "released"
+
+
+@pytest.mark.parametrize(("grounder", "score"), [("detector", 0.25), ("salience", 0.0)])
+def test_least_scores_are_the_grounders_own(grounder: str, score: float) -> None:
+    assert ground_config(People(grounder=grounder)).min_score == score
+    assert ground_config(People(grounder=grounder, min_score=0.4)).min_score == 0.4
+
+
+@pytest.mark.parametrize("grounder", ["salience", "none", "released"])
+@pytest.mark.parametrize(
+    "idle",
+    [
+        {"weights": "a/b"},
+        {"vocabulary": "x"},
+        {"trained_on": "flickr"},
+        {"precision": "bfloat16"},
+        {"longest_side": 640},
+        {"fallback": "salience"},
+        {"order": "phrase"},
+        {"boxes_per_phrase": 2},
+    ],
+)
+def test_settings_without_effect_are_left_out(grounder: str, idle: dict[str, Any]) -> None:
+    plain = ground_config(People(grounder=grounder))
+    assert ground_config(People(grounder=grounder, **idle)) == plain
+
+
+def test_faoa_has_no_longest_side_and_a_detector_no_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "flickr.pth").write_bytes(b"")
+    faoa = {"grounder": "faoa", "weights": str(tmp_path / "flickr.pth")}
+    assert ground_config(People(**faoa, longest_side=640)) == ground_config(People(**faoa))
+    assert ground_config(People(**faoa)).trained_on == "flickr"
+    detector = {"grounder": "detector", "vocabulary": "x", "trained_on": "unc"}
+    assert ground_config(People(**detector)) == ground_config(People(grounder="detector"))
+
+
+def test_faoa_needs_a_checkpoint_whose_data_is_known(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--weights, a published checkpoint, found none"):
+        ground_config(People(grounder="faoa"))
+    with pytest.raises(DataError, match=r"found no file /no/flickr\.pth"):
+        ground_config(People(grounder="faoa", weights="/no/flickr.pth"))
+    (tmp_path / "a.pth").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.pth: .* give --trained-on, one of flickr, "):
+        ground_config(People(grounder="faoa", weights=str(tmp_path / "a.pth")))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_crops", -1), ("boxes_per_phrase", 0), ("overlap", 1.5), ("min_score", 7.0)],
+)
+def test_numbers_out_of_range_are_refused(option: str, value: float) -> None:
+    with pytest.raises(
+        DataError, match=f"--{option.replace('_', '-')}: expected .*, found {value}"
+    ):
+        GroundConfig(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["batch_size", "threads"])
+def test_so_are_those_of_the_machine(option: str) -> None:
+    with pytest.raises(DataError, match="expected 1 or more, found 0"):
+        Machine(**{option: 0})  # type: ignore[arg-type]
+
+
+def identity(tmp_path: Path, **settings: Any) -> tuple[str, ...]:
+    """What decides a grounder's answers; the content of a file is its text."""
+    config = GroundConfig(**settings)
+    with BoxCache(tmp_path / "boxes.sqlite") as cache:
+        return tuple(
+            make_finder(config.grounder, config, Machine(), str, content_of, cache).identity
+        )
+
+
+def content_of(path: Path) -> str:
+    if path.is_dir():
+        return "".join(file.read_text() for file in sorted(path.iterdir()))
+    return path.read_text()
+
+
+def test_all_that_decides_a_detectors_answer_is_in_its_key(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    plain = {"grounder": "detector", "weights": str(tmp_path / "a")}
+    others: list[dict[str, Any]] = [
+        {},
+        {"weights": str(tmp_path / "b")},
+        {"precision": "bfloat16"},
+        {"longest_side": 640},
+    ]
+    assert len({identity(tmp_path, **plain | other) for other in others}) == len(others)
+
+
+def test_all_that_decides_faoas_answer_is_in_its_key(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / name).write_text(name)
+    plain = {
+        "grounder": "faoa",
+        "weights": str(tmp_path / "a"),
+        "vocabulary": str(tmp_path / "c"),
+        "trained_on": "flickr",
+    }
+    others: list[dict[str, Any]] = [
+        {},
+        {"weights": str(tmp_path / "b")},
+        {"vocabulary": str(tmp_path / "d")},
+        {"vocabulary": "some/name"},
+        {"trained_on": "unc"},
+        {"precision": "bfloat16"},
+    ]
+    assert len({identity(tmp_path, **plain | other) for other in others}) == len(others)

@@ -14,11 +14,20 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor, Ber
 from features.grounding import Candidate, Grounder
 from features.grounding.detector import FLOOR, MOST, Detector, _join
 from features.weights import WeightsError
-from tests.tiny_detectors import LONGEST, SHORTEST, SIDE, TEXT_LENGTH, WRITERS
+from tests.tiny_detectors import (
+    CLASS_LENGTH,
+    LONGEST,
+    QUERY_LENGTH,
+    SHORTEST,
+    SIDE,
+    TEXT_LENGTH,
+    WRITERS,
+)
 
 KINDS = list(WRITERS)
 DINOS = ["mm-grounding-dino", "grounding-dino"]
 OWLS = ["owlv2", "owlvit"]
+OMDET = "omdet-turbo"
 PHRASES = [["Red cat", "a big dog in the house"], ["man"], [], ["the blue house", "old man", "Dog"]]
 
 
@@ -57,11 +66,13 @@ def answers_set(detector: Detector, logits: float) -> Iterator[list[torch.Tensor
     kept: list[torch.Tensor] = []
 
     def change(output: Any) -> None:
-        output.logits = torch.full_like(output.logits, logits)
-        output.logits[:, 0] = torch.nan
-        output.pred_boxes = output.pred_boxes.clone()
-        output.pred_boxes[:, 1, 2] = torch.nan
-        kept.append(output.pred_boxes)
+        is_omdet = "decoder_class_logits" in output
+        scores = output["decoder_class_logits" if is_omdet else "logits"]
+        boxes = output["decoder_coord_logits" if is_omdet else "pred_boxes"]
+        scores[:] = logits
+        scores[:, 0] = torch.nan
+        boxes[:, 1, 2] = torch.nan
+        kept.append(boxes)
 
     yield kept
     handle.remove()
@@ -134,13 +145,17 @@ def test_boxes_are_those_of_the_processor(
 ) -> None:
     image = picture(5, size)
     processor, _, output = direct(folders[kind], image, ["red cat"])
+    omdets = {"nms_threshold": 1.0} if kind == OMDET else {}
     wanted = processor.post_process_grounded_object_detection(
-        output, threshold=0.0, target_sizes=[size[::-1]]
+        output, threshold=0.0, target_sizes=[size[::-1]], **omdets
     )[0]
     found = detectors[kind].find([image], [["red cat"]])[0]
-    rows = (wanted["boxes"][None] - torch.tensor([c.box for c in found])[:, None]).abs().amax(-1)
+    boxes = torch.tensor([c.box for c in found])
+    if kind == OMDET:  # whose processor cuts them off at the picture's edges
+        boxes = boxes.clamp(min=0).minimum(torch.tensor(size * 2))
+    rows = (wanted["boxes"][None] - boxes[:, None]).abs().amax(-1)
     assert rows.amin(dim=1).max() < 2e-3
-    if kind in OWLS:  # the DINOs' own score is that of any token
+    if kind not in DINOS:  # whose own score is that of any token
         scores = wanted["scores"].sort(descending=True).values[:MOST]
         np.testing.assert_allclose([c.score for c in found], scores, atol=1e-5)
 
@@ -164,7 +179,7 @@ def test_a_phrase_is_scored_over_its_own_tokens(
 
 def test_tokens_are_told_by_where_they_stand(detectors: dict[str, Detector]) -> None:
     posts = [["red cat", "a dogs", "cat"], ["man"]]
-    _, columns = _join(posts, detectors["grounding-dino"]._processor.tokenizer)
+    _, columns = _join(posts, detectors["grounding-dino"]._tokenizer)
     assert columns == [[[1, 2], [4, 5, 6], [8]], [[1]]]
 
 
@@ -179,7 +194,7 @@ def test_no_phrase_makes_a_special_token(kind: str, detectors: dict[str, Detecto
 def test_the_model_is_given_what_its_processor_makes(
     kind: str, folders: dict[str, Path], detectors: dict[str, Detector]
 ) -> None:
-    phrases = ["Red CAT", "the Old Man", "dogs"]
+    phrases = ["Red CAT", "dogs", "the Old Man"]  # in the order in which a task names them
     wanted = AutoProcessor.from_pretrained(folders[kind])(
         images=picture(5), text=[phrases], return_tensors="pt"
     )
@@ -204,13 +219,13 @@ def test_the_longest_side_is_what_it_is_set_to(
     assert seen[0]["pixel_values"].shape[2:] == shape
 
 
-@pytest.mark.parametrize("kind", OWLS)
+@pytest.mark.parametrize("kind", [*OWLS, OMDET])
 def test_the_square_is_of_whole_patches(kind: str, folders: dict[str, Path]) -> None:
-    detector = Detector(folders[kind], longest_side=100)
+    detector = Detector(folders[kind], longest_side=127)
     with inputs_of(detector) as seen:
         found = detector.find([picture(5)], [["cat"]])[0]
-    assert seen[0]["pixel_values"].shape[2:] == (96, 96)
-    assert SIDE != 96
+    side = 96 if kind == OMDET else 120
+    assert seen[0]["pixel_values"].shape[2:] == (side, side)
     assert len(found) == MOST
 
 
@@ -218,6 +233,14 @@ def test_the_square_is_of_whole_patches(kind: str, folders: dict[str, Path]) -> 
 def test_too_small_a_side_is_refused(kind: str, folders: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match=r"^longest side must be at least \d+ pixels .* got 7$"):
         Detector(folders[kind], longest_side=7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_smallest_side_is_enough(
+    kind: str, folders: dict[str, Path], detectors: dict[str, Detector]
+) -> None:
+    detector = Detector(folders[kind], longest_side=detectors[kind]._least_side())
+    assert detector.find([picture(1)], [["cat"]])[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -277,8 +300,36 @@ def test_a_phrase_too_long_is_cut(kind: str, detectors: dict[str, Detector]) -> 
 def test_a_query_too_long_is_cut(kind: str, detectors: dict[str, Detector]) -> None:
     with inputs_of(detectors[kind]) as seen:
         found = detectors[kind].find([picture(1)], [["red old big dog " * 10]])[0]
-    assert seen[0]["input_ids"].shape == (1, 16)
+    assert seen[0]["input_ids"].shape == (1, QUERY_LENGTH)
     assert len(found) == MOST
+
+
+def test_a_class_too_long_is_cut_and_so_is_the_task(detectors: dict[str, Detector]) -> None:
+    phrases = ["red old big dog " * 10, "the cat"]
+    with inputs_of(detectors[OMDET]) as seen:
+        found = detectors[OMDET].find([picture(1)], [phrases])[0]
+    assert seen[0]["classes_input_ids"].shape == (2, CLASS_LENGTH)
+    assert seen[0]["tasks_input_ids"].shape == (1, CLASS_LENGTH)
+    assert [len(of(phrase, found)) for phrase in phrases] == [MOST, MOST]
+
+
+def test_a_task_names_each_phrase_once(detectors: dict[str, Detector]) -> None:
+    with inputs_of(detectors[OMDET]) as seen:
+        detectors[OMDET].find([picture(1), picture(2)], [["dog", "cat", "dog"], ["man"]])
+    read = detectors[OMDET]._tokenizer.batch_decode
+    tasks = read(seen[0]["tasks_input_ids"], skip_special_tokens=True)
+    wanted = read(
+        detectors[OMDET]._tokenizer(["Detect cat, dog.", "Detect man."])["input_ids"],
+        skip_special_tokens=True,
+    )
+    assert tasks == wanted
+
+
+def test_each_picture_has_as_many_classes(detectors: dict[str, Detector]) -> None:
+    with inputs_of(detectors[OMDET]) as seen:
+        detectors[OMDET].find([picture(i) for i in range(4)], PHRASES)
+    assert seen[0]["classes_structure"].tolist() == [3, 3, 3]
+    assert len(seen[0]["classes_input_ids"]) == 9
 
 
 @pytest.mark.parametrize("kind", DINOS)
@@ -335,9 +386,8 @@ def test_low_scores_are_dropped(kind: str, detectors: dict[str, Detector]) -> No
 
 
 def test_settings_are_taken(folders: dict[str, Path]) -> None:
-    detector = Detector(folders["owlv2"], batch_size=3)
-    assert (detector.name, detector.reads_phrases) == ("detector", True)
-    assert detector.batch_size == 3
+    detector = Detector(folders["owlv2"])
+    assert (detector.name, detector.joint, detector.one_size) == ("detector", True, True)
 
 
 def copy(folder: Path, to: Path) -> Path:
@@ -408,5 +458,36 @@ def test_weights_that_lack_a_tensor_are_refused(folders: dict[str, Path], tmp_pa
 def test_another_kind_of_model_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copy(folders["owlv2"], tmp_path / "model")
     BertConfig().save_pretrained(folder)
-    with pytest.raises(WeightsError, match=r"types grounding-dino, .* owlvit, found 'bert'$"):
+    with pytest.raises(WeightsError, match=r"types grounding-dino, .* omdet-turbo, found 'bert'$"):
         Detector(folder)
+
+
+# A backbone of timm's, as files tell it: by itself, and as the published ones, which are older.
+TIMMS = [
+    {"backbone_config": {"model_type": "timm_backbone", "backbone": "swin_tiny"}},
+    {
+        "backbone_config": None,
+        "backbone": "swin_tiny",
+        "backbone_kwargs": {"img_size": SIDE, "out_indices": [1, 2, 3], "always_partition": True},
+        "use_timm_backbone": True,
+    },
+]
+
+
+@pytest.mark.parametrize("told", TIMMS)
+def test_without_timm_its_backbone_is_refused(
+    told: dict[str, object],
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = copy(folders[OMDET], tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | told))
+    monkeypatch.setattr("features.grounding.detector.is_timm_available", lambda: False)
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.repo_exists", lambda *_: pytest.fail("asked the hub")
+    )
+    with pytest.raises(WeightsError) as error:
+        Detector(folder)
+    assert str(error.value) == f"{folder}: this detector's backbone needs timm: pip install timm"

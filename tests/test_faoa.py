@@ -10,19 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from features.grounding import words as words_module
+from features.grounding.anchors import ANCHORS, COCO_ANCHORS, FLICKR_ANCHORS, trained_on
 from features.grounding.darknet import CHANNELS, LAYERS, OUTPUTS, Conv, Darknet, load_darknet
-from features.grounding.faoa import (
-    COCO_ANCHORS,
-    FLICKR_ANCHORS,
-    Faoa,
-    FaoaGrounder,
-    anchors_of,
-    best_boxes,
-    load_faoa,
-)
+from features.grounding.faoa import Faoa, FaoaGrounder, best_boxes, load_faoa
 from features.grounding.letterbox import BORDER, letterbox
 from features.grounding.words import Words
 from features.weights import WeightsError
+from pipeline.presets import TRAINED_ON
 from tests.parity.__main__ import main
 from tests.tiny import SHARED
 from tests.tiny_faoa import WORDS, random_faoa, write_faoa
@@ -52,7 +47,7 @@ def grounder(files: Path, **settings: Any) -> FaoaGrounder:
     return FaoaGrounder(
         files / "lstm_flickr_model.pth.tar",
         str(files / "words.json"),
-        FLICKR_ANCHORS,
+        "flickr",
         **settings,
     )
 
@@ -104,26 +99,25 @@ def test_code_in_a_checkpoint_is_not_run(
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "anchors"),
+    ("name", "data"),
     [
-        ("bert_flickr_model.pth.tar", None, FLICKR_ANCHORS),
-        ("lstm_referit_model.pth.tar", None, COCO_ANCHORS),
-        ("model.pth", "flickr", FLICKR_ANCHORS),
-        ("flickr.pth", "referit", COCO_ANCHORS),
+        ("bert_flickr_model.pth.tar", "flickr"),
+        ("flickr30k-bert-uncased.pth", "flickr"),
+        ("lstm_referit_model.pth.tar", "referit"),
+        ("bert_unc_model.pth", "unc"),
+        ("bert_uncased_model.pth", None),
+        ("model_function.pth", None),
+        ("flickr_referit.pth", None),
     ],
 )
-def test_anchors_follow_the_data(
-    name: str, told: str | None, anchors: tuple[tuple[int, int], ...]
-) -> None:
-    assert anchors_of(Path(name), told) == anchors
+def test_a_word_of_the_name_tells_the_data(name: str, data: str | None) -> None:
+    assert trained_on(Path("/refcoco/flickr") / name) == data
 
 
-@pytest.mark.parametrize(
-    ("name", "told"), [("model.pth", None), ("model.pth", "imagenet"), ("flickr_referit.pth", None)]
-)
-def test_unknown_data_is_asked_for(name: str, told: str | None) -> None:
-    with pytest.raises(WeightsError, match="--trained-on, one of flickr, referit"):
-        anchors_of(Path(name), told)
+def test_anchors_follow_the_data() -> None:
+    assert set(ANCHORS) == set(TRAINED_ON)
+    assert [data for data, anchors in ANCHORS.items() if anchors == FLICKR_ANCHORS] == ["flickr"]
+    assert set(ANCHORS.values()) == {FLICKR_ANCHORS, COCO_ANCHORS}
 
 
 # --- boxes
@@ -179,6 +173,11 @@ def test_alone_is_as_in_a_batch(files: Path) -> None:
         assert a.score == pytest.approx(b.score, abs=1e-5)
 
 
+def test_of_the_same_phrase_twice_both_are_found(files: Path) -> None:
+    found = grounder(files).find([photo(0, (300, 200))], [("dog", "dog")])
+    assert len(found[0]) == 2
+
+
 def test_phrases_and_pictures_make_a_difference(files: Path) -> None:
     found = grounder(files).find(
         [photo(0, (300, 200)), photo(1, (300, 200))], [("dog", "red dogs"), ("dog",)]
@@ -217,6 +216,13 @@ def test_a_frame_is_the_picture_on_its_border() -> None:
     assert (frame[:64] == BORDER).all()
     assert (frame[192:] == BORDER).all()
     assert (frame[64:192] == (10, 200, 30)).all()
+
+
+def test_shrinking_is_the_mean_of_what_a_pixel_covers() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1024, 768, 3)).astype(np.uint8)
+    frame, _ = letterbox(Image.fromarray(pixels))
+    expected = pixels.reshape(256, 4, 192, 4, 3).mean((1, 3))
+    np.testing.assert_allclose(frame[:, 32:224], expected, atol=0.51)
 
 
 def test_shrinking_keeps_the_mean() -> None:
@@ -271,8 +277,17 @@ def test_pieces_of_bert(tmp_path: Path) -> None:
 )
 def test_a_word_list_of_another_form_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "words.json").write_text(content)
-    with pytest.raises(WeightsError, match=r"words\.json: expected a JSON list of words"):
+    with pytest.raises(WeightsError, match=r"words\.json': expected --vocabulary, a JSON list"):
         Words(str(tmp_path / "words.json"), pieces=False, size=2)
+
+
+def test_a_vocabulary_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(words_module, "ask_hub", fail)
+    with pytest.raises(WeightsError, match=r"'no/such': can't be loaded \(no network\); give"):
+        Words("no/such", pieces=True, size=9)
 
 
 def test_words_of_another_checkpoint_are_refused(tmp_path: Path) -> None:

@@ -115,6 +115,17 @@ def test_faoa_grounds_by_its_checkpoint(data: Path, tmp_path: Path) -> None:
     assert {"weights", "vocabulary"} <= key["sources"].keys()
 
 
+def test_another_name_with_other_anchors_grounds_again(data: Path, tmp_path: Path) -> None:
+    write_faoa(random_faoa(), tmp_path)
+    words = str(tmp_path / "words.json")
+    found = []
+    for name in ("lstm_flickr_model.pth.tar", "lstm_referit_model.pth.tar"):
+        next(tmp_path.glob("*.pth.tar")).rename(tmp_path / name)
+        options = ("--grounder", "faoa", "--weights", str(tmp_path / name), "--vocabulary", words)
+        found.append(ground(data, tmp_path, *options)["grounded_now"]["faoa"])
+    assert found == [6, 6]
+
+
 def test_other_settings_choose_among_answers_that_are_there(
     data: Path, weights: Path, grounded: Path
 ) -> None:
@@ -156,11 +167,14 @@ def test_a_page_to_look_at(data: Path, weights: Path, grounded: Path) -> None:
     page = (folder / "crops.html").read_text(encoding="utf-8")
     assert page.count("<article") == 3
     assert str(folder / "crops.html") in done.stderr
+    again = luigi(
+        "ShowCrops", "--dataset", "own", "--posts", "3", *options, data=data, store=grounded
+    )
+    assert str(folder / "crops.html") in again.stderr
+    assert len(outputs(grounded, "ShowCrops")) == 1
 
 
-def test_crops_written_under_published_names_are_read_back(
-    data: Path, weights: Path, grounded: Path, tmp_path: Path
-) -> None:
+def test_crops_are_written_under_published_names(data: Path, weights: Path, grounded: Path) -> None:
     options = as_upstream(*detector(weights))
     done = luigi("WriteCrops", "--dataset", "own", *options, data=data, store=grounded)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tasks
+from pipeline.manage import RESULTS
 from pipeline.presets import ExtractConfig, GroundConfig, TrainConfig
 
 HOME = Path(__file__).resolve().parents[1]
@@ -93,6 +94,16 @@ def test_every_key_of_the_configuration_is_read() -> None:
 def test_every_setting_has_its_parameter(task: str, config: type) -> None:
     parameters = {name for name, _ in getattr(tasks, task).get_params()}
     assert set(config.__dataclass_fields__) <= parameters  # type: ignore[attr-defined]
+
+
+def test_prune_knows_every_stage() -> None:
+    stages = {name for name, kind in vars(tasks).items() if is_stage(kind) and name[0] != "_"}
+    named = {type(stage).__name__ for stage in tasks.stages_of("demo")}
+    assert stages - {"Stage"} == named | set(RESULTS)
+
+
+def is_stage(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, tasks.Stage)
 
 
 def test_readme_names_every_task_and_parameter() -> None:

@@ -137,10 +137,22 @@ def test_size_is_that_of_the_upright_picture(orientation: int, tmp_path: Path) -
     assert picture_size(tmp_path / "a.jpg") == open_picture(tmp_path / "a.jpg").size
 
 
-def test_size_needs_no_pixels(tmp_path: Path) -> None:
-    whole = saved(drawn(300, 200), tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(whole[:60])
-    assert picture_size(tmp_path / "a.png") == (300, 200)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "bmp", "tiff"])
+def test_size_needs_no_pixels(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(drawn(300, 200), tmp_path / f"a.{suffix}")
+    with Image.open(path) as image:
+        kind = type(image)
+
+    def load(self: Image.Image) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(kind, "load", load)
+    assert picture_size(path) == (300, 200)
+
+
+def test_a_name_too_long_for_a_file_is_one_picture_less(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="too long"):
+        open_picture(tmp_path / ("a" * 300))
 
 
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:

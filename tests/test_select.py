@@ -82,8 +82,8 @@ def test_the_best_come_first() -> None:
 
 def test_or_the_first_phrases_do() -> None:
     candidates = [Candidate("x", A, 0.3), Candidate("y", B, 0.9), Candidate("z", C, 0.6)]
-    assert told(choose(candidates, Rule(by_phrase=True))) == "x0.3 y0.9 z0.6"
-    assert told(choose(candidates, Rule(by_phrase=True, most=1))) == "x0.3"
+    assert told(choose(candidates, Rule(by_phrase=True), "xyz")) == "x0.3 y0.9 z0.6"
+    assert told(choose(candidates, Rule(by_phrase=True, most=1), "xyz")) == "x0.3"
 
 
 def test_in_the_order_of_phrases_each_has_its_turn() -> None:
@@ -92,7 +92,7 @@ def test_in_the_order_of_phrases_each_has_its_turn() -> None:
         Candidate("x", B, 0.5),
         Candidate("y", C, 0.9),
     ]
-    assert told(choose(candidates, Rule(by_phrase=True, per_phrase=2))) == "x0.5 y0.9 x0.3"
+    assert told(choose(candidates, Rule(by_phrase=True, per_phrase=2), "xy")) == "x0.5 y0.9 x0.3"
 
 
 def test_a_low_score_is_no_region() -> None:
@@ -104,7 +104,7 @@ def test_one_object_is_one_region_whatever_it_is_called() -> None:
     shifted: Box = (10, 0, 110, 100)  # IoU 0.82
     candidates = [Candidate("x", A, 0.5), Candidate("y", shifted, 0.9), Candidate("z", B, 0.1)]
     assert told(choose(candidates, Rule())) == "y0.9 z0.1"
-    assert told(choose(candidates, Rule(by_phrase=True))) == "x0.5 z0.1"
+    assert told(choose(candidates, Rule(by_phrase=True), "xyz")) == "x0.5 z0.1"
     assert told(choose(candidates, Rule(overlap=0.9))) == "y0.9 x0.5 z0.1"
 
 

@@ -8,13 +8,18 @@ import transformers
 from transformers import (
     BertConfig,
     BertTokenizer,
+    CLIPTextConfig,
     CLIPTokenizer,
+    DetrImageProcessor,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
     GroundingDinoProcessor,
     MMGroundingDinoConfig,
     MMGroundingDinoForObjectDetection,
+    OmDetTurboConfig,
+    OmDetTurboForObjectDetection,
+    OmDetTurboProcessor,
     Owlv2Config,
     Owlv2ForObjectDetection,
     Owlv2ImageProcessor,
@@ -42,9 +47,10 @@ SPECIAL = {
     1029: "?",
 }
 SHORTEST, LONGEST = 96, 160  # sides of the Grounding DINOs' input
-SIDE, PATCH = 64, 8  # of the OWLs' input
+SIDE, PATCH = 64, 8  # of the OWLs' input; OmDet's has the same side
 SEED = 5  # gives each model boxes that score 0.4 or more for whatever phrase
 TEXT_LENGTH = 24  # tokens of the Grounding DINOs' text
+QUERY_LENGTH, CLASS_LENGTH = 16, 77  # of an OWL's query; of a text of OmDet, as its processor cuts
 
 
 def write_mm_grounding_dino(folder: Path) -> Path:
@@ -70,17 +76,24 @@ def write_owlvit(folder: Path) -> Path:
     return _write(model, OwlViTProcessor(images, _clip_tokenizer()), folder)
 
 
+def write_omdet_turbo(folder: Path) -> Path:
+    model = OmDetTurboForObjectDetection(OmDetTurboConfig(**_omdet()))
+    images = DetrImageProcessor(size={"height": SIDE, "width": SIDE})
+    return _write(model, OmDetTurboProcessor(images, _clip_tokenizer()), folder)
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "mm-grounding-dino": write_mm_grounding_dino,
     "grounding-dino": write_grounding_dino,
     "owlv2": write_owlv2,
     "owlvit": write_owlvit,
+    "omdet-turbo": write_omdet_turbo,
 }
 
 
 def _write(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> Path:
-    """Save both. The weights are drawn anew, the same each time: as these models begin, the DINOs'
-    boxes are all alike and their scores low, and the OWLs' are 0 or 1."""
+    """Save both. The weights are drawn anew, the same each time: as these models begin, the
+    boxes of the DINOs and OmDet are all alike and their scores low, and the OWLs' are 0 or 1."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     draw = torch.Generator().manual_seed(SEED)
@@ -105,17 +118,21 @@ def _dino_processor() -> GroundingDinoProcessor:
     return GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer)
 
 
+def _swin(side: int) -> SwinConfig:
+    return SwinConfig(
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
+        image_size=side,
+        out_indices=[2, 3, 4],
+    )
+
+
 def _dino() -> dict:
     """Settings of either Grounding DINO: a four-stage Swin, a two-layer BERT, 32 wide."""
     return {
-        "backbone_config": SwinConfig(
-            embed_dim=8,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 2, 2],
-            window_size=4,
-            image_size=LONGEST,
-            out_indices=[2, 3, 4],
-        ),
+        "backbone_config": _swin(LONGEST),
         "text_config": BertConfig(
             vocab_size=len(_vocabulary()),
             hidden_size=32,
@@ -141,21 +158,55 @@ def _clip_tokenizer() -> CLIPTokenizer:
     signs = ["!</w>", *letters, *(f"{sign}</w>" for sign in letters[1:])]
     signs += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {sign: i for i, sign in enumerate(signs)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], pad_token="!</w>", model_max_length=16)
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=[], pad_token="!</w>", model_max_length=QUERY_LENGTH
+    )
+
+
+# Two layers, 32 wide.
+_LAYERS = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+
+
+def _clip_text(length: int) -> dict:
+    """Settings of CLIP's text model, which reads so many tokens."""
+    last = len(_clip_tokenizer()) - 1
+    words = {"vocab_size": last + 1, "bos_token_id": last - 1, "eos_token_id": last}
+    return {**_LAYERS, **words, "max_position_embeddings": length}
 
 
 def _owl() -> dict:
-    """Settings of either OWL: two layers each for text and picture, 32 wide."""
-    layers = {
-        "hidden_size": 32,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    last = len(_clip_tokenizer()) - 1
-    words = {"vocab_size": last + 1, "bos_token_id": last - 1, "eos_token_id": last}
+    """Settings of either OWL: two layers each for text and picture."""
     return {
-        "text_config": {**layers, **words, "max_position_embeddings": 16},
-        "vision_config": {**layers, "image_size": SIDE, "patch_size": PATCH},
+        "text_config": _clip_text(QUERY_LENGTH),
+        "vision_config": {**_LAYERS, "image_size": SIDE, "patch_size": PATCH},
         "projection_dim": 32,
+    }
+
+
+def _omdet() -> dict:
+    """Settings of OmDet: a four-stage Swin, the rest 16 wide, less than the text as it must be."""
+    return {
+        "backbone_config": _swin(SIDE),
+        "apply_layernorm_after_vision_backbone": False,  # meant for timm's order of axes
+        "image_size": SIDE,
+        "text_config": CLIPTextConfig(**_clip_text(CLASS_LENGTH)),
+        "text_projection_in_dim": 32,
+        "text_projection_out_dim": 32,
+        "class_embed_dim": 32,
+        "task_encoder_hidden_dim": 32,
+        "encoder_in_channels": [16, 32, 64],
+        "encoder_hidden_dim": 16,
+        "encoder_dim_feedforward": 32,
+        "encoder_attention_heads": 4,
+        "vision_features_channels": [16, 16, 16],
+        "decoder_hidden_dim": 16,
+        "decoder_dim_feedforward": 32,
+        "decoder_num_heads": 4,
+        "decoder_num_layers": 2,
+        "num_queries": 60,
     }

@@ -42,16 +42,20 @@ class Region:
 
 
 class Grounder(Protocol):
-    """What finds boxes in pictures. Making one loads its weights."""
+    """What finds boxes in pictures. Making one loads its weights.
+
+    `joint`: a phrase's boxes depend on the phrases that it is asked with. `one_size`: pictures of
+    one call must have one size.
+    """
 
     name: str
-    reads_phrases: bool
-    batch_size: int  # pictures of one size that are best given at once
+    joint: bool
+    one_size: bool
 
     def find(
         self, pictures: Sequence[Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Candidate]]:
         """Candidates of each picture, for its own phrases.
 
-        pictures: upright, RGB, all of one size. A phrase may have several candidates, or none.
+        pictures: upright, RGB. A phrase may have several candidates, or none.
         """

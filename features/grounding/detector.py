@@ -1,14 +1,15 @@
 """Grounding by a zero-shot object detector of transformers: phrases in, scored boxes out.
 
-Two families, by how they read phrases. Grounding DINO and MM-Grounding-DINO (LLMDet among them)
+Three families, by how they read phrases. Grounding DINO and MM-Grounding-DINO (LLMDet among them)
 read one text, the phrases joined by ". ", and score each box against each token; a phrase's score
 is the highest of its own tokens. OWL-ViT and OWLv2 read a list and score each box against each
-phrase.
+phrase. OmDet-Turbo does so too, and reads besides a task, a sentence that names them all.
 """
 
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,40 +22,62 @@ from torch import Tensor
 from transformers import BatchEncoding
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.image_transforms import get_size_with_aspect_ratio
+from transformers.utils import is_timm_available
 
 from features.grounding import Candidate
 from features.grounding.hub import lacks
 from features.weights import WeightsError, one_line
 
+SETTINGS = "detector-1"  # moved boxes: raise it
 MOST = 10  # candidates of one phrase
 FLOOR = 0.05  # candidates that score less are not kept
 JOINED = ("grounding-dino", "mm-grounding-dino")
 LISTED = ("owlv2", "owlvit")
+TASKED = ("omdet-turbo",)
 
 # What readers raise on broken files.
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, ImportError)
-_CELL = 8  # pixels a side of what one position of the Grounding DINOs' finest map stands for
+_CELL = 8  # pixels a side of what one position of the DINOs' and OmDet's finest map stands for
+_COARSEST = 32  # the same of OmDet's coarsest map; it enlarges that one, which must then fit
 
 Columns = list[list[list[int]]]  # per picture and phrase: the last axis of the logits
+Reading = tuple[BatchEncoding, Columns]
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
-    """Model, in float32, and processor. Nothing is unpickled; no code of the folder's is run."""
+def _read_config(folder: Path, longest_side: int | None) -> Any:
+    """The model's configuration; a backbone of timm's, which has one size, is given that side."""
+    told = json.loads((folder / "config.json").read_bytes())
+    family, known = told.get("model_type"), (*JOINED, *LISTED, *TASKED)
+    if family not in known:
+        types = ", ".join(known)
+        raise WeightsError(f"{folder}: expected a detector of the types {types}, found {family!r}")
+    if family in TASKED and not told.get("backbone_config"):
+        told.pop("backbone_kwargs", None)  # the class's own; told, transformers asks the hub
+    config = transformers.AutoConfig.for_model(**told)
+    if longest_side is not None and "img_size" in getattr(config, "timm_kwargs", {}):
+        config.timm_kwargs["img_size"] = max(_COARSEST, longest_side - longest_side % _COARSEST)
+    return config
+
+
+def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
+    """Model, in float32, and its processor's parts: for pictures, for texts. Nothing is unpickled;
+    no code of the folder's is run."""
     expected = f"{folder}: expected a zero-shot detector and its processor"
     if lacking := lacks(folder):
         raise WeightsError(f"{expected}, found no {', no '.join(lacking)}")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    safe = {"local_files_only": True, "trust_remote_code": False}
     try:
-        family = json.loads((folder / "config.json").read_bytes()).get("model_type")
-        if family not in (*JOINED, *LISTED):
-            known = ", ".join((*JOINED, *LISTED))
-            raise WeightsError(f"{expected} of the types {known}, found {family!r}")
-        model, told = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safe
-        )
-        processor = transformers.AutoProcessor.from_pretrained(folder, **safe)
+        config = _read_config(folder, longest_side)
+        safe = {"config": config, "local_files_only": True, "trust_remote_code": False}
+        images = transformers.AutoImageProcessor.from_pretrained(folder, **safe)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
+        backbone = getattr(config, "backbone_config", None)
+        if getattr(backbone, "model_type", None) == "timm_backbone" and not is_timm_available():
+            raise WeightsError(f"{folder}: this detector's backbone needs timm: pip install timm")
+        safe |= {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        detector = transformers.AutoModelForZeroShotObjectDetection
+        model, told = detector.from_pretrained(folder, **safe)
     except WeightsError:
         raise
     except (*_BROKEN, StrictDataclassError, SafetensorError) as error:
@@ -62,7 +85,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     learned = {name for name, _ in model.named_parameters()}
     if missing := sorted(learned & set(told["missing_keys"])):
         raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
-    return model, processor
+    return model, images, tokenizer
 
 
 class _Query(NamedTuple):
@@ -83,7 +106,7 @@ def _shorten(text: str, most: int, tokenizer: Tokenizer) -> tuple[str, int]:
     return text, min(len(spans), most)
 
 
-def _join(posts: list[list[str]], tokenizer: Tokenizer) -> tuple[BatchEncoding, Columns]:
+def _join(posts: list[list[str]], tokenizer: Tokenizer) -> Reading:
     """One text a post. Tokens are a phrase's by where they stand: its words may come twice."""
     joined = [". ".join(texts) + "." for texts in posts]
     encoded = tokenizer(joined, padding=True, return_offsets_mapping=True, return_tensors="pt")
@@ -98,14 +121,26 @@ def _join(posts: list[list[str]], tokenizer: Tokenizer) -> tuple[BatchEncoding, 
     return encoded, columns
 
 
-def _list(posts: list[list[str]], tokenizer: Tokenizer, most: int) -> tuple[BatchEncoding, Columns]:
-    """As many texts for each post as the longest list has, each of `most` tokens."""
+def _list(posts: list[list[str]], tokenizer: Tokenizer, most: int, tasked: bool) -> Reading:
+    """As many texts for each post as the longest list has, each of `most` tokens.
+
+    A short list is filled with its first text. OmDet would do it with zeros, and they would have a
+    say: it chooses its boxes by the text that fits each best. A task names the texts in the order
+    of the alphabet, so that theirs changes nothing; one too long is cut.
+    """
     longest = max(map(len, posts))
-    filled = [text for texts in posts for text in texts + [""] * (longest - len(texts))]
-    encoded = tokenizer(
-        filled, padding="max_length", truncation=True, max_length=most, return_tensors="pt"
+    texts = [text for own in posts for text in own + own[:1] * (longest - len(own))]
+    columns = [[[i] for i in range(len(own))] for own in posts]
+    tokens = partial(
+        tokenizer, padding="max_length", truncation=True, max_length=most, return_tensors="pt"
     )
-    return encoded, [[[i] for i in range(len(texts))] for texts in posts]
+    if not tasked:
+        return tokens(texts), columns
+    tasks = [f"Detect {', '.join(sorted(set(own)))}." for own in posts]
+    encoded = {"classes_structure": torch.full((len(posts),), longest)}
+    encoded |= {f"classes_{name}": value for name, value in tokens(texts).items()}
+    encoded |= {f"tasks_{name}": value for name, value in tokens(tasks).items()}
+    return BatchEncoding(encoded), columns
 
 
 def _best(phrase: str, boxes: Tensor, scores: Tensor) -> list[Candidate]:
@@ -123,7 +158,8 @@ class Detector:
     """A grounder on a zero-shot detector; scores are sigmoids of the model's logits."""
 
     name = "detector"
-    reads_phrases = True
+    joint = True
+    one_size = True
 
     def __init__(
         self,
@@ -131,7 +167,6 @@ class Detector:
         precision: str = "float32",
         longest_side: int | None = None,
         device: str = "cpu",
-        batch_size: int = 8,
     ) -> None:
         """folder: model and processor as `save_pretrained` writes them. precision: float32 or
         bfloat16. longest_side: most pixels of the model's input along its longest side; the
@@ -140,10 +175,11 @@ class Detector:
         Raises WeightsError, also for a side that is too short for the model.
         """
         assert precision in ("float32", "bfloat16")
-        self._model, self._processor = _load(folder)
+        self._model, self._images, self._tokenizer = _load(folder, longest_side)
         self._model.to(device).eval()
         self._config = self._model.config
         self._joined = self._config.model_type in JOINED
+        self._listed = self._config.model_type in LISTED
         self._longest = longest_side
         if longest_side is not None and longest_side < self._least_side():
             raise WeightsError(
@@ -151,7 +187,6 @@ class Detector:
                 f"{folder}, got {longest_side}"
             )
         self._device, self._half = device, precision == "bfloat16"
-        self.batch_size = batch_size
 
     def find(
         self, pictures: Sequence[Image], phrases: Sequence[Sequence[str]]
@@ -181,7 +216,7 @@ class Detector:
         limit = self._config.max_text_len - 2  # [CLS] and [SEP]
         room = 0
         for phrase in phrases:
-            text, length = _shorten(_one_sentence(phrase), limit - 1, self._processor.tokenizer)
+            text, length = _shorten(_one_sentence(phrase), limit - 1, self._tokenizer)
             if length == 0:
                 continue
             if length + 1 > room:  # with its full stop
@@ -195,16 +230,19 @@ class Detector:
         """One call of the model. Each picture's candidates, in the order of its queries."""
         width, height = pictures[0].size
         size = self._input_size(width, height)
-        pixels = self._processor.image_processor(pictures, size=size, return_tensors="pt")
+        pixels = self._images(pictures, size=size, return_tensors="pt")
         texts, columns = self._read([[query.text for query in own] for own in queries])
         # As OWLs' learned positions are those of one size; of that one, it changes nothing.
-        extra = {} if self._joined else {"interpolate_pos_encoding": True}
+        extra = {"interpolate_pos_encoding": True} if self._listed else {}
         inputs = {**pixels.to(self._device), **texts.to(self._device), **extra}
         kind = torch.device(self._device).type
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self._half):
             output = self._model(**inputs)
-        boxes = self._in_pixels(output.pred_boxes.float().cpu(), width, height)
-        scores = output.logits.float().sigmoid().cpu()  # (B, boxes, tokens or phrases)
+        tasked = not (self._joined or self._listed)
+        boxes = output.decoder_coord_logits if tasked else output.pred_boxes
+        logits = output.decoder_class_logits if tasked else output.logits
+        boxes = self._in_pixels(boxes.float().cpu(), width, height)
+        scores = logits.float().sigmoid().cpu()  # (B, boxes, tokens or phrases)
         return [
             [
                 candidate
@@ -214,12 +252,12 @@ class Detector:
             for i in range(len(pictures))
         ]
 
-    def _read(self, posts: list[list[str]]) -> tuple[BatchEncoding, Columns]:
+    def _read(self, posts: list[list[str]]) -> Reading:
         """The model's text inputs, and which columns of its logits are each text's own."""
         if self._joined:
-            return _join(posts, self._processor.tokenizer)
+            return _join(posts, self._tokenizer)
         most = self._config.text_config.max_position_embeddings
-        return _list(posts, self._processor.tokenizer, most)
+        return _list(posts, self._tokenizer, most, tasked=not self._listed)
 
     def _input_size(self, width: int, height: int) -> dict[str, int]:
         """Height and width in pixels of the model's input, for a picture's size.
@@ -227,12 +265,11 @@ class Detector:
         The input need not keep the picture's proportions, as the boxes are shares of it. So a
         picture too narrow to have a position for each of the model's queries is widened.
         """
-        size = dict(self._processor.image_processor.size)
+        size = dict(self._images.size)
         if "longest_edge" not in size:  # a square for all pictures
             if self._longest is None:
                 return size
-            step = 1 if self._joined else self._config.vision_config.patch_size
-            return dict.fromkeys(("height", "width"), self._longest // step * step)
+            return dict.fromkeys(("height", "width"), self._longest - self._longest % self._step())
         longest = self._longest or size["longest_edge"]
         shortest = round(longest * size["shortest_edge"] / size["longest_edge"])
         rows, columns = get_size_with_aspect_ratio((height, width), shortest, longest)
@@ -241,9 +278,14 @@ class Detector:
 
     def _least_side(self) -> int:
         """Pixels that the longest side must have: one patch, or a position for each query."""
-        if self._joined:
-            return math.ceil(_CELL * math.sqrt(self._config.num_queries))
-        return self._config.vision_config.patch_size
+        least = 1 if self._listed else _CELL * math.sqrt(self._config.num_queries)
+        return math.ceil(least / self._step()) * self._step()
+
+    def _step(self) -> int:
+        """Pixels of which the side of a square input is a multiple."""
+        if self._listed:
+            return self._config.vision_config.patch_size
+        return 1 if self._joined else _COARSEST
 
     def _in_pixels(self, boxes: Tensor, width: int, height: int) -> Tensor:
         """Centres, widths and heights as shares of the input, (B, n, 4), to corners in pixels.

@@ -16,32 +16,14 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel
 
 from features.grounding import Candidate
+from features.grounding.anchors import ANCHOR_SIDE, ANCHORS, Anchors
 from features.grounding.darknet import CHANNELS, Darknet
 from features.grounding.letterbox import SIDE, letterbox
 from features.grounding.words import Words
 from features.pictures import MEAN, STD
 from features.weights import WeightsError, fill, read_state
 
-ANCHOR_SIDE = 416  # of the frame that anchors are given for
-# Width and height, three for each stride of 32, 16, 8.
-FLICKR_ANCHORS = (
-    *((352, 294), (369, 169), (209, 263)),
-    *((204, 132), (124, 205), (82, 121)),
-    *((137, 71), (55, 58), (29, 26)),
-)
-COCO_ANCHORS = (
-    *((373, 326), (156, 198), (116, 90)),
-    *((59, 119), (62, 45), (30, 61)),
-    *((33, 23), (16, 30), (10, 13)),
-)
-# By the data that a checkpoint was trained on, whose name published files have in theirs.
-ANCHORS: Mapping[str, tuple[tuple[int, int], ...]] = {
-    "flickr": FLICKR_ANCHORS,
-    "referit": COCO_ANCHORS,
-    "unc": COCO_ANCHORS,
-    "gref": COCO_ANCHORS,
-    "refcoco": COCO_ANCHORS,
-}
+SETTINGS = "faoa-1"  # moved boxes: raise it
 PHRASES_AT_ONCE = 16
 
 
@@ -148,9 +130,7 @@ def _coordinates(maps: Tensor) -> Tensor:
     return torch.stack([*corners, cell, cell])[None]
 
 
-def best_boxes(
-    outputs: Sequence[Tensor], anchors: Sequence[tuple[int, int]]
-) -> tuple[Tensor, Tensor, Tensor]:
+def best_boxes(outputs: Sequence[Tensor], anchors: Anchors) -> tuple[Tensor, Tensor, Tensor]:
     """The most confident box of each phrase, from the outputs of `locate`.
 
     Returns boxes (N, 4) in pixels of the frame, x0, y0, x1, y1, not clamped; their places (N,)
@@ -164,7 +144,7 @@ def best_boxes(
     return torch.stack(boxes), places, scores
 
 
-def _box(outputs: list[Tensor], place: Tensor, anchors: Sequence[tuple[int, int]]) -> Tensor:
+def _box(outputs: list[Tensor], place: Tensor, anchors: Anchors) -> Tensor:
     index, stride = int(place), 0
     while index >= 3 * outputs[stride][0].numel():  # the boxes of a stride
         index -= 3 * outputs[stride][0].numel()
@@ -219,21 +199,6 @@ def _bert_config(state: Mapping[str, Tensor]) -> BertConfig:
     )
 
 
-def anchors_of(checkpoint: Path, trained_on: str | None) -> tuple[tuple[int, int], ...]:
-    """The anchors that go with a checkpoint: those of the data that it was trained on.
-
-    trained_on: a key of ANCHORS; None: the one in the file's name. Raises WeightsError, as the
-    wrong anchors give boxes of the wrong size, up to 5.6 times.
-    """
-    named = [data for data in ANCHORS if data in (trained_on or checkpoint.name).lower()]
-    if len({ANCHORS[data] for data in named}) != 1:
-        raise WeightsError(
-            f"{checkpoint}: expected to know the data that it was trained on, which decides its "
-            f"anchors; give --trained-on, one of {', '.join(ANCHORS)}"
-        )
-    return ANCHORS[named[0]]
-
-
 class FaoaGrounder:
     """One box a phrase, whether the phrase is in the picture or not; see `features.grounding`.
 
@@ -241,23 +206,23 @@ class FaoaGrounder:
     """
 
     name = "faoa"
-    reads_phrases = True
+    joint = False
+    one_size = False
 
     def __init__(
         self,
         checkpoint: Path,
         vocabulary: str,
-        anchors: Sequence[tuple[int, int]],
+        trained_on: str,
         precision: str = "float32",
         device: str = "cpu",
-        batch_size: int = 16,
     ) -> None:
-        """vocabulary: as for `Words`; anchors: as from `anchors_of`. Raises WeightsError."""
-        self.anchors = anchors
+        """vocabulary: as for `Words`. trained_on: one of ANCHORS. Raises WeightsError."""
+        self.anchors = ANCHORS[trained_on]
         self.network = load_faoa(checkpoint).to(device)
         known = self.network.textmodel.get_parameter(_EMBEDDING[type(self.network.textmodel)])
         self.words = Words(vocabulary, isinstance(self.network.textmodel, _Bert), len(known))
-        self.precision, self.device, self.batch_size = precision, device, batch_size
+        self.precision, self.device = precision, device
 
     @torch.inference_mode()
     def find(

@@ -43,20 +43,33 @@ def _snapshot(name: str) -> Path | None:
 
 
 def _fetch(name: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub import snapshot_download
 
     from features.weights import WeightsError, one_line
 
     try:
-        HfApi().model_info(name, timeout=_SECONDS)
+        ask_hub(name)
         return Path(snapshot_download(name, allow_patterns=_FETCHED))
-    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"grounder weights {name!r}: no such folder, not in the hub's cache on this machine, "
             f"and can't be fetched ({one_line(error)}); give --weights FOLDER of the model, or "
             "take --grounder salience"
         ) from error
+
+
+def ask_hub(name: str) -> None:
+    """Raise OSError within seconds where the hub can't be reached or has no such model.
+
+    Loaders by themselves go on trying for a minute, or for ever.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        HfApi().model_info(name, timeout=_SECONDS)
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+        raise OSError(" ".join(str(error).split())) from error
 
 
 def lacks(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 SIDE = 256  # pixels of the frame
+ROWS = 16  # of the frame that are computed at a time
 BORDER = (124, 116, 104)  # RGB
 
 
@@ -45,8 +46,13 @@ def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
     weights = _overlaps if shrinks else _between
     down, across = weights(pixels.shape[0], height), weights(pixels.shape[1], width)
-    resized = np.einsum("hy,yxc->hxc", down, pixels.astype(np.float64), optimize=True)
-    resized = np.einsum("wx,hxc->hwc", across, resized, optimize=True)
+    resized = np.empty((height, width, 3))
+    for start in range(0, height, ROWS):  # each needs a few of the picture's rows alone
+        part = down[start : start + ROWS]
+        used = np.flatnonzero(part.any(axis=0))
+        first, last = used[0], used[-1] + 1
+        rows = np.tensordot(part[:, first:last], pixels[first:last].astype(np.float64), 1)
+        resized[start : start + ROWS] = np.einsum("wx,hxc->hwc", across, rows, optimize=True)
     return resized.round().clip(0, 255).astype(np.uint8)
 
 

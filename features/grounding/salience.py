@@ -34,8 +34,8 @@ class Salience:
     """
 
     name = "salience"
-    reads_phrases = False
-    batch_size = 1
+    joint = False
+    one_size = False
 
     def find(
         self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]

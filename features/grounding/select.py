@@ -63,8 +63,10 @@ def _fault(candidate: Candidate, clamped: Box) -> str | None:
     return None
 
 
-def choose(candidates: Sequence[Candidate], rule: Rule) -> list[Candidate]:
-    """At most `rule.most` of them, in order.
+def choose(
+    candidates: Sequence[Candidate], rule: Rule, phrases: Sequence[str] = ()
+) -> list[Candidate]:
+    """At most `rule.most` of them, in order. phrases: what was asked for, in the post's order.
 
     A phrase offers its best `per_phrase` boxes alone: where they overlap with those of another
     phrase, its object is there already, and its next best box would be another one.
@@ -79,8 +81,8 @@ def choose(candidates: Sequence[Candidate], rule: Rule) -> list[Candidate]:
         if candidate.phrase is None or rank < rule.per_phrase:
             ranked.append((rank, candidate))
     if rule.by_phrase:
-        places = {c.phrase: n for n, c in reversed(list(enumerate(candidates)))}
-        ranked.sort(key=lambda pair: (pair[0], places[pair[1].phrase]))
+        places = {phrase: n for n, phrase in enumerate(phrases)}
+        ranked.sort(key=lambda pair: (pair[0], places.get(str(pair[1].phrase), 0)))
     chosen: list[Candidate] = []
     for _, candidate in ranked:
         if all(iou(candidate.box, other.box) <= rule.overlap for other in chosen):

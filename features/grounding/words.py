@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertTokenizer
 
+from features.grounding.hub import ask_hub
 from features.weights import WeightsError, one_line
 
 LONGEST = 20  # tokens of a phrase, special ones included; further ones are not read
@@ -63,25 +65,30 @@ def _tokenizer(vocabulary: str) -> BertTokenizer:
         if Path(vocabulary).is_file():
             words = Path(vocabulary).read_text(encoding="utf-8").splitlines()
             return BertTokenizer(vocab={word: n for n, word in enumerate(words)})
+        with suppress(OSError):
+            return AutoTokenizer.from_pretrained(vocabulary, local_files_only=True)
+        ask_hub(vocabulary)
         return AutoTokenizer.from_pretrained(vocabulary)
     except (OSError, ValueError, LookupError) as error:
         raise WeightsError(
-            f"vocabulary {vocabulary}: can't be loaded ({one_line(error)}); give the folder or the "
-            "vocab.txt of bert-base-uncased"
+            f"vocabulary {vocabulary!r}: can't be loaded ({one_line(error)}); give --vocabulary, "
+            "the folder or the vocab.txt of bert-base-uncased"
         ) from error
 
 
 def _word_list(vocabulary: str) -> dict[str, int]:
-    expected = f'expected a JSON list of words with "<pad>" first, "{_UNKNOWN}" and "{_END}"'
+    expected = (
+        f'expected --vocabulary, a JSON list of words with "<pad>" first, "{_UNKNOWN}" and "{_END}"'
+    )
     try:
         words = json.loads(Path(vocabulary).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"vocabulary {vocabulary}: {expected}: {one_line(error)}") from error
+        raise WeightsError(f"vocabulary {vocabulary!r}: {expected}: {one_line(error)}") from error
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise WeightsError(f"vocabulary {vocabulary}: {expected}, found something else")
+        raise WeightsError(f"vocabulary {vocabulary!r}: {expected}, found something else")
     numbers = {word: n for n, word in enumerate(words)}
     if numbers.get("<pad>") != 0 or not {_UNKNOWN, _END} <= numbers.keys():
-        raise WeightsError(f"vocabulary {vocabulary}: {expected}, found {_first(words)}")
+        raise WeightsError(f"vocabulary {vocabulary!r}: {expected}, found {_first(words)}")
     return numbers
 
 

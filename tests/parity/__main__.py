@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("kind", choices=SETS)
     parser.add_argument("folder", type=Path, help="a set of vectors, such as …/hvpnet/set_a")
     asked = parser.parse_args(arguments)
+    if not (asked.folder / "meta.json").is_file():
+        parser.error(f"{asked.folder}: expected a set of vectors, found no meta.json in it")
     found = SETS[asked.kind](asked.folder.absolute())
     print("\n".join(found.lines()))
     return 1 if found.too_large() else 0

@@ -18,15 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from features.grounding.anchors import COCO_ANCHORS, FLICKR_ANCHORS
 from features.grounding.darknet import LAYERS, Conv, Darknet, load_darknet
-from features.grounding.faoa import (
-    COCO_ANCHORS,
-    FLICKR_ANCHORS,
-    Faoa,
-    best_boxes,
-    load_faoa,
-    normalise,
-)
+from features.grounding.faoa import Faoa, best_boxes, load_faoa, normalise
 from features.grounding.letterbox import Placement, letterbox
 from features.grounding.words import Words
 from tests.parity.differences import Differences, Vectors
