@@ -180,7 +180,7 @@ class GroundCrops(_OfDataset):
     @cached_property
     def _config(self) -> GroundConfig:
         layout = self.layout_if_any()
-        return ground_config(self, released=layout is None or layout.released)
+        return ground_config(self, self.dataset, layout is not None and layout.released)
 
     def settings(self) -> dict[str, Any]:
         from pipeline.noun_phrases import parser_version

@@ -224,17 +224,17 @@ def changed(config: Config, people: object) -> Config:
     return replace(config, **{name: v for name, v in values.items() if v is not None})
 
 
-def ground_config(people: object, released: bool = False) -> GroundConfig:
+def ground_config(people: object, dataset: str, released: bool = False) -> GroundConfig:
     """How posts are grounded, with people's own values; "auto" is decided, no setting is idle.
 
     Under "auto", posts with a grounding of their own keep it; the others get the detector's where
-    its weights are on this machine, else salience. released: no post is without one. Raises
-    DataError.
+    its weights are on this machine, else salience. released: no post is without one. The demo has
+    none, and salience everywhere. Raises DataError.
     """
     config = changed(GroundConfig(), people)
     weights = config.weights or DETECTOR_WEIGHTS
-    if config.grounder == AUTO and released:
-        config = replace(config, grounder=RELEASED)
+    if config.grounder == AUTO and (released or dataset == DEMO):
+        config = replace(config, grounder=RELEASED if released else SALIENCE)
     elif config.grounder == AUTO:
         from features.grounding.hub import is_cached
 

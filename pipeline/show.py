@@ -74,7 +74,7 @@ def show(
 ) -> None:
     """Write one HTML page, complete in itself: posts with their picture, boxes and crops.
 
-    root: the data root. report: as in `report.json`. title: the data set and how it was grounded.
+    root: the data root. report: as in `report.json`. title: the data set's name.
     posts: how many to show, evenly spread over those whose picture can be used, in their order.
     """
     distinct: dict[tuple[str | None, tuple[str, ...]], Grounded] = {}

@@ -14,7 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ PARTIAL = ".{}.partial"  # an output folder that is not whole yet
 FRESH = "fresh"
 PYRAMIDS = "pyramids"  # the store's folder of rows, one folder a backbone
 PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "pillow", "numpy")
+EXTRAS = ("spacy", "nltk", "timm")  # packages that may be missing
 
 log = logging.getLogger(__name__)
 
@@ -241,6 +242,9 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         found[package] = importlib.metadata.version(package)
+    for package in EXTRAS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     return found
 
 

@@ -495,17 +495,18 @@ def test_auto_is_decided(
     cached: bool, people: dict[str, Any], grounder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "is_cached", lambda name: cached)
-    assert ground_config(People(**people)).grounder == grounder
+    assert ground_config(People(**people), "own").grounder == grounder
 
 
 def test_auto_asks_for_no_weights_where_all_posts_are_grounded() -> None:
-    assert ground_config(People(), released=True).grounder == "released"
+    assert ground_config(People(), "mnre", released=True).grounder == "released"
+    assert ground_config(People(), "demo").grounder == "salience"
 
 
 @pytest.mark.parametrize(("grounder", "score"), [("detector", 0.25), ("salience", 0.0)])
 def test_least_scores_are_the_grounders_own(grounder: str, score: float) -> None:
-    assert ground_config(People(grounder=grounder)).min_score == score
-    assert ground_config(People(grounder=grounder, min_score=0.4)).min_score == 0.4
+    assert ground_config(People(grounder=grounder), "own").min_score == score
+    assert ground_config(People(grounder=grounder, min_score=0.4), "own").min_score == 0.4
 
 
 @pytest.mark.parametrize("grounder", ["salience", "none", "released"])
@@ -523,27 +524,29 @@ def test_least_scores_are_the_grounders_own(grounder: str, score: float) -> None
     ],
 )
 def test_settings_without_effect_are_left_out(grounder: str, idle: dict[str, Any]) -> None:
-    plain = ground_config(People(grounder=grounder))
-    assert ground_config(People(grounder=grounder, **idle)) == plain
+    plain = ground_config(People(grounder=grounder), "own")
+    assert ground_config(People(grounder=grounder, **idle), "own") == plain
 
 
 def test_faoa_has_no_longest_side_and_a_detector_no_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "flickr.pth").write_bytes(b"")
     faoa = {"grounder": "faoa", "weights": str(tmp_path / "flickr.pth")}
-    assert ground_config(People(**faoa, longest_side=640)) == ground_config(People(**faoa))
-    assert ground_config(People(**faoa)).trained_on == "flickr"
+    plain = ground_config(People(**faoa), "own")
+    assert ground_config(People(**faoa, longest_side=640), "own") == plain
+    assert plain.trained_on == "flickr"
     detector = {"grounder": "detector", "vocabulary": "x", "trained_on": "unc"}
-    assert ground_config(People(**detector)) == ground_config(People(grounder="detector"))
+    plain = ground_config(People(grounder="detector"), "own")
+    assert ground_config(People(**detector), "own") == plain
 
 
 def test_faoa_needs_a_checkpoint_whose_data_is_known(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--weights, a published checkpoint, found none"):
-        ground_config(People(grounder="faoa"))
+        ground_config(People(grounder="faoa"), "own")
     with pytest.raises(DataError, match=r"found no file /no/flickr\.pth"):
-        ground_config(People(grounder="faoa", weights="/no/flickr.pth"))
+        ground_config(People(grounder="faoa", weights="/no/flickr.pth"), "own")
     (tmp_path / "a.pth").write_bytes(b"")
     with pytest.raises(DataError, match=r"a\.pth: .* give --trained-on, one of flickr, "):
-        ground_config(People(grounder="faoa", weights=str(tmp_path / "a.pth")))
+        ground_config(People(grounder="faoa", weights=str(tmp_path / "a.pth")), "own")
 
 
 @pytest.mark.parametrize(
