@@ -256,6 +256,8 @@ class ShowCrops(_ReadsCrops):
         grounding = GroundCrops(dataset=self.dataset).folder
         report = read_json(grounding / "report.json")
         page = folder / "crops.html"
+        if self.posts < 1:
+            raise corpus.DataError(f"--posts: expected 1 or more, found {self.posts}")
         show(list(read_grounded(grounding)), self.root, report, self.dataset, self.posts, page)
 
     def lines(self) -> list[str]:

@@ -75,8 +75,13 @@ def _entities(post: Post) -> Phrases | None:
     """Head and tail, where there are both and a word of them is left."""
     if post.head is None or post.tail is None:
         return None
-    names = clean(" ".join(post.tokens[start:end]) for start, end in (post.head, post.tail))
+    names = clean(_name(post.tokens[start:end]) for start, end in (post.head, post.tail))
     return _phrases(names, ENTITIES) if names else None
+
+
+def _name(tokens: Sequence[str]) -> str:
+    """An entity's words as a name: a handle is one here, where noun phrases have no use for it."""
+    return " ".join(word.lstrip("@#").replace("_", " ") for word in tokens if word != "RT")
 
 
 def _parsed(posts: Iterable[Post], by: str) -> dict[tuple[str, ...], Phrases]:

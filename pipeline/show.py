@@ -59,7 +59,7 @@ font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono","Liberation Mono",mon
 .crops img{display:block;max-width:100%;height:auto}
 figcaption{font-size:13px;line-height:1.4;margin-top:4px}
 @media(max-width:640px){body{padding:14px 10px 32px}article{padding:10px 12px 12px}
-.look{flex-direction:column}.crops{display:grid;grid-template-columns:repeat(3,1fr)}}
+.look{flex-direction:column}.crops{flex:none;display:grid;grid-template-columns:repeat(3,1fr)}}
 @media print{*{print-color-adjust:exact}body{padding:0}}
 """
 
@@ -116,7 +116,7 @@ def _facts(report: dict[str, Any]) -> str:
             numbers += f'{start}<dd class="number">{value}</dd></div>'
         elif not isinstance(value, dict):
             numbers += f'{start}<dd class="number">{_number(value)}</dd></div>'
-        elif value and name not in ("settings", "posts_by_regions"):
+        elif value and name not in ("settings", "posts_by_regions", "answers_by"):
             parts = (f"{escape(str(key))} <b>{_number(part)}</b>" for key, part in value.items())
             lists += f"{start}<dd>{'<br>'.join(parts)}</dd></div>"
     return f'<p class="soft settings">{shown}</p><dl>{numbers}{lists}</dl>'

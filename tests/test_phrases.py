@@ -96,7 +96,7 @@ def test_each_sentence_is_parsed_once(parsed: list[tuple[str, ...]]) -> None:
 
 def test_entities_are_for_training_posts_that_have_both(parsed: list[tuple[str, ...]]) -> None:
     posts = [replace(POST, split=split) for split in ("train", "val", "test")]
-    bare = [replace(POST, tail=None), replace(POST, tokens=("@ann", "@lee"), tail=(1, 2))]
+    bare = [replace(POST, tail=None), replace(POST, tokens=(":)", "!"), head=(0, 1), tail=(1, 2))]
     sources = [p.source for p in phrases_of([*posts, *bare], "entities")]
     assert sources == ["entities", "spacy", "spacy", "spacy", "spacy"]
     leaked = [p.source for p in phrases_of([*posts, *bare], "entities-leaked")]
@@ -337,3 +337,9 @@ def test_what_counts_as_junk(phrase: str, expected: str | None) -> None:
     tags = {"red": {"ADJ"}, "guitar": {"NOUN"}, "it": {"PRON"}, "wow": {"INTJ"}}
     tweet = bench.Tweet((), frozenset(), tags)
     assert bench.reasons(tweet, [phrase, phrase.upper()]) == [expected, "repeated"]
+
+
+def test_entities_that_are_handles_are_names() -> None:
+    tokens = ("RT", "@RollingStone", "on", "@NASA_Johnson", "now")
+    post = Post("1", "train", tokens, head=(0, 2), tail=(3, 4), relation="peer")
+    assert phrases_of([post], "entities")[0].found == ("RollingStone", "NASA Johnson")
