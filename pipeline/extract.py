@@ -245,7 +245,7 @@ def _prepared(
         try:
             picture = open_picture(file)
         except PictureError as error:
-            problems[file] = f"broken: {error}"
+            problems[file] = f"{error.kind}: {error.reason}"
             return []
         for key, box in by_file[file].items():
             try:

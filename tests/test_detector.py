@@ -491,3 +491,21 @@ def test_without_timm_its_backbone_is_refused(
     with pytest.raises(WeightsError) as error:
         Detector(folder)
     assert str(error.value) == f"{folder}: this detector's backbone needs timm: pip install timm"
+
+
+def test_owlv2_gets_no_photo_in_its_own_size(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(folders["owlv2"])
+    given: list[tuple[int, int]] = []
+    images = detector._images
+
+    def seen(pictures: list[Image.Image], **options: object) -> object:
+        given.extend(picture.size for picture in pictures)
+        return images(pictures, **options)
+
+    monkeypatch.setattr(detector, "_images", seen)
+    monkeypatch.setattr(seen, "size", images.size, raising=False)
+    found = detector.find([picture(5, (16 * SIDE, 8 * SIDE))], [["cat"]])[0]
+    assert given == [(2 * SIDE, SIDE)]
+    assert max(candidate.box[2] for candidate in found) > 2 * SIDE  # pixels of the picture

@@ -186,7 +186,7 @@ def test_missing_broken_and_impossible_are_counted_and_left_out(root: Path) -> N
     ]
     report = run(root, posts)
     assert report["problems"]["gone.png"] == "missing"
-    assert report["problems"]["broken.png"].startswith("broken: ")
+    assert report["problems"]["broken.png"].startswith("broken: not a picture")
     assert report["problems"]["1.png"].startswith("crop: ")
     present = np.load(root / "out/index.npy")[..., 0] >= 0
     assert present[:, 0].tolist() == [False, False, True, True, False]

@@ -109,7 +109,7 @@ def _write(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> P
 def _vocabulary() -> dict[str, int]:
     """A BERT vocabulary: the special tokens at their places, and a few words and letters."""
     signs = [SPECIAL.get(i, f"[unused{i}]") for i in range(1030)]
-    return {sign: i for i, sign in enumerate(signs + WORDS.split())}
+    return {sign: i for i, sign in enumerate(dict.fromkeys(signs + WORDS.split()))}
 
 
 def _dino_processor() -> GroundingDinoProcessor:

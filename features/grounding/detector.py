@@ -230,6 +230,10 @@ class Detector:
         """One call of the model. Each picture's candidates, in the order of its queries."""
         width, height = pictures[0].size
         size = self._input_size(width, height)
+        if self._config.model_type == "owlv2":
+            # Its processor blurs in the picture's own size: seconds and gigabytes for a photo.
+            reduced = max(1, max(width, height) // (2 * size["width"]))
+            pictures = [picture.reduce(reduced) for picture in pictures]
         pixels = self._images(pictures, size=size, return_tensors="pt")
         texts, columns = self._read([[query.text for query in own] for own in queries])
         # As OWLs' learned positions are those of one size; of that one, it changes nothing.
