@@ -19,8 +19,8 @@ _NUMBERS: list = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
 ]
-# What readers raise for files that are cut off or damaged.
-_DAMAGED = (
+# What torch.load and safetensors raise for files that are cut off or damaged, or can't be opened.
+DAMAGED = (
     OSError,
     EOFError,
     RuntimeError,
@@ -53,7 +53,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: no readable weights: broken, or with more than tensors in it, which is never "
             "unpickled"
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise WeightsError(f"{path}: no readable weights: {one_line(error)}") from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

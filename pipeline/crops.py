@@ -275,11 +275,15 @@ class _Work:
             kinds = ", ".join(
                 f"{n} {kind}" for kind, n in _counts(e.kind for e in self.problems.values()).items()
             )
-            names = "; ".join(islice((str(e) for e in self.problems.values()), NAMED))
-            more = "" if len(self.problems) <= NAMED else "; and more: report.json"
-            log.warning(
-                "%d pictures can't be used (%s): %s%s", len(self.problems), kinds, names, more
-            )
+            told = first_few({name: _told(error) for name, error in self.problems.items()})
+            log.warning("%d pictures can't be used (%s): %s", len(self.problems), kinds, told)
+
+
+def first_few(problems: Mapping[str, str]) -> str:
+    """The first files that can't be used, each with the reason, and how many more there are."""
+    shown = "; ".join(f"{name} ({why})" for name, why in islice(problems.items(), NAMED))
+    more = f"; and {len(problems) - NAMED} more: report.json" if len(problems) > NAMED else ""
+    return shown + more
 
 
 def _counts(names: Iterable[str | None]) -> dict[str, int]:

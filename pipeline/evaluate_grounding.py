@@ -278,7 +278,7 @@ def table(metrics: dict[str, Any]) -> list[str]:
     counts = metrics["entities"]
     told = [
         f"{counts['grounded']} grounded and {counts['ungrounded']} ungrounded entities",
-        "passed over: " + ", ".join(f"{n} {why}" for why, n in counts["passed_over"].items()),
+        f"passed over: {_told(counts['passed_over'])}",
         f"{'':52}{'accuracy':>10}{'left out':>10}",
     ]
     for name, row in metrics["scores"].items():

@@ -22,13 +22,12 @@ from features.pictures import Box, PictureError, Preparation, open_picture, prep
 from features.pyramid import pool
 from features.store import Shard, Store
 from pipeline.corpus import DataError
-from pipeline.crops import Grounded
+from pipeline.crops import Grounded, first_few
 from pipeline.device import pick_device
 from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
 SHARD_ROWS = 256
-NAMED = 5  # pictures that a message names before it only counts
 
 log = logging.getLogger(__name__)
 
@@ -335,6 +334,4 @@ def _write_report(
         report,
     )
     if problems:
-        shown = "; ".join(f"{name} ({why})" for name, why in islice(problems.items(), NAMED))
-        more = f"; and {len(problems) - NAMED} more: report.json" if len(problems) > NAMED else ""
-        log.warning("%d picture files can't be used: %s%s", len(problems), shown, more)
+        log.warning("%d picture files can't be used: %s", len(problems), first_few(problems))

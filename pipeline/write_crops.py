@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,10 +11,9 @@ from tqdm import tqdm
 from features.pictures import Box, PictureError, cut, open_picture
 from pipeline.corpus import SPLITS, Post, conll, mnre
 from pipeline.corpus.files import Places
-from pipeline.crops import Grounded
+from pipeline.crops import Grounded, first_few
 from pipeline.jsonfile import write_json
 
-NAMED = 5  # problems in the log; report.json names all
 COMPRESSION = 3  # of PNG: 4 % larger than at the default 6, in a third of the time
 
 log = logging.getLogger(__name__)
@@ -56,8 +55,7 @@ def write_crops(
     write_json(folder / "report.json", report)
     log.info("%(crops)d crops of %(pictures)d pictures, laid out as for %(layout)s", report)
     if problems:
-        shown = "; ".join(f"{name} ({why})" for name, why in islice(problems.items(), NAMED))
-        log.warning("%d files can't be used: %s; all in report.json", len(problems), shown)
+        log.warning("%d files can't be used: %s", len(problems), first_few(problems))
 
 
 def _place(relations: bool, dataset: str, split: str, folder: Path) -> Places:

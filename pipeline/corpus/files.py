@@ -3,7 +3,6 @@
 import codecs
 import pickle
 import reprlib
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,6 @@ from typing import Any, TypeGuard
 from pipeline.corpus.post import DataError
 
 CROPS_USED = 3  # the published crops carry no score; the first three are the ones used
-
-# What torch.load raises for files that are cut off or damaged, or can't be opened.
-_DAMAGED = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    struct.error,
-)
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
@@ -190,6 +177,8 @@ def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | Non
 def _load(path: Path) -> object:
     import torch  # only here: reading texts shouldn't wait for it
 
+    from features.weights import DAMAGED
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -197,5 +186,5 @@ def _load(path: Path) -> object:
             f"{path}: expected a dictionary of strings, found something else or a file that could "
             "run code when loaded; it was not loaded"
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: can't be loaded: {clip(str(error))}") from error
