@@ -17,7 +17,7 @@ from features.pictures import open_picture
 from pipeline import boxes
 from pipeline.boxes import Answer, BoxCache, Finder, Question, make_finder
 from pipeline.corpus import DataError, Post
-from pipeline.crops import Grounded, ground, read_grounded
+from pipeline.crops import Grounded, first_few, ground, read_grounded
 from pipeline.digests import of_file
 from pipeline.presets import GENERIC_PHRASES, GroundConfig, Machine, ground_config
 
@@ -412,6 +412,13 @@ def test_bad_pictures_are_named_and_counted_and_the_others_grounded(world: World
     assert sorted(report["problems"]) == sorted(expected)
     assert report["pictures"] == 6
     assert told(lines[-1]) == "detector:dog:given:0.9"
+
+
+def test_a_message_names_the_first_few_and_counts_the_rest() -> None:
+    lost = {f"{n}.png": "missing" for n in range(7)}
+    told = "0.png (missing); 1.png (missing); 2.png (missing); 3.png (missing); 4.png (missing)"
+    assert first_few(lost) == f"{told}; and 2 more: report.json"
+    assert first_few(dict(list(lost.items())[:5])) == told
 
 
 def test_bad_pictures_need_no_grounder(world: World) -> None:
