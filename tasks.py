@@ -18,7 +18,7 @@ from typing import Any
 import luigi
 from luigi.configuration import get_config
 
-from pipeline import corpus, manage, results, stage
+from pipeline import console, corpus, stage
 from pipeline.phrases import MODES
 from pipeline.presets import (
     BACKBONE,
@@ -30,6 +30,7 @@ from pipeline.presets import (
     PAPER,
     PRECISIONS,
     RANDOM,
+    READ_PHRASES,
     RECIPES,
     RELEASED,
     ROW_VERSION,
@@ -70,7 +71,7 @@ def _read_own_configuration() -> None:
 
 
 _read_own_configuration()
-stage.set_up_logging()
+console.set_up()
 
 
 class MakeDemo(Stage):
@@ -109,12 +110,9 @@ class ReadPosts(_OfDataset):
     """Texts in their published form -> posts.jsonl, and the labels that there are."""
 
     def settings(self) -> dict[str, Any]:
-        """Which folders of pictures and crops there are decides the paths in the posts."""
+        """In which folders pictures and crops are decides the paths in the posts."""
         layout = self.layout_if_any()
-        if layout is None:
-            return {}
-        folders = {"pictures": layout.pictures, "crops": layout.crops}
-        return {name: [*_named(layout, paths)] for name, paths in folders.items()}
+        return {} if layout is None else {"folders": [*layout.folders]}
 
     def sources(self) -> dict[str, Path]:
         layout = self.layout_if_any()
@@ -170,8 +168,10 @@ class GroundCrops(_OfDataset):
     batch_size = luigi.IntParameter(default=8, significant=False)
     threads = luigi.OptionalIntParameter(default=None, significant=False)
 
+    IMPLIED = ("MakeDemo",)
+
     def requires(self) -> list[Stage]:
-        return [ReadPosts(dataset=self.dataset)]
+        return [ReadPosts(dataset=self.dataset), *super().requires()]
 
     def config(self) -> GroundConfig:
         """The values, with what "auto" means on this machine; decided once."""
@@ -186,7 +186,8 @@ class GroundCrops(_OfDataset):
         from pipeline.noun_phrases import parser_version
 
         settings = asdict(self.config())
-        settings["parser"] = parser_version(self.config().phrases)
+        if self.config().finder in READ_PHRASES:
+            settings["parser"] = parser_version(self.config().phrases)
         for name in ("weights", "vocabulary"):
             settings = _without_paths(settings, name) if settings[name] else settings
         return settings
@@ -225,10 +226,12 @@ class GroundCrops(_OfDataset):
 class _ReadsCrops(_OfDataset):
     """A stage for people: it reads what GroundCrops found, and no other stage needs it."""
 
+    IMPLIED = ("MakeDemo",)
     _told = False
 
     def requires(self) -> list[Stage]:
-        return [ReadPosts(dataset=self.dataset), GroundCrops(dataset=self.dataset)]
+        made = super().requires()
+        return [ReadPosts(dataset=self.dataset), GroundCrops(dataset=self.dataset), *made]
 
     def complete(self) -> bool:
         done = super().complete()
@@ -342,8 +345,10 @@ class ExtractPyramid(_OfDataset):
     batch_size = luigi.OptionalIntParameter(default=None, significant=False)
     threads = luigi.OptionalIntParameter(default=None, significant=False)
 
+    IMPLIED = ("MakeDemo",)
+
     def requires(self) -> list[Stage]:
-        return [GroundCrops(dataset=self.dataset)]
+        return [GroundCrops(dataset=self.dataset), *super().requires()]
 
     def config(self) -> ExtractConfig:
         """The data set's preset with people's own values."""
@@ -361,7 +366,7 @@ class ExtractPyramid(_OfDataset):
         name: str = self.key["sources"].get("weights", self.config().weights)
         return name
 
-    def rows(self) -> Path:
+    def fills(self) -> Path:
         """The store's folder of this backbone's rows."""
         from pipeline.extract import rows_folder
 
@@ -377,7 +382,7 @@ class ExtractPyramid(_OfDataset):
             root=self.root,
             slots=1 + grounding.max_crops,
             digest=stage.digests().of,
-            rows=self.rows(),
+            rows=self.fills(),
             weights=self.weights_name(),
             config=self.config(),
             machine=changed(Machine(), self),
@@ -386,7 +391,7 @@ class ExtractPyramid(_OfDataset):
 
     def run(self) -> None:
         # Held until the index is in its place: Prune takes rows without an index for unused.
-        with stage.locked(self.rows().name, "filling the same rows"):
+        with stage.locked(self.fills().name, "filling the same rows"):
             super().run()
 
     def shared(self, folder: Path) -> list[Path]:
@@ -398,15 +403,18 @@ class ExtractPyramid(_OfDataset):
 class _ReadsPyramids(_OfDataset):
     """A stage that runs a model, on pyramids unless it is text-only."""
 
+    IMPLIED = ("GroundCrops", "MakeDemo")
+
     def with_pictures(self) -> bool:
         """Whether the model reads pyramids."""
         raise NotImplementedError
 
     def requires(self) -> list[Stage]:
-        reading = ReadPosts(dataset=self.dataset)
-        return (
-            [reading, ExtractPyramid(dataset=self.dataset)] if self.with_pictures() else [reading]
-        )
+        reading: list[Stage] = [ReadPosts(dataset=self.dataset)]
+        if not self.with_pictures():
+            return reading
+        extraction = ExtractPyramid(dataset=self.dataset)
+        return [*reading, extraction, GroundCrops(dataset=self.dataset), *super().requires()]
 
     def pictures(self) -> PictureFiles | None:
         """Where the pyramids are, and the pictures that they were computed from."""
@@ -490,7 +498,7 @@ class _Train(_ReadsPyramids):
 
     def settings(self) -> dict[str, Any]:
         if self.seeds:  # all else that decides the result decides the runs'
-            return {"seeds": list(self.seeds)}
+            return {"seeds": sorted(self.seeds)}
         return _without_paths(asdict(self.config()), "encoder")
 
     def sources(self) -> dict[str, Path]:
@@ -502,7 +510,9 @@ class _Train(_ReadsPyramids):
 
     def work(self, folder: Path) -> None:
         if self.seeds:
-            results.summarise([run.folder for run in self.requires()], folder, self.about())
+            from pipeline.results import summarise
+
+            summarise([run.folder for run in self.requires()], folder, self.about())
             return
         from pipeline.train import train_into
 
@@ -517,8 +527,10 @@ class _Train(_ReadsPyramids):
         )
 
     def run(self) -> None:
+        from pipeline.results import result
+
         super().run()
-        for line in results.result(self.folder, self.clone(variant=TEXT_ONLY).folder):
+        for line in result(self.folder, self.clone(variant=TEXT_ONLY).folder):
             log.info(line)
 
 
@@ -581,7 +593,9 @@ class Evaluate(_ReadsPyramids):
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
     def with_pictures(self) -> bool:
-        return results.needs_pictures(self.model_folder())
+        from pipeline.results import needs_pictures
+
+        return needs_pictures(self.model_folder())
 
     def model_folder(self) -> Path:
         """The model itself, also where people named the folder of the run that made it."""
@@ -608,8 +622,10 @@ class Evaluate(_ReadsPyramids):
         )
 
     def run(self) -> None:
+        from pipeline.results import evaluation
+
         super().run()
-        for line in results.evaluation(self.folder):
+        for line in evaluation(self.folder):
             log.info(line)
 
 
@@ -643,7 +659,9 @@ class Status(_Report):
     dataset = luigi.Parameter(default="mnre")
 
     def lines(self) -> list[str]:
-        return manage.status(stages_of(self.dataset))
+        from pipeline.manage import status
+
+        return status(stages_of(self.dataset))
 
 
 class Prune(_Report):
@@ -655,7 +673,9 @@ class Prune(_Report):
     )
 
     def lines(self) -> list[str]:
-        return manage.prune(stages_of, self.runs, self.dry_run)
+        from pipeline.manage import prune
+
+        return prune(stages_of, self.runs, self.dry_run)
 
 
 class Recipes(_Report):
@@ -674,7 +694,9 @@ class Scores(_Report):
     dataset = luigi.OptionalStrParameter(default=None, description="only this one's")
 
     def lines(self) -> list[str]:
-        return results.scores(self.dataset)
+        from pipeline.results import scores
+
+        return scores(self.dataset)
 
 
 def _named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:

@@ -9,13 +9,17 @@ from torch.nn import functional
 POOLINGS = ("floor", "adaptive")
 
 
+class PyramidError(ValueError):
+    """Maps that can't be pooled as asked. The message is one line."""
+
+
 def pool(blocks: Sequence[Tensor], grid: int, pooling: str) -> Tensor:
     """Average-pool every block to `grid` × `grid` and join them (HVPNeT §3.2).
 
     `blocks`: four (B, C_i, H_i, W_i). Returns (B, ΣC, grid, grid) float32. `floor`, as the
     published code does: kernel = stride = side // grid and what is left over at the right and below
     is dropped, so that of block 4's 7×7 only 6×6 count. `adaptive`: windows cover the whole map.
-    Raises ValueError for a map smaller than the grid.
+    Raises PyramidError for a map smaller than the grid.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
@@ -25,7 +29,10 @@ def pool(blocks: Sequence[Tensor], grid: int, pooling: str) -> Tensor:
 def _pool_map(block: Tensor, grid: int, pooling: str) -> Tensor:
     height, width = block.shape[-2:]
     if min(height, width) < grid:
-        raise ValueError(f"a map of {height}×{width} can't be pooled to {grid}×{grid}")
+        raise PyramidError(
+            f"a map of {height}×{width} can't be pooled to {grid}×{grid}; give a smaller --grid "
+            "or a larger --size"
+        )
     if pooling == "adaptive":
         return functional.adaptive_avg_pool2d(block, grid)
     pooled = functional.avg_pool2d(block, (height // grid, width // grid))

@@ -10,9 +10,12 @@ temporary name and is renamed when it is on the disk, so that a kill loses it wh
 import hashlib
 import mmap
 import os
+import resource
+import stat
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -23,7 +26,9 @@ KEY_BYTES = 32
 PAGE = 4096
 ROW_BITS = 20
 MAX_ROWS = 1 << ROW_BITS  # in one shard: a few hundred are meant, and a file may declare petabytes
-MAX_MAPS = 128  # open at a time by a Reader: each holds a file descriptor
+# Maps that a Reader keeps open: each holds a file descriptor, and the system grants so many.
+_GRANTED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+MAX_MAPS = 128 if _GRANTED == resource.RLIM_INFINITY else max(1, min(128, _GRANTED // 4))
 TYPES: dict[str, np.dtype] = {
     "rows": np.dtype("<f2"),
     "keys": np.dtype("u1"),
@@ -32,7 +37,14 @@ TYPES: dict[str, np.dtype] = {
 
 
 class StoreError(ValueError):
-    """Rows that can't be stored, or a shard that can't be used. The message is one line."""
+    """Rows that can't be stored, or a shard that can't be used. The message is one line.
+
+    `file`: the shard, where a Reader can't use it.
+    """
+
+    def __init__(self, message: str, file: Path | None = None) -> None:
+        super().__init__(message)
+        self.file = file
 
 
 def write_shard(folder: Path, keys: Sequence[bytes], rows: np.ndarray) -> str:
@@ -118,7 +130,7 @@ class Shard:
             self._crcs = _load(path, "crc32", *crcs)
         # What h5py raises depends on where in the file the damage is.
         except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
-            raise StoreError(f"{path.name}: {' '.join(str(error).split())}") from error
+            raise StoreError(" ".join(f"{path.name}: {error}".split())) from error
 
     def map_rows(self) -> np.memmap:
         """(N, C, g, g) float16, read-only; holds a file descriptor as long as it lives."""
@@ -135,9 +147,13 @@ Place = tuple[tuple[int, ...], int]  # shape, offset in the file
 
 def _places(path: Path) -> dict[str, Place]:
     """Where the three datasets are. HDF5 can point out of the file in many ways: none is taken."""
-    size = path.stat().st_size
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+        raise StoreError("is no file")
+    size = found.st_size
     with h5py.File(path, "r", locking=False) as file:
-        links = {name: file.get(name, getlink=True) for name in file}
+        # One too many is enough to tell: a file may hold millions.
+        links = {name: file.get(name, getlink=True) for name in islice(file, len(TYPES) + 1)}
         if set(links) != set(TYPES):
             raise StoreError(f"holds {', '.join(sorted(links))}, not {', '.join(sorted(TYPES))}")
         if not all(type(link) is h5py.HardLink for link in links.values()):
@@ -218,6 +234,11 @@ class Store:
         self._add(name, b"".join(keys))
         return name
 
+    def sweep(self) -> None:
+        """Remove what killed writers left. No other may be writing."""
+        for left in self.folder.glob(".*.tmp"):
+            left.unlink()
+
     def discard(self, name: str) -> None:
         """Remove a damaged shard's file, and forget its rows."""
         if name not in self.damaged and name not in self._names:
@@ -273,10 +294,11 @@ def _open_good(path: Path, verify: bool) -> Shard:
     try:
         shard = Shard(path)
     except StoreError as error:
-        raise StoreError(f"{error}; {again}") from error
+        raise StoreError(f"{error}; {again}", path) from error
     bad = shard.verify() if verify else []
     if bad:
-        raise StoreError(f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {again}")
+        told = f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {again}"
+        raise StoreError(told, path)
     return shard
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-import sqlite3
+import logging
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,11 +18,15 @@ from tqdm import tqdm
 
 from features.grounding import Candidate, Grounder
 from features.pictures import PictureError, open_picture
-from pipeline.corpus import DataError
+from pipeline.memo import Memo
 from pipeline.presets import DETECTOR, FAOA, SALIENCE, GroundConfig, Machine
 
 FORM = "candidates-1"  # of a kept answer: another word when it changes
-_TABLE = "create table if not exists boxes (key text primary key, answer text) without rowid"
+_TABLE = "create table if not exists answers (key text primary key, answer text, crc integer)"
+_FIND = "select answer, crc from answers where key=?"
+_KEEP = "insert or replace into answers values (?, ?, ?)"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,21 +47,12 @@ class Answer:
 
 
 class BoxCache:
-    """Answers given before, in one SQLite file."""
+    """Answers given before, in one SQLite file, each with its CRC-32."""
 
-    SECONDS = 5.0  # a killed run loses no more than this and the batch under way
+    SECONDS = 1.0  # a killed run loses no more than this and the batch under way
 
     def __init__(self, path: Path) -> None:
-        """Raises DataError where the file is damaged."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=60)
-        try:
-            self._connection.execute(_TABLE)
-        except sqlite3.DatabaseError as error:
-            raise DataError(
-                f"{path}: expected the boxes that were found before, found a damaged file "
-                f"({error}); delete it, and pictures are grounded again"
-            ) from error
+        self._memo = Memo(path, _TABLE, check=True)
         self._unwritten: dict[str, str] = {}
         self._written = time.monotonic()
 
@@ -65,14 +61,19 @@ class BoxCache:
 
     def __exit__(self, *_: object) -> None:
         self._write()
-        self._connection.close()
+        self._memo.close()
 
     def get(self, key: str) -> Answer | None:
-        """The answer kept under a key."""
-        row = self._connection.execute("select answer from boxes where key=?", (key,)).fetchone()
-        answer = row[0] if row else self._unwritten.get(key)
+        """The answer kept under a key; None, too, where it was damaged."""
+        answer = self._unwritten.get(key)
         if answer is None:
-            return None
+            row = self._memo.find(_FIND, [key])
+            if row is None:
+                return None
+            answer, crc = row
+            if _crc(key, str(answer)) != crc:
+                log.warning("a damaged answer in boxes.sqlite is asked for again: %s", key[:16])
+                return None
         (width, height), candidates = json.loads(answer)
         found = (Candidate(phrase, tuple(box), score) for phrase, box, score in candidates)
         return Answer((width, height), tuple(found))
@@ -87,12 +88,14 @@ class BoxCache:
 
     def _write(self) -> None:
         """The file is locked for this moment only, never while a grounder thinks."""
-        with self._connection:
-            self._connection.executemany(
-                "insert or replace into boxes values (?, ?)", self._unwritten.items()
-            )
+        new = ((key, answer, _crc(key, answer)) for key, answer in self._unwritten.items())
+        self._memo.keep(_KEEP, new)
         self._unwritten.clear()
         self._written = time.monotonic()
+
+
+def _crc(key: str, answer: str) -> int:
+    return zlib.crc32(f"{key} {answer}".encode())
 
 
 @dataclass

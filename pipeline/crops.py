@@ -16,6 +16,7 @@ from features.grounding.select import Rule, choose, usable
 from features.pictures import PictureError, picture_size
 from pipeline.boxes import Answer, Finder, Question
 from pipeline.corpus import Post
+from pipeline.corpus.files import leads_out
 from pipeline.jsonfile import write_json
 from pipeline.phrases import Phrases, phrases_of
 from pipeline.presets import (
@@ -29,6 +30,8 @@ from pipeline.presets import (
     GroundConfig,
 )
 
+OUTSIDE = "outside"  # the kind of a picture that is a link to somewhere else
+LEADS_OUT = "a link that leads out of the data; copy the picture, or link its whole folder"
 NAMED = 5  # pictures that a message names before it only counts
 log = logging.getLogger(__name__)
 
@@ -168,6 +171,8 @@ class _Work:
         pictures = dict.fromkeys(post.picture for post in posts if post.picture is not None)
         for name in tqdm(pictures, "pictures", unit="picture", disable=None):
             try:
+                if leads_out(self.root / name, self.root):
+                    raise PictureError(LEADS_OUT, kind=OUTSIDE)
                 self.sizes[name] = picture_size(self.root / name)
             except PictureError as error:
                 self.problems[name] = error

@@ -1,21 +1,37 @@
 """SHA-256 of files, remembered, so that a run with nothing to do reads no picture."""
 
 import hashlib
+import logging
 import os
 import sqlite3
-from collections.abc import Iterable
+import stat
+from array import array
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
-_TABLE = """
+from pipeline.memo import Memo
+
+_TABLES = """
 create table if not exists digests (
     device integer, inode integer, size integer, mtime integer, ctime integer, sha256 text,
     primary key (device, inode, size, mtime, ctime)
-) without rowid
+) without rowid;
+create table if not exists folders (listing blob primary key, content text) without rowid;
 """
-
-
 _FIND = "select sha256 from digests where device=? and inode=? and size=? and mtime=? and ctime=?"
+_KEEP = "insert or replace into digests values (?,?,?,?,?,?)"
+_FORGET = "delete from digests where device=? and inode=? and size=? and mtime=? and ctime=?"
+_FIND_FOLDER = "select content from folders where listing=?"
+_KEEP_FOLDER = "insert or replace into folders values (?,?)"
 BATCH = 500  # new digests that are written together
+
+P = TypeVar("P", Path, str)
+
+log = logging.getLogger(__name__)
 
 
 class Digests:
@@ -25,52 +41,117 @@ class Digests:
     the inode's own change time too, which copying tools don't set back.
     """
 
-    def __init__(self, memo: Path) -> None:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(memo, timeout=60)
-        self._connection.execute(_TABLE)
+    def __init__(self, path: Path) -> None:
+        self._memo = Memo(path, _TABLES)
 
     def close(self) -> None:
         """Free the memo file; digests already known stay in it."""
-        self._connection.close()
+        self._memo.close()
 
-    def of(self, path: Path) -> str:
+    def of(self, path: Path | str) -> str:
         """Hexadecimal SHA-256 of a file's bytes. Raises OSError where it can't be read."""
-        return self.of_all([path])[path]
+        return self.of_all([str(path)])[str(path)]
 
-    def of_all(self, paths: Iterable[Path]) -> dict[Path, str]:
+    def of_all(self, paths: Iterable[P]) -> dict[P, str]:
         """Digests of many files, in the order given."""
-        found: dict[Path, str] = {}
+        found: dict[P, str] = {}
         new: list[tuple[int | str, ...]] = []
         for path in paths:
-            key = _key(path.stat())
-            row = self._connection.execute(_FIND, key).fetchone()
-            if row:
-                found[path] = str(row[0])
-                continue
-            found[path] = of_file(path)
-            new.append((*key, found[path]))
+            says: tuple[int, ...] = _key(os.stat(path))
+            row = self._memo.find(_FIND, says)
+            found[path] = str(row[0]) if row else of_file(path)
+            if not row:
+                new.append((*says, found[path]))
             if len(new) == BATCH:
-                self._keep(new)
-        self._keep(new)
+                self._keep(_KEEP, new)
+                new.clear()
+        if new:
+            self._keep(_KEEP, new)
         return found
 
-    def _keep(self, new: list[tuple[int | str, ...]]) -> None:
-        """Write and forget: the file is locked for this moment only, never while one hashes."""
-        with self._connection:
-            self._connection.executemany("insert or replace into digests values (?,?,?,?,?,?)", new)
-        new.clear()
+    def of_folder(self, folder: Path, skip: Callable[[Path], bool] = lambda _: False) -> str:
+        """How many files are below a folder, and a digest of their names and bytes, in a word.
+
+        Hidden files and folders are somebody else's. skip: links to leave out.
+        """
+        files, listing = _look_through(folder, skip)
+        known = self._memo.find(_FIND_FOLDER, [listing])
+        if known:
+            return str(known[0])
+        each = self.of_all(folder / name for name in sorted(files))
+        lines = "\n".join(f"{path.relative_to(folder).as_posix()} {d}" for path, d in each.items())
+        content = f"{len(files)} files, {in_a_word(hashlib.sha256(os.fsencode(lines)).hexdigest())}"
+        if _look_through(folder, skip) == (files, listing):  # nothing changed meanwhile
+            self._keep(_KEEP_FOLDER, [(listing, content)])
+        return content
+
+    def forget(self, path: Path) -> None:
+        """Read a file again when it is next asked for: it was seen to hold something else."""
+        self._keep(_FORGET, [_key(path.stat())])
+
+    def _keep(self, sql: str, rows: list[tuple]) -> None:
+        try:
+            self._memo.keep(sql, rows)
+        except sqlite3.OperationalError as error:  # read-only, full, busy: the next run reads again
+            log.warning("digests of files can't be kept (%s): they will be read again", error)
 
 
-def _key(stat: os.stat_result) -> tuple[int, ...]:
+def _key(found: os.stat_result) -> tuple[int, ...]:
     # SQLite's integers are signed; some file systems number inodes up to 2**64.
-    inode = stat.st_ino - (1 << 64) if stat.st_ino >= 1 << 63 else stat.st_ino
-    return stat.st_dev, inode, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    inode = found.st_ino - (1 << 64) if found.st_ino >= 1 << 63 else found.st_ino
+    return found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def of_file(path: Path) -> str:
+def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], bytes]:
+    """The files below a folder by their names in it, and a digest of what is said of them all.
+
+    A run with nothing to do spends its time here, so the loops are map's, in C.
+    """
+    names: list[str] = []
+    digest = hashlib.sha256()
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
+    while waiting:
+        prefix, above = waiting.pop()
+        inside, numbers = _stats(folder / prefix, skip)
+        modes = numbers[:: len(_SAYS)]
+        kinds = {mode: stat.S_IFMT(mode) for mode in set(modes)}
+        if all(kind == stat.S_IFREG for kind in kinds.values()):
+            names += [prefix + name for name in inside] if prefix else inside
+        else:
+            for name, mode in zip(inside, modes, strict=True):
+                if kinds[mode] == stat.S_IFREG:
+                    names.append(prefix + name)
+                elif kinds[mode] == stat.S_IFDIR:
+                    real = os.path.realpath(folder / prefix / name)
+                    if real not in above:  # no link to itself
+                        waiting.append((f"{prefix}{name}/", (*above, real)))
+        digest.update(os.fsencode("\0".join([prefix, *inside, ""])) + numbers.tobytes())
+    return names, digest.digest()
+
+
+_SAYS = ("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+def _stats(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], "array[int]"]:
+    """Names in a folder, hidden ones left out, and one after the other what is said of each."""
+    says = attrgetter(*_SAYS)
+    entries = [entry for entry in os.scandir(folder) if entry.name[0] != "."]
+    names = [e.name for e in entries if not (e.is_symlink() and skip(folder / e.name))]
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        look = partial(os.stat, dir_fd=descriptor)
+        try:
+            return names, array("q", chain.from_iterable(map(says, map(look, names))))
+        except OSError:  # a link to nothing or in a circle, or the file went a moment ago
+            names = [name for name in names if os.path.exists(folder / name)]
+            return names, array("q", chain.from_iterable(map(says, map(look, names))))
+    finally:
+        os.close(descriptor)
+
+
+def of_file(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's bytes, read now. Raises OSError where it can't be read."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -20,14 +20,17 @@ from tqdm import tqdm
 from features.backbone import Backbone, block_channels, load_backbone
 from features.pictures import Box, PictureError, Preparation, open_picture, prepare
 from features.pyramid import pool
-from features.store import Shard, Store
+from features.store import Shard, Store, StoreError
 from pipeline.corpus import DataError
-from pipeline.crops import Grounded, first_few
+from pipeline.corpus.files import leads_out
+from pipeline.crops import LEADS_OUT, OUTSIDE, Grounded, first_few
 from pipeline.device import pick_device
+from pipeline.durable import need_space
 from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
 SHARD_ROWS = 256
+ROW_EXTRA = 100  # bytes that a row takes in a shard and in the index, beside its numbers
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class Rows:
     """The rows that posts ask for: their keys, and the files that can't give any."""
 
     keys: dict[RowSource, bytes] = field(default_factory=dict)
+    times: dict[Path, int] = field(default_factory=dict)  # of files' last change, as it was then
     problems: dict[Path, str] = field(default_factory=dict)
 
     def missing(self, store: Store) -> dict[RowSource, bytes]:
@@ -122,20 +126,33 @@ def extract(
     """
     wanted = [sources_of(post, root, slots) for post in posts]
     preparation = Preparation(config.resize, config.size)
-    found = _row_keys(wanted, digest, preparation)
+    found = _row_keys(wanted, root, digest, preparation)
     _check_any(found.keys, wanted, "there")
     store = Store(rows)
-    _discard_damaged(store, [*found.keys.values(), absent_key(preparation)])
-    missing = found.missing(store)
-    if missing or absent_key(preparation) not in store:
-        _compute(missing, store, config, machine, found.problems)
+    store.sweep()
+    for name, why in store.damaged.copy().items():
+        _discard(store, name, why)
+    computed: set[bytes] = set()
+    for _ in range(2):
+        missing = found.missing(store)
+        if missing or absent_key(preparation) not in store:
+            _compute(missing, found, store, config, machine)
+            computed.update(key for key in missing.values() if key in store)
+        damaged = _wrong_rows(store, [*found.keys.values(), absent_key(preparation)])
+        for name, why in damaged.items():
+            _discard(store, name, why)
+        if not damaged:
+            break
+    else:
+        raise StoreError(f"{rows}: rows are damaged as they are written; is the disk failing?")
     _check_any([key for key in found.keys.values() if key in store], wanted, "readable")
     _write_index(wanted, found, store, weights, config, folder)
-    _write_report(wanted, found, missing, store, root, config, folder)
+    _write_report(wanted, found, computed, store, root, config, folder)
 
 
 def _row_keys(
     wanted: Sequence[Sequence[RowSource | None]],
+    root: Path,
     digest: Callable[[Path], str],
     preparation: Preparation,
 ) -> Rows:
@@ -144,7 +161,10 @@ def _row_keys(
     for source in (source for sources in wanted for source in sources if source is not None):
         if source in found.keys:
             continue
-        if source.file.is_file():
+        if leads_out(source.file, root):
+            found.problems[source.file] = f"{OUTSIDE}: {LEADS_OUT}"
+        elif source.file.is_file():
+            found.times[source.file] = source.file.stat().st_ctime_ns
             found.keys[source] = source.key(digest(source.file), preparation)
         else:
             found.problems[source.file] = "missing"
@@ -163,25 +183,33 @@ def _check_any(usable: Sized, wanted: Sequence[Sequence[RowSource | None]], expe
     )
 
 
-def _discard_damaged(store: Store, keys: Iterable[bytes]) -> None:
-    """Remove shards that fail their checks, so that their rows are computed again."""
-    damaged = dict(store.damaged)
+def _wrong_rows(store: Store, keys: Iterable[bytes]) -> dict[str, str]:
+    """Shards that hold the keys and have rows with a wrong CRC, and what is wrong. Reads them."""
     places = map(store.find, keys)
-    for name in {place[0] for place in places if place is not None}:
-        bad = Shard(store.folder / name).verify()
-        if bad:
-            damaged[name] = f"{name}: {len(bad)} rows with a wrong CRC, the first {bad[0]}"
-    for name, why in damaged.items():
-        log.warning("computing a damaged shard again: %s", why)
-        store.discard(name)
+    found = {}
+    for name in sorted({place[0] for place in places if place is not None}):
+        try:
+            bad = Shard(store.folder / name).verify()
+        except StoreError as error:
+            found[name] = str(error)
+        else:
+            if bad:
+                found[name] = f"{name}: {len(bad)} rows with a wrong CRC, the first {bad[0]}"
+    return found
+
+
+def _discard(store: Store, name: str, why: str) -> None:
+    """Remove a damaged shard, so that its rows are computed again."""
+    log.warning("computing a damaged shard again: %s", why)
+    store.discard(name)
 
 
 def _compute(
     missing: dict[RowSource, bytes],
+    found: Rows,
     store: Store,
     config: ExtractConfig,
     machine: Machine,
-    problems: dict[Path, str],
 ) -> None:
     """Compute rows, that of an all-zero input too, and write them, a shard at a time."""
     by_file: dict[Path, dict[bytes, Box | None]] = {}
@@ -192,6 +220,9 @@ def _compute(
             by_file.setdefault(source.file, {})[key] = source.box
     device = torch.device(pick_device(machine.device))
     log.info("computing %d rows of %d files on %s", len(taken), len(by_file), device)
+    size = 2 * sum(block_channels(config.backbone)) * config.grid**2 + ROW_EXTRA
+    store.folder.mkdir(parents=True, exist_ok=True)
+    need_space(store.folder, size * (len(taken) + SHARD_ROWS), "computing these rows")
     backbone = load_backbone(config.backbone, config.weights, config.seed)
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
     pending: list[tuple[bytes, np.ndarray]] = []
@@ -200,15 +231,16 @@ def _compute(
         absent = (absent_key(preparation), torch.zeros(3, config.size, config.size))
         prepared = chain(
             [] if absent[0] in store else [absent],
-            _prepared(by_file, preparation, machine.threads, problems, bar),
+            _prepared(by_file, preparation, machine.threads, found, bar),
         )
-        for batch in _batches(prepared, machine.batch_size):
+        # No batch reaches over two shards: a run that goes on makes the batches it would have made.
+        while batch := list(islice(prepared, min(machine.batch_size, SHARD_ROWS - len(pending)))):
             pixels = torch.stack([pixels for _, pixels in batch])
             rows = _forward(backbone, pixels, config, device)
             pending += zip((key for key, _ in batch), rows, strict=True)
-            while len(pending) >= SHARD_ROWS:
-                _write(store, pending[:SHARD_ROWS])
-                del pending[:SHARD_ROWS]
+            if len(pending) == SHARD_ROWS:
+                _write(store, pending)
+                pending.clear()
     if pending:
         _write(store, pending)
 
@@ -234,7 +266,7 @@ def _prepared(
     by_file: dict[Path, dict[bytes, Box | None]],
     preparation: Preparation,
     threads: int,
-    problems: dict[Path, str],
+    found: Rows,
     bar: tqdm,
 ) -> Iterator[tuple[bytes, Tensor]]:
     """Keys and pixels (3, S, S) in order; each picture is decoded once, by threads, a few ahead."""
@@ -244,13 +276,16 @@ def _prepared(
         try:
             picture = open_picture(file)
         except PictureError as error:
-            problems[file] = f"{error.kind}: {error.reason}"
+            found.problems[file] = f"{error.kind}: {error.reason}"
+            return []
+        if file.stat().st_ctime_ns != found.times[file]:  # its rows would have another's keys
+            found.problems[file] = "changed: another file since this run began; run it again"
             return []
         for key, box in by_file[file].items():
             try:
                 regions.append((key, prepare(picture, box, preparation)))
             except PictureError as error:  # a box that is off costs only itself
-                problems[file] = f"crop: {error}"
+                found.problems[file] = f"crop: {error}"
         return regions
 
     with ThreadPoolExecutor(threads) as executor:
@@ -263,13 +298,6 @@ def _prepared(
                 return
             yield from ahead.popleft().result()
             bar.update()
-
-
-def _batches(
-    items: Iterator[tuple[bytes, Tensor]], size: int
-) -> Iterator[list[tuple[bytes, Tensor]]]:
-    while batch := list(islice(items, size)):
-        yield batch
 
 
 def _write(store: Store, rows: Sequence[tuple[bytes, np.ndarray]]) -> None:
@@ -309,21 +337,21 @@ def _write_index(
 def _write_report(
     wanted: Sequence[Sequence[RowSource | None]],
     found: Rows,
-    missing: dict[RowSource, bytes],
+    new: set[bytes],
     store: Store,
     root: Path,
     config: ExtractConfig,
     folder: Path,
 ) -> None:
     stored = {source for source, key in found.keys.items() if key in store}
-    computed = stored & missing.keys()
+    computed = {source for source in stored if found.keys[source] in new}
     whole = {sources[0] for sources in wanted if sources}
     problems = {str(file.relative_to(root)): why for file, why in sorted(found.problems.items())}
     report = {
         "pictures": len(stored & whole),
         "rows": len({found.keys[source] for source in stored}),
         "pictures_computed": len(computed & whole),
-        "rows_computed": len({missing[source] for source in computed}),
+        "rows_computed": len(new),
         "problems": problems,
         "config": asdict(config),
     }

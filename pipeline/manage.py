@@ -1,12 +1,11 @@
 """What people ask about the store: what is stale and why, and what can go."""
 
-import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.jsonfile import read_json
 from pipeline.stage import (
     FRESH,
     MANIFEST,
@@ -18,14 +17,14 @@ from pipeline.stage import (
     lock_name,
     locked,
     outputs,
+    partial_of,
     read_manifest,
     store_root,
     upstream,
 )
 
-log = logging.getLogger(__name__)
-
 RUNS = ("TrainRE", "TrainNER")
+INDEXED = "ExtractPyramid"  # the stage whose outputs refer to rows
 # What people asked for by its own parameters.
 RESULTS = (*RUNS, "Evaluate", "ImportReleased", "ShowCrops", "WriteCrops", "EvaluateGrounding")
 
@@ -41,21 +40,32 @@ def status(stages: Iterable[Stage]) -> list[str]:
 def _state(stage: Stage) -> str:
     try:
         reason = damage(stage.folder)
-    except ValueError as error:  # the data set isn't there
+    except (ValueError, OSError) as error:  # the data set isn't there, or can't be read
         return f"stale: {error}"
     if reason is None:
         return f"{FRESH}: {stage.folder}"
-    if stage.folder.exists():
-        return f"stale: {reason}"
-    last = _last_key(stage)
-    return "stale: never made" if last is None else f"stale: {'; '.join(changes(last, stage.key))}"
+    if not stage.folder.exists():
+        last = _last_key(stage)
+        reason = "never made" if last is None else "; ".join(changes(last, stage.key))
+    return f"stale: {reason}{_begun(stage)}"
+
+
+def _begun(stage: Stage) -> str:
+    """Whether a run is making it, or one was and ended before its time."""
+    if in_use(lock_name(stage.folder)):
+        return " (a run is making it)"
+    if partial_of(stage.folder).exists():
+        return " (a run was interrupted; what it finished is kept)"
+    return ""
 
 
 def _last_key(stage: Stage) -> dict[str, Any] | None:
-    """The key of the newest output of the same stage and data set."""
+    """The key of an output of the same stage and data set: the nearest, of several the newest."""
     manifests = [read_manifest(folder) for folder in folders(type(stage).__name__)]
     same = [m for m in manifests if m is not None and _alike(m["key"], stage.key)]
-    return max(same, key=lambda m: m["made"])["key"] if same else None
+    same.sort(key=lambda m: m["made"], reverse=True)
+    nearest = min(same, key=lambda m: len(changes(m["key"], stage.key)), default=None)
+    return None if nearest is None else nearest["key"]
 
 
 def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -100,30 +110,47 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
     """
     lines: list[str] = []
     doomed: list[Path] = []
+    needed: set[Path] = set()  # folders of rows that a stage is still to finish
     for dataset in datasets():
         stages = stages_of(dataset)
         names = list(dict.fromkeys([*(type(stage).__name__ for stage in stages), *RESULTS]))
         partials = {f: becomes for name in names for f, becomes in _partials(name, dataset)}
+        whole = {f: f for name in names for f in folders(name) if _dataset(f) == dataset}
         try:
-            named = {one.folder for stage in stages for one in upstream(stage)}
+            present = [one for stage in stages for one in upstream(stage)]
+            named = {one.folder for one in present}
             named |= {parent for path in _read_by(stages) for parent in path.parents}
         except ValueError as error:
             lines.append(f"{dataset}: nothing removed ({error})")
+            if not all(map(_knows_its_rows, [*whole, *partials])):
+                needed |= _all_rows()
             continue
+        needed |= {rows for one in present if (rows := one.fills()) and damage(one.folder)}
         if any(in_use(lock_name(becomes)) for becomes in partials.values()):
             lines.append(f"{dataset}: nothing removed (a run is under way)")
             continue
-        whole = {f: f for name in names for f in folders(name) if _dataset(f) == dataset}
         for folder, becomes in (whole | partials).items():
             if becomes not in named and (runs or folder.parent.name not in RESULTS):
                 doomed.append(folder)
     freed = sum(_remove(path, dry_run, lines) for path in doomed)
-    for rows in sorted((store_root() / PYRAMIDS).glob("*")):
-        with locked(rows.name, "filling rows"):  # rows just written have no index yet
-            used = _used_rows(rows, set(doomed))
-            unused = [shard for shard in sorted(rows.glob("*.h5")) if shard.name not in used]
-            freed += sum(_remove(shard, dry_run, lines) for shard in unused)
+    for rows in sorted(_all_rows()):
+        if rows in needed or in_use(rows.name):
+            lines.append(f"{rows.relative_to(store_root())}: nothing removed (not yet finished)")
+        elif dry_run:
+            freed += sum(_remove(file, dry_run, lines) for file in _unused(rows, set(doomed)))
+        else:
+            with locked(rows.name, "filling rows"):  # rows just written have no index yet
+                freed += sum(_remove(file, dry_run, lines) for file in _unused(rows, set(doomed)))
     return [*lines, f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB"]
+
+
+def _all_rows() -> set[Path]:
+    return set((store_root() / PYRAMIDS).glob("*"))
+
+
+def _knows_its_rows(folder: Path) -> bool:
+    """False of an extraction that isn't whole: rows may be there that no manifest tells of."""
+    return folder.parent.name != INDEXED or read_manifest(folder) is not None
 
 
 def _read_by(stages: Iterable[Stage]) -> list[Path]:
@@ -148,14 +175,15 @@ def _partials(stage: str, dataset: str) -> list[tuple[Path, Path]]:
     return [(partial, whole) for partial, whole in both if _dataset(whole) == dataset]
 
 
-def _used_rows(rows: Path, gone: set[Path]) -> set[str]:
-    """Names of the shards in `rows` that an index refers to, once the folders `gone` are."""
+def _unused(rows: Path, gone: set[Path]) -> list[Path]:
+    """Files in `rows` that no index refers to, once the folders `gone` are."""
     used: set[str] = set()
-    for folder in folders("ExtractPyramid"):
-        if folder not in gone:
-            about = read_json(folder / "pyramids.json")
-            used |= set(about["shards"]) if about["rows"] == rows.name else set()
-    return used
+    for folder in folders(INDEXED):
+        manifest = read_manifest(folder)
+        if folder not in gone and manifest is not None:
+            here = os.path.relpath(rows, folder) + os.sep
+            used |= {name.removeprefix(here) for name in manifest["files"]}
+    return [file for file in sorted(rows.iterdir()) if file.name not in used]
 
 
 def _remove(path: Path, dry_run: bool, lines: list[str]) -> int:

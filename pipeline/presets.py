@@ -30,6 +30,7 @@ TRAINED_ON = ("flickr", "referit", "unc", "gref", "refcoco")  # data of FAOA's c
 GENERIC = "generic"  # the phrases below
 FALLBACKS = (GENERIC, SALIENCE, NONE)  # each is followed by those behind it
 GENERIC_PHRASES = ("person", "logo", "sign", "building", "vehicle", "animal")
+READ_PHRASES = (DETECTOR, FAOA)
 DETECTOR_WEIGHTS = "iSEE-Laboratory/llmdet_tiny"  # the best open one at its cost (LVIS AP 44.7)
 VOCABULARY = "bert-base-uncased"
 # A detector's is the threshold of transformers' own post-processing. The published crops were taken
@@ -247,10 +248,10 @@ def ground_config(people: object, dataset: str, released: bool = False) -> Groun
         config = replace(config, vocabulary=None, trained_on=None)
     if finder == DETECTOR:
         config = replace(config, weights=weights)
-    if finder not in (DETECTOR, FAOA):  # none of them reads phrases
+    if finder not in READ_PHRASES:
         config = replace(config, weights=None, precision=plain.precision, longest_side=None)
         config = replace(config, fallback=NONE, order=plain.order, boxes_per_phrase=1)
-    if finder not in (DETECTOR, FAOA, SALIENCE):
+    if finder not in (*READ_PHRASES, SALIENCE):
         config = replace(config, overlap=plain.overlap, min_score=None)
     least = _MIN_SCORES.get(finder, 0.0) if config.min_score is None else config.min_score
     return replace(config, phrases=resolve_phrases(config.phrases), min_score=least)
@@ -298,7 +299,13 @@ def train_config(task: str, dataset: str, people: object) -> TrainConfig:
         config = replace(config, finetune_backbone=False)
     if not config.finetune_backbone:
         config = replace(config, backbone_learning_rate=0.0)
-    return config
+    if config.head_learning_rate == config.learning_rate:
+        config = replace(config, head_learning_rate=None)
+    return replace(
+        config,
+        evaluate_from=min(config.evaluate_from, config.epochs),
+        decay_all=config.decay_all and config.weight_decay != 0,
+    )
 
 
 def recipes(dataset: str, variant: str) -> list[str]:

@@ -22,12 +22,15 @@ from typing import Any
 
 import luigi
 
+from pipeline.corpus.files import leads_out
 from pipeline.digests import Digests, in_a_word, of_text
+from pipeline.durable import need_space, settle
 from pipeline.jsonfile import read_json, write_json
 
 MANIFEST = "manifest.json"
 PARTIAL = ".{}.partial"  # an output folder that is not whole yet
 FRESH = "fresh"
+LEAST_SPACE = 16_000_000  # bytes that any stage may need: reports, manifests, memory of digests
 PYRAMIDS = "pyramids"  # the store's folder of rows, one folder a backbone
 PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "pillow", "numpy")
 EXTRAS = ("spacy", "nltk", "timm")  # packages that may be missing
@@ -52,15 +55,15 @@ def store_root() -> Path:
     return Path(paths().store).expanduser().absolute()
 
 
-_digests: dict[Path, Digests] = {}
+_digests: dict[tuple[int, Path], Digests] = {}
 
 
 def digests() -> Digests:
     """The digests of the present store, opened once a process."""
-    root = store_root()
-    if root not in _digests:
-        _digests[root] = Digests(root / "digests.sqlite")
-    return _digests[root]
+    ours = os.getpid(), store_root()  # SQLite's connections don't outlive a fork
+    if ours not in _digests:
+        _digests[ours] = Digests(store_root() / "digests.sqlite")
+    return _digests[ours]
 
 
 class Stage(luigi.Task):
@@ -72,8 +75,13 @@ class Stage(luigi.Task):
 
     VERSION = 1
     RESUMES = False  # True: what a killed run left behind is of use to the next
+    IMPLIED: tuple[str, ...] = ()  # stages whose output is read, and that others' fingerprints hold
 
     dataset = luigi.Parameter(description="mnre, twitter2015, twitter2017, demo, or your own")
+
+    def __init_subclass__(cls) -> None:
+        # Luigi offers the parameters of every class that it sees, three times a run.
+        cls._visible_in_registry = not cls.__name__.startswith("_")
 
     _state = ""  # why the output can't be used, or FRESH; empty until looked up
 
@@ -92,6 +100,10 @@ class Stage(luigi.Task):
         """The stages whose output this one reads."""
         return []
 
+    def space(self) -> int:
+        """About how many bytes the output will take, where that is known before the work."""
+        return LEAST_SPACE
+
     def work(self, folder: Path) -> None:
         """Make the output in `folder`, which exists."""
         raise NotImplementedError
@@ -99,6 +111,10 @@ class Stage(luigi.Task):
     def shared(self, folder: Path) -> list[Path]:
         """Files outside the folder that the output is not whole without."""
         return []
+
+    def fills(self) -> Path | None:
+        """A folder that the stage fills together with others, beside its own output."""
+        return None
 
     # --- what follows from it
 
@@ -116,7 +132,9 @@ class Stage(luigi.Task):
             "dataset": self.dataset,
             "settings": self.settings(),
             "sources": {name: content(path) for name, path in self.sources().items()},
-            "requires": {s.name: s.fingerprint for s in self.requires()},
+            "requires": {
+                s.name: s.fingerprint for s in self.requires() if s.name not in self.IMPLIED
+            },
         }
 
     @cached_property
@@ -149,12 +167,39 @@ class Stage(luigi.Task):
                 self._state = ""
 
     def _make(self) -> None:
-        partial = self.folder.with_name(PARTIAL.format(self.folder.name))
+        partial = partial_of(self.folder)
+        if damage(partial) is not None:  # else only its renaming was left to do
+            self._fill(partial)
+        if self.folder.exists():  # damaged: complete() said so
+            shutil.rmtree(self.folder)
+        partial.rename(self.folder)
+        settle(self.folder)
+
+    def _check_sources(self) -> None:
+        """What was read must be what the key tells of."""
+        now = {name: content(path) for name, path in self.sources().items()}
+        changed = [name for name in now if now[name] != self.key["sources"].get(name)]
+        if changed:
+            raise StageError(
+                f"{type(self).__name__}: {', '.join(changed)} changed while it was read; run the "
+                "same command again"
+            )
+
+    def _fill(self, partial: Path) -> None:
         if partial.exists() and not self.RESUMES:
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
+        need_space(partial, self.space(), type(self).__name__)
         started = time.monotonic()
-        self.work(partial)
+        try:
+            self.work(partial)
+        except ValueError as error:
+            damaged = getattr(error, "file", None)
+            if isinstance(damaged, Path) and damaged.is_file():
+                digests().forget(damaged)  # the next run sees that what made it is stale
+            raise
+        self._check_sources()
+        settle(partial)
         files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
         manifest = {
             "fingerprint": self.fingerprint,
@@ -168,30 +213,19 @@ class Stage(luigi.Task):
             "versions": versions(),
         }
         write_json(partial / MANIFEST, manifest)
-        if self.folder.exists():  # damaged: complete() said so
-            shutil.rmtree(self.folder)
-        partial.rename(self.folder)
+
+
+class StageError(ValueError):
+    """A stage can't be made now. The message is one line."""
 
 
 def content(path: Path) -> str:
     """What a file or folder holds, in a word: where it lies and when it was written don't count."""
     if not path.is_dir():
         return in_a_word(digests().of(path))
-    files = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    found = digests().of_all(files[name] for name in sorted(files))
-    listing = "\n".join(f"{name} {found[files[name]]}" for name in sorted(files))
-    return f"{len(files)} files, {in_a_word(of_text(listing))}"
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder; hidden ones are somebody else's."""
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(Path(entry.path))
-        elif entry.is_file():
-            yield Path(entry.path)
+    if path.is_relative_to(data_root()):  # pictures: a link that is refused is as good as none
+        return digests().of_folder(path, lambda link: leads_out(link, data_root()))
+    return digests().of_folder(path)
 
 
 def upstream(last: Stage) -> list[Stage]:
@@ -212,13 +246,25 @@ def outputs(stage: str) -> Path:
     return store_root() / stage
 
 
+def partial_of(folder: Path) -> Path:
+    """Where an output is made, until it is whole."""
+    return folder.with_name(PARTIAL.format(folder.name))
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """An output folder's manifest; None where there is none, or it is no manifest."""
     try:
         manifest = read_json(folder / MANIFEST)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return manifest if isinstance(manifest, dict) and "files" in manifest else None
+    whole = _has(manifest, {"files": dict, "key": dict, "made": str}) and _has(
+        manifest["key"], {"dataset": str, "settings": dict, "sources": dict, "requires": dict}
+    )
+    return manifest if whole else None
+
+
+def _has(value: Any, parts: dict[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(n), t) for n, t in parts.items())
 
 
 def damage(folder: Path) -> str | None:
@@ -228,11 +274,13 @@ def damage(folder: Path) -> str | None:
     manifest = read_manifest(folder)
     if manifest is None:
         return "its manifest is missing or broken"
+    known = digests()
     for name, digest in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
+        try:
+            found = known.of(os.path.join(folder, name))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return f"{name} is missing"
-        if digests().of(path) != digest:
+        if found != digest:
             return f"{name} was altered"
     return None
 
@@ -269,7 +317,7 @@ def locked(name: str, what: str) -> Iterator[None]:
 def in_use(name: str) -> bool:
     """Whether a process holds the store's lock `name`."""
     try:
-        with _lock(name).open("a+") as file:
+        with _lock(name).open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -280,41 +328,3 @@ def in_use(name: str) -> bool:
 
 def _lock(name: str) -> Path:
     return store_root() / "locks" / name
-
-
-# --- what people read while it runs
-
-OURS = ("pipeline", "features", "model")
-
-
-def _message_for_people(error: BaseException | None) -> bool:
-    """Whether an exception's text is a message to people: then a traceback only hides it."""
-    return isinstance(error, ValueError) and type(error).__module__.split(".")[0] in OURS
-
-
-class _Plain(logging.Filter):
-    """Luigi's own records: the summary passes, chatter doesn't, our errors become one line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if _message_for_people(error):
-            record.msg, record.args, record.exc_info = str(error), (), None
-            return True
-        text = record.getMessage()
-        if "Traceback" in text:  # an error before any task ran comes as text
-            last = text.strip().splitlines()[-1]
-            if last.split(".")[0] in OURS and ": " in last:
-                record.msg, record.args = last.split(": ", 1)[1], ()
-        return record.levelno >= logging.WARNING or "Execution Summary" in text
-
-
-def set_up_logging() -> None:
-    """Show our own progress, and of Luigi's only what people need."""
-    logging.getLogger("luigi-interface").addFilter(_Plain())
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    for name in OURS:
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
-        logger.handlers = [handler]
-        logger.propagate = False

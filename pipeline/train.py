@@ -15,6 +15,7 @@ from model.encoder import PrefixedEncoder, load_encoder
 from pipeline import encode
 from pipeline.batches import Collator, Pictures, StoredPyramids
 from pipeline.corpus import SPLITS, DataError, Post
+from pipeline.durable import need_space, settle
 from pipeline.encode import Encoded
 from pipeline.finetune import FineTuned, Pixels
 from pipeline.jsonfile import read_json, write_json
@@ -22,6 +23,8 @@ from pipeline.posts import load_labels, load_posts
 from pipeline.presets import SCRATCH, PictureFiles, TrainConfig
 from pipeline.task import TASKS, Task, predict_into
 from pipeline.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
+
+METRICS = "metrics.json"  # written when all else of a run is
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,9 @@ def train_into(
     about: what else `metrics.json` should tell, such as fingerprints and versions. With pictures it
     tells too how many there were, and how many regions each grounder gave.
     """
+    if (folder / METRICS).exists():  # a killed run had only its checkpoints to remove
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        return
     if files is not None:  # scores with other crops can't be compared
         about |= about_pictures(files)
     results = train(
@@ -58,7 +64,9 @@ def train_into(
         folder,
         device,
     )
-    write_json(folder / "metrics.json", {**about, **results})
+    settle(folder)
+    write_json(folder / METRICS, {**about, **results})
+    shutil.rmtree(folder / CHECKPOINTS)
 
 
 def about_pictures(files: PictureFiles) -> dict[str, Any]:
@@ -90,8 +98,8 @@ def train(
 
     pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for a text-only
     variant. Writes into `folder`: `model/` (a Hugging Face folder, with `backbone.safetensors`
-    where the backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`. Goes on from the last
-    checkpoint that a killed run left there. Returns the figures.
+    where the backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`, and checkpoints, which
+    it leaves there. Goes on from the last one that a killed run left. Returns the figures.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -119,6 +127,7 @@ def train(
         folder,
         device,
     )
+    need_space(folder, _space(model), "this training, with its checkpoints,")
     gold = [task.gold(post) for post in splits["val"].values()]
 
     def figures(answers: EvalPrediction) -> dict[str, float]:
@@ -132,7 +141,6 @@ def train(
     epochs = _epochs(trainer)
     results = predict_into(folder, task, trainer, splits, encoded, labels)
     _save(model, tokenizer, config, folder / "model")
-    shutil.rmtree(folder / CHECKPOINTS)
     return {
         "epochs": epochs,
         "best_epoch": _best_epoch(epochs),
@@ -141,6 +149,12 @@ def train(
         "encoder_revision": _revision(model),
         "config": asdict(config),
     }
+
+
+def _space(model: PrefixedEncoder | FineTuned) -> int:
+    """Bytes of the model and of three checkpoints: its weights and AdamW's two moments."""
+    size = sum(weight.nbytes for weight in model.parameters())
+    return size * (1 + 3 * 3)
 
 
 def build(

@@ -18,11 +18,15 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 
 from pipeline.batches import BucketSampler, Collator
 from pipeline.device import pick_device
+from pipeline.digests import of_file
+from pipeline.durable import settle
 from pipeline.encode import Encoded
+from pipeline.jsonfile import read_json, write_json
 from pipeline.presets import TrainConfig
 
 EVAL_BATCH = 64
 CHECKPOINTS = "checkpoints"  # folder of a run that has not ended
+SEAL = "digests.json"  # of a whole checkpoint's files
 RANK = "rank"  # the figure of an epoch by which the best is chosen
 
 log = logging.getLogger(__name__)
@@ -56,16 +60,52 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint of a killed run, if any. The state is the file written last."""
+    """The newest whole checkpoint of a killed run, if any; those that aren't whole are removed."""
     found = []
     for checkpoint in (folder / CHECKPOINTS).glob("checkpoint-*"):
-        try:
+        if _whole(checkpoint):
             state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(checkpoint)  # half written
-        else:
             found.append((state["global_step"], str(checkpoint)))
+        else:
+            log.warning("%s is not whole: it is made again", checkpoint.name)
+            shutil.rmtree(checkpoint)
     return max(found)[1] if found else None
+
+
+def _whole(checkpoint: Path) -> bool:
+    """Whether each file has the digest that `_Seal` wrote down.
+
+    A run killed before it sealed a checkpoint may have written it: the state comes last.
+    """
+    try:
+        read_json(checkpoint / "trainer_state.json")
+        if not (checkpoint / SEAL).exists():
+            return all(file.stat().st_size for file in checkpoint.iterdir())
+        digests = read_json(checkpoint / SEAL)
+        return all(of_file(checkpoint / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError):
+        return False
+
+
+class _Seal(TrainerCallback):
+    """Digests of a checkpoint's files, written when all are there; then older ones may go."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """A run that goes on may lie elsewhere than where it began."""
+        if state.best_model_checkpoint is not None:
+            best = Path(args.output_dir) / Path(state.best_model_checkpoint).name
+            state.best_model_checkpoint = str(best)
+
+    def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        last = f"checkpoint-{state.global_step}"
+        checkpoint = Path(args.output_dir) / last
+        files = sorted(checkpoint.iterdir())
+        settle(checkpoint)
+        write_json(checkpoint / SEAL, {path.name: of_file(path) for path in files})
+        kept = {last, Path(state.best_model_checkpoint or last).name}
+        for other in Path(args.output_dir).glob("checkpoint-*"):
+            if other.name not in kept:
+                shutil.rmtree(other)
 
 
 class _Trainer(Trainer):
@@ -166,7 +206,6 @@ def make_trainer(
         eval_strategy="epoch",
         eval_delay=min(config.evaluate_from, config.epochs),
         save_strategy="epoch",
-        save_total_limit=1,  # the best is kept besides
         load_best_model_at_end=True,
         metric_for_best_model=RANK,
         greater_is_better=True,
@@ -179,7 +218,11 @@ def make_trainer(
         train_dataset=encoded["train"],
         eval_dataset=encoded["val"],
         data_collator=collator,
-        callbacks=[_EpochLines, TensorBoardCallback(SummaryWriter(str(folder / "tensorboard")))],
+        callbacks=[
+            _Seal,
+            _EpochLines,
+            TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))),
+        ],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)

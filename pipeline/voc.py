@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from pipeline.corpus import DataError
+from pipeline.corpus.files import MAX_BYTES, clip
 from pipeline.corpus.post import Box
 
 
@@ -22,6 +23,13 @@ class Annotation:
     faults: int
 
 
+class _Plain(ElementTree.TreeBuilder):
+    """Takes no DTD: entities are declared there, which can swell, or name other files."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("a DOCTYPE is not taken")
+
+
 def same_name(text: str) -> str:
     """What is equal for two writings of a name: case and spaces don't count."""
     return "".join(text.split()).casefold()
@@ -32,19 +40,16 @@ def read_voc(path: Path) -> Annotation:
 
     Raises DataError, naming the file and the object.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError, UnicodeError, LookupError, ValueError) as error:
-        raise DataError(f"{path}: expected Pascal-VOC XML: {error}") from error
+    root = _root(path)
     boxes: dict[str, list[Box]] = {}
     written: dict[str, str] = {}
     faults = 0
-    for number, element in enumerate(root.iter("object"), start=1):
+    for number, element in enumerate(root.findall("object"), start=1):
         place = f"{path}, object {number}"
-        names = [" ".join(name.text.split()) for name in element.iter("name") if name.text]
+        names = [" ".join(name.text.split()) for name in element.findall("name") if name.text]
         if not any(names):
             raise DataError(f"{place}: expected a name, found none")
-        found = [_box(box, place) for box in element.iter("bndbox")]
+        found = [_box(box, place) for box in element.findall("bndbox")]
         faults += found.count(None)
         for name in filter(None, names):
             name = written.setdefault(same_name(name), name)
@@ -52,9 +57,22 @@ def read_voc(path: Path) -> Annotation:
     return Annotation(_size(root), {name: tuple(its) for name, its in boxes.items()}, faults)
 
 
+def _root(path: Path) -> ElementTree.Element:
+    try:
+        if not path.is_file():
+            raise ValueError("no such file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes")
+        return ElementTree.fromstring(content, ElementTree.XMLParser(target=_Plain()))
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise DataError(f"{path}: expected Pascal-VOC XML: {clip(str(error))}") from error
+
+
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    sides = [root.findtext(f"size/{name}") or "" for name in ("width", "height")]
-    if not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+    sides = [(root.findtext(f"size/{name}") or "").strip() for name in ("width", "height")]
+    if not all(side.isdecimal() and len(side) < 10 and int(side) > 0 for side in sides):
         return None  # some tools write 0
     return int(sides[0]), int(sides[1])
 
@@ -65,6 +83,6 @@ def _box(element: ElementTree.Element, place: str) -> Box | None:
     try:
         x0, y0, x1, y1 = (float(text or "") for text in texts)
     except ValueError:
-        raise DataError(f"{place}: expected four numbers in bndbox, found {texts}") from None
+        raise DataError(f"{place}: expected four numbers in bndbox, found {clip(texts)}") from None
     good = all(map(math.isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1
     return (x0, y0, x1, y1) if good else None

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from features.pictures import open_picture
 from pipeline import boxes
 from pipeline.boxes import Answer, BoxCache, Finder, Question, make_finder
 from pipeline.corpus import DataError, Post
+from pipeline.corpus.files import leads_out
 from pipeline.crops import Grounded, first_few, ground, read_grounded
 from pipeline.digests import of_file
 from pipeline.presets import GENERIC_PHRASES, GroundConfig, Machine, ground_config
@@ -359,10 +361,43 @@ def test_what_was_done_is_written_every_few_seconds(
             assert another.get("key") == answer
 
 
-def test_a_damaged_memory_is_one_line(world: World) -> None:
-    (world.root / "boxes.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(DataError, match=r"boxes\.sqlite: .* damaged file .*; delete it"):
-        world.ground(post("a.png", "dog"))
+def test_an_answer_that_was_damaged_is_asked_for_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector = world.grounders["detector"]
+    first, _ = world.ground(post("a.png", "dog"), post("b.png", "dog"))
+    memory = sqlite3.connect(world.root / "boxes.sqlite")
+    [(key, answer), _] = memory.execute("select key, answer from answers").fetchall()
+    changed = answer.replace("60", "66")
+    assert changed != answer
+    with memory:
+        memory.execute("update answers set answer=? where key=?", (changed, key))
+    detector.asked.clear()
+    assert world.ground(post("a.png", "dog"), post("b.png", "dog"))[0] == first
+    assert len(detector.asked) == 1
+    assert f"asked for again: {key[:16]}" in caplog.text
+
+
+def test_a_link_that_leads_out_is_refused(world: World) -> None:
+    outside = world.root.parent / f"{world.root.name}-private.png"
+    (world.root / "a.png").replace(outside)
+    (world.root / "a.png").symlink_to(outside)
+    (world.root / "d.png").symlink_to(world.root / "b.png")
+    [refused, good], _ = world.ground(post("a.png", "dog"), post("d.png", "dog"))
+    assert refused.problem is not None
+    assert refused.problem.startswith("outside: a link that leads out of the data")
+    assert not refused.regions
+    assert good.problem is None
+
+
+def test_pictures_of_a_linked_folder_are_good(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere/a.png").touch()
+    (tmp_path / "elsewhere/b.png").symlink_to("a.png")
+    (tmp_path / "data/pictures").symlink_to(tmp_path / "elsewhere")
+    for name in ("a.png", "b.png"):
+        assert not leads_out(tmp_path / "data/pictures" / name, tmp_path / "data")
 
 
 def test_what_is_done_before_a_failure_is_kept(world: World) -> None:

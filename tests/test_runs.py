@@ -91,6 +91,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(world: World) -> None
     assert "epoch 4/4" in resumed.stderr
     [again] = outputs(world.store, "TrainRE")
     assert again.name == whole.name
+    assert not (again / "checkpoints").exists()
     ours, theirs = weights(again), weights(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (again, whole)]

@@ -1,6 +1,7 @@
 """Training: fine-tuning equals the cache, seeds decide, parameter groups are exact."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from pipeline.batches import Collator, StoredPyramids
 from pipeline.boxes import BoxCache, make_finder
 from pipeline.corpus import DataError, Post, locate, read
 from pipeline.crops import ground, read_grounded
+from pipeline.digests import of_file
 from pipeline.encode import Encoded, scratch_tokenizer
 from pipeline.extract import extract
 from pipeline.finetune import FineTuned, Pixels
@@ -217,13 +219,38 @@ def test_a_run_that_stopped_ends_with_the_same_weights(
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
-def test_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    for step, state in (("3", '{"global_step": 3}'), ("12", '{"global_step": 12}'), ("15", '{"gl')):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / "trainer_state.json").write_text(state)
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoints" / "checkpoint-12")
-    assert not (tmp_path / "checkpoints" / "checkpoint-15").exists()
+def checkpoint(folder: Path, step: int) -> Path:
+    """A whole checkpoint, as far as its files tell."""
+    made = folder / "checkpoints" / f"checkpoint-{step}"
+    made.mkdir(parents=True)
+    (made / "model.safetensors").write_bytes(b"weights")
+    (made / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    digests = {file.name: of_file(file) for file in made.iterdir()}
+    (made / "digests.json").write_text(json.dumps(digests))
+    return made
+
+
+def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
+    made = {step: checkpoint(tmp_path, step) for step in (3, 12, 9)}
+    (made[12] / "digests.json").unlink()  # killed before that, when all else was written
+    assert last_checkpoint(tmp_path) == str(made[12])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda made: (made / "digests.json").write_text('{"model'),
+        lambda made: [(made / n).unlink() for n in ("digests.json", "trainer_state.json")],
+        lambda made: (made / "model.safetensors").write_bytes(b"weightS"),
+        lambda made: (made / "model.safetensors").unlink(),
+    ],
+    ids=["half a seal", "half written", "flipped", "missing"],
+)
+def test_a_checkpoint_that_is_not_whole_is_passed_over(spoil: Callable, tmp_path: Path) -> None:
+    made = {step: checkpoint(tmp_path, step) for step in (3, 12)}
+    spoil(made[12])
+    assert last_checkpoint(tmp_path) == str(made[3])
+    assert not made[12].exists()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -262,7 +289,6 @@ def test_entities_are_trained_scored_and_predicted(world: World, tmp_path: Path)
     for line in lines:
         assert len(line["predicted_tags"]) == len(line["tokens"]) == len(line["tags"])
     assert list((tmp_path / "tensorboard").iterdir())
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_best_epoch_is_kept_and_of_equal_ones_the_latest(
@@ -272,15 +298,15 @@ def test_best_epoch_is_kept_and_of_equal_ones_the_latest(
     monkeypatch.setattr(
         training, "_figures", lambda _: {"precision": 0.0, "recall": 0.0, "f1": next(figures)}
     )
-    monkeypatch.setattr(training, "shutil", SimpleNamespace(rmtree=id))  # leave the checkpoints
     config = replace(CONFIG, epochs=4, evaluate_from=1)
     found = train(TASKS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
     assert found["best_epoch"] == 3
     assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 50.0, 30.0]
     kept = load_file(tmp_path / "a/model/model.safetensors")["classifier.weight"]
-    [checkpoint] = (tmp_path / "a/checkpoints").iterdir()
-    assert checkpoint.name == "checkpoint-9"  # three batches an epoch
-    assert torch.equal(load_file(checkpoint / "model.safetensors")["classifier.weight"], kept)
+    left = {checkpoint.name for checkpoint in (tmp_path / "a/checkpoints").iterdir()}
+    assert left == {"checkpoint-9", "checkpoint-12"}  # the best and the last: three batches each
+    best = tmp_path / "a/checkpoints/checkpoint-9"
+    assert torch.equal(load_file(best / "model.safetensors")["classifier.weight"], kept)
 
 
 def test_no_validation_posts_is_one_clear_line(world: World, tmp_path: Path) -> None:

@@ -64,8 +64,13 @@ def _published(
         root=data,
         texts=texts,
         extras=tuple(path for path in (*dictionaries, labels) if path is not None),
-        pictures=_folders([p.pictures for p in where]),
-        crops=_folders([p.crops for p in where]),
+        pictures=_first_folders([p.pictures for p in where]),
+        crops=_first_folders([p.crops for p in where]),
+        folders=tuple(
+            (next(filter(os.path.isdir, paths), paths[0])).relative_to(data).as_posix()
+            for place in where
+            for paths in (place.pictures, place.crops)
+        ),
         released=None not in dictionaries,
     )
 
@@ -79,7 +84,7 @@ def _own(dataset: str, data: Path) -> Layout:
     text = jsonl.text_file(data / dataset)
     texts = _texts(dataset, [{jsonl.ALL: text}, labelled.candidates(data / dataset)])
     folder = jsonl.picture_folder if jsonl.ALL in texts else labelled.picture_folder
-    pictures = _folders([(folder(text),) for text in texts.values()])
+    pictures = _first_folders([(folder(text),) for text in texts.values()])
     return Layout(dataset=dataset, root=data, texts=texts, pictures=pictures)
 
 
@@ -101,6 +106,7 @@ def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
     )
 
 
-def _folders(candidates: list[tuple[Path, ...]]) -> tuple[Path, ...]:
-    """The folders that exist, in order, each once."""
-    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if os.path.isdir(path))
+def _first_folders(candidates: list[tuple[Path, ...]]) -> tuple[Path, ...]:
+    """The folders that are read: of each split's candidates the first that exists."""
+    read = {next(filter(os.path.isdir, paths), None) for paths in candidates}
+    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if path in read)

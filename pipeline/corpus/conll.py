@@ -49,11 +49,12 @@ def read(layout: Layout) -> list[Post]:
         cut = folder_of(where.crops, layout.crops, layout.root)
         for start, words in _tweets(text):
             number = start.text.removeprefix("IMGID:")
-            start.need(is_file_name(number), "IMGID:<a picture's plain file name>", start.text)
+            picture = f"{number}.jpg"
+            named = bool(number) and is_file_name(picture)
+            start.need(named, "IMGID:<a picture's plain file name>", start.text)
             start.need(number not in seen, "an IMGID that was not there before", start.text)
             start.need(bool(words), "tokens after IMGID", start.text)
             seen.add(number)
-            picture = f"{number}.jpg"
             pairs = [_pair(word) for word in words]
             posts.append(
                 Post(

@@ -1,8 +1,10 @@
 """What the readers share: where files may be, lines with their numbers, checks of what is read."""
 
 import codecs
+import os
 import pickle
 import reprlib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,20 @@ from typing import Any, TypeGuard
 
 from pipeline.corpus.post import DataError
 
+MAX_BYTES = 1_000_000  # of a line, or a small file: a Python literal takes 500 times its size
 CROPS_USED = 3  # the published crops carry no score; the first three are the ones used
 
-_REPR = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    """Shows plain values; of others, as tensors of many lines, the kind alone."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, bytes):
+            return repr(x[:80])
+        return repr(x) if x is None or isinstance(x, (bool, float)) else f"<{type(x).__name__}>"
+
+
+_REPR = _Short()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
 
 
@@ -21,7 +34,8 @@ class Layout:
     """Where a dataset's files lie. Only what exists is listed.
 
     `texts` maps a split to its file; own data has one file for all splits, under "all". `extras`
-    are the other files that decide what the posts are. `pictures` and `crops` are folders.
+    are the other files that decide what the posts are. `pictures` and `crops` are folders;
+    `folders` are those that a published data set's file names begin with, there or not.
     `released` says that every split has a dictionary of published crops.
     """
 
@@ -31,6 +45,7 @@ class Layout:
     extras: tuple[Path, ...] = ()
     pictures: tuple[Path, ...] = ()
     crops: tuple[Path, ...] = ()
+    folders: tuple[str, ...] = ()
     released: bool = False
 
     def picture_files(self) -> list[Path]:
@@ -84,20 +99,34 @@ def lines(path: Path) -> Iterator[Line]:
     Other characters that Python takes for a line's end or a space occur as tokens.
     Raises DataError where the file can't be read, is empty, or a line is not UTF-8.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}") from error
-    rows = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\n")
-    if rows == [b""]:
-        raise DataError(f"{path}: expected posts, found an empty file")
-    for number, row in enumerate(rows, start=1):
-        row = row.removesuffix(b"\r")
+    last = 0  # that isn't blank
+    for number, row in enumerate(_rows(path), start=1):
+        line = Line(path, number, "")
+        line.need(len(row) <= MAX_BYTES, f"a line of at most {MAX_BYTES:,} bytes", row[:80])
+        if number == 1:
+            row = row.removeprefix(codecs.BOM_UTF8)
+        row = row.removesuffix(b"\n").removesuffix(b"\r")
+        if not row:
+            continue
         try:
             text = row.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise Line(path, number, "").error("UTF-8", row[max(0, error.start - 20) :]) from error
+            raise line.error("UTF-8", row[max(0, error.start - 20) :]) from error
+        yield from (Line(path, blank, "") for blank in range(last + 1, number))
+        last = number
         yield Line(path, number, text)
+    if not last:
+        raise DataError(f"{path}: expected posts, found an empty file")
+
+
+def _rows(path: Path) -> Iterator[bytes]:
+    """The lines with their ends. Of one that is too long only the beginning is ever in memory."""
+    try:
+        with path.open("rb") as file:
+            while row := file.readline(MAX_BYTES + 1):
+                yield row
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from error
 
 
 def first_of(candidates: Iterable[Path], existing: Iterable[Path]) -> Path | None:
@@ -130,14 +159,42 @@ def is_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(is_text(item) for item in value)
 
 
-def is_file_name(value: object) -> TypeGuard[str]:
-    """A name that stays in its folder: no separators, no "..", nothing a file can't be called."""
+def is_name(value: object) -> TypeGuard[str]:
+    """A string of one line, 255 bytes at most, without control characters."""
     return (
         is_text(value)
-        and value not in (".", "..")
-        and not any(character in "/\\" or character < " " for character in value)
         and len(value.encode("utf-8")) <= 255
+        and not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value)
     )
+
+
+def is_file_name(value: object) -> TypeGuard[str]:
+    """A name that stays in its folder: no separators, nothing a file can't be called.
+
+    Hidden files are none of a data set's: a change of one would not be seen. A colon is as good as
+    any other character: Twitter has pictures named "x.jpg:large".
+    """
+    return is_name(value) and not value.startswith(".") and not set(value) & set("/\\")
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's fields. Of two with one name JSON doesn't say which counts: ValueError."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field twice")
+    return fields
+
+
+def leads_out(file: Path, root: Path) -> bool:
+    """Whether a picture is a link to what lies neither below the data root nor in its own folder.
+
+    People may link a folder of pictures; a link for one picture could show any file of theirs.
+    """
+    if not file.is_symlink():
+        return False
+    real = os.path.realpath(file)
+    within = (os.path.realpath(root), os.path.realpath(file.parent))
+    return not any(real.startswith(os.path.join(folder, "")) for folder in within)
 
 
 def is_span(value: object, tokens: int) -> bool:
@@ -164,23 +221,20 @@ def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | Non
     for name, crops in entries.items():
         if type(name) is not key:
             raise DataError(f"{path}: expected keys of type {key.__name__}, found {clip(name)}")
+        told = clip(name)
         if not isinstance(crops, (list, tuple)):
-            raise DataError(f"{path}: expected a list of crops for {name!r}, found {clip(crops)}")
+            raise DataError(f"{path}: expected a list of crops for {told}, found {clip(crops)}")
         for crop in crops:
             if not is_file_name(crop):
-                raise DataError(
-                    f"{path}: expected plain file names for {name!r}, found {clip(crop)}"
-                )
+                raise DataError(f"{path}: expected plain file names for {told}, found {clip(crop)}")
     return {name: tuple(crops[:CROPS_USED]) for name, crops in entries.items()}
 
 
 def _load(path: Path) -> object:
-    import torch  # only here: reading texts shouldn't wait for it
-
-    from features.weights import DAMAGED
+    from features.weights import DAMAGED, load_plain  # only here: texts shouldn't wait for torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_plain(path)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path}: expected a dictionary of strings, found something else or a file that could "

@@ -9,7 +9,9 @@ from typing import Any
 from pipeline.corpus.files import (
     Layout,
     Line,
+    each_once,
     is_file_name,
+    is_name,
     is_span,
     is_text,
     is_texts,
@@ -96,9 +98,9 @@ def posts_of(records: Iterable[tuple[Line, dict[str, Any], str]]) -> list[Post]:
 def parse(line: Line, known: Sequence[str]) -> dict[str, Any]:
     """A line's fields, less those that are null, which say nothing."""
     try:
-        fields = json.loads(line.text)
+        fields = json.loads(line.text, object_pairs_hook=each_once)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise line.error("a JSON object", line.text) from error
+        raise line.error("a JSON object, each field once", line.text) from error
     if not isinstance(fields, dict):
         raise line.error("a JSON object", fields)
     for name in fields:
@@ -109,8 +111,8 @@ def parse(line: Line, known: Sequence[str]) -> dict[str, Any]:
 def _id(line: Line, fields: dict[str, Any]) -> str:
     value = fields.get("id")
     id = str(value) if type(value) is int else value
-    if not is_text(id):
-        raise line.error("id to be a string or an integer", value)
+    if not is_name(id):
+        raise line.error("id to be a string of one line, or an integer", value)
     return id
 
 
@@ -151,7 +153,8 @@ def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | 
     line.need(is_texts(tags), 'tags to be a list of "O", "B-…" and "I-…"', tags)
     line.need(len(tags) == tokens, f"{tokens} tags, one a token", tags)
     for tag in tags:
-        line.need(_TAG.fullmatch(tag) is not None, 'a tag like "O", "B-PER" or "I-PER"', tag)
+        known = is_name(tag) and _TAG.fullmatch(tag) is not None
+        line.need(known, 'a tag like "O", "B-PER" or "I-PER"', tag)
     return tuple(tags)
 
 
@@ -169,7 +172,9 @@ def _relation(
         expected = f"{name} to be [start, end) within {tokens} tokens"
         line.need(is_span(fields[name], tokens), expected, fields[name])
     relation = fields.get("relation")
-    line.need(relation is None or is_text(relation), "relation to be a string", relation)
+    line.need(
+        relation is None or is_name(relation), "relation to be a string of one line", relation
+    )
     head, tail = fields["head"], fields["tail"]
     return (head[0], head[1]), (tail[0], tail[1]), relation
 

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.corpus.files import (
+    MAX_BYTES,
     Layout,
     Line,
     Places,
     clip,
     crop_names,
+    each_once,
     first_of,
     folder_of,
     is_file_name,
+    is_name,
     is_span,
     is_texts,
     lines,
@@ -107,12 +110,14 @@ def _relations(path: Path | None) -> list[str]:
     if path is None:
         return list(RELATIONS)
     try:
-        numbers = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        numbers = json.loads(text, object_pairs_hook=each_once)
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{path}: can't be read as JSON: {clip(str(error))}") from error
     if (
         not isinstance(numbers, dict)
-        or not is_texts(list(numbers))
+        or not all(map(is_name, numbers))
         or not all(type(number) is int for number in numbers.values())
         or sorted(numbers.values()) != list(range(len(numbers)))
         or numbers.get("None") != 0

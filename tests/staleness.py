@@ -1,0 +1,320 @@
+"""What the table of staleness is tried on: tiny files of each layout, and a fingerprint a stage.
+
+Nothing is read as posts or pictures, so most files hold a word.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import luigi
+import pytest
+from luigi.configuration import get_config
+from luigi.task_register import Register
+
+import tasks
+from pipeline.stage import Stage, upstream
+
+COLUMNS = "MRGXTNOESWBI"  # the letters of `columns`, as the table has them
+_SPLITS = {"train": "train", "val": "dev", "test": "test"}
+
+BARE = "bare/posts.jsonl"  # no folder of pictures yet
+OWN = ("own/posts.jsonl", "own/pictures/a.jpg", "own/pictures/b.jpg", "own/pictures/.hidden")
+LABELLED = [
+    f"labelled/{kind}"
+    for name in _SPLITS.values()
+    for kind in (f"texts/{name}/{name}.json", f"images/{name}/a.jpg")
+]
+MNRE = [
+    "RE_data/txt/ours_rel2id.json",
+    *(
+        f"RE_data/{kind}"
+        for split, name in _SPLITS.items()
+        for kind in (
+            f"txt/ours_{split}.txt",
+            f"txt/mre_{name}_dict.pth",
+            f"img_org/{split}/a.jpg",
+            f"img_vg/{split}/crops/a.png",
+        )
+    ),
+]
+TWITTER = [
+    "NER_data/twitter2015_images/a.jpg",
+    *(
+        f"NER_data/twitter2015{kind}"
+        for split, name in {"train": "train", "val": "valid", "test": "test"}.items()
+        for kind in (
+            f"/{name}.txt",
+            f"/twitter2015_{split}_dict.pth",
+            f"_aux_images/{split}/crops/a.png",
+        )
+    ),
+]
+FILES = (  # what options name
+    *("detector/config.json", "detector/model.safetensors", "encoder/model.safetensors"),
+    *("lstm_flickr_model.pth.tar", "words.json", "resnet.pth", "best_model.pth"),
+    *("run/model/model.safetensors", "run/metrics.json", "tokenizer/vocab.txt", "boxes/a.xml"),
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """Folders `data` and `files` below a root."""
+
+    root: Path
+    store: str = "/dev/null/store"  # can't be made: digests are kept in memory, which is quick
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What must be given for every stage to have a key."""
+        return {
+            "paths.data": str(self.root / "data"),
+            "paths.store": self.store,
+            "Evaluate.model": str(self.root / "files/run"),
+            "ImportReleased.checkpoint": str(self.root / "files/best_model.pth"),
+            "EvaluateGrounding.boxes": str(self.root / "files/boxes"),
+        }
+
+    def fingerprints(
+        self, dataset: str = "own", options: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Each stage's fingerprint, by its letter. options: "Task.parameter" to what people type;
+        "FILES" in it is the folder of weights."""
+        with self.configured(options or {}):
+            return {letter: stage.fingerprint for letter, stage in columns(dataset).items()}
+
+    @contextmanager
+    def configured(self, options: Mapping[str, str]) -> Iterator[None]:
+        """Luigi's configuration with these values, and stages not yet made."""
+        files = str(self.root / "files")
+        given = {n: v.replace("FILES", files) for n, v in (self.options | {**options}).items()}
+        config = get_config()
+        names = {name: name.split(".") for name in given}
+        before = {name: config.get(*names[name], None) for name in given}
+        try:
+            for name, value in given.items():
+                config.set(*names[name], value)
+            Register.clear_instance_cache()
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    config.remove_option(*names[name])
+                else:
+                    config.set(*names[name], value)
+            Register.clear_instance_cache()
+
+
+def write_world(root: Path) -> World:
+    """A world of all layouts."""
+    data = [f"data/{name}" for name in (BARE, *OWN, *LABELLED, *MNRE, *TWITTER)]
+    for name in [*data, *(f"files/{name}" for name in FILES)]:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"this is {name}")
+    (root / "files/run/model/config.json").write_text('{"variant": "hvpnet"}')
+    (root / "files/words/model").mkdir(parents=True)
+    (root / "files/words/model/config.json").write_text('{"variant": "text-only"}')
+    (root / "outside.jpg").write_text("a picture that is not among the data")
+    (root / "data/own/pictures/linked.jpg").symlink_to(root / "outside.jpg")
+    return World(root)
+
+
+def columns(dataset: str) -> dict[str, Stage]:
+    """The stages of a data set by letter; O is TrainRE of words only."""
+    kinds: dict[str, Callable[..., Stage]] = {
+        "R": tasks.ReadPosts,
+        "G": tasks.GroundCrops,
+        "X": tasks.ExtractPyramid,
+        "T": tasks.TrainRE,
+        "N": tasks.TrainNER,
+        "E": tasks.Evaluate,
+        "S": tasks.ShowCrops,
+        "W": tasks.WriteCrops,
+        "B": tasks.EvaluateGrounding,
+        "I": tasks.ImportReleased,
+    }
+    found = {letter: kind(dataset=dataset) for letter, kind in kinds.items()}
+    found["O"] = tasks.TrainRE(dataset=dataset, variant="text-only")
+    return found | ({"M": tasks.MakeDemo()} if dataset == "demo" else {})
+
+
+def differing(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """The letters of the stages that went stale, as a cell of the table."""
+    return "".join(c if before.get(c) != after.get(c) else "." for c in COLUMNS)
+
+
+def make(stages: Sequence[Stage]) -> list[str]:
+    """Run stages and all that they need and isn't there, as Luigi decides; what ran, by name.
+
+    The work itself is left out: an output is one file, `result`.
+    """
+    ran: list[str] = []
+
+    def work(stage: Stage, folder: Path) -> None:
+        ran.append(type(stage).__name__)
+        (folder / "result").write_text(stage.fingerprint)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # no power cut is awaited here
+        for stage in stages:
+            for one in upstream(stage):
+                patch.setattr(type(one), "work", work)
+                patch.setattr(type(one), "run", Stage.run)  # else it tells what it found
+                patch.setattr(type(one), "shared", Stage.shared)
+        assert luigi.build(stages, local_scheduler=True, no_lock=True, log_level="ERROR")
+    return ran
+
+
+def own_values(dataset: str) -> dict[str, str]:
+    """Every parameter's value as the stages have it, spelt out."""
+    values: dict[str, str] = {}
+    for stage in columns(dataset).values():
+        config = stage.config() if hasattr(stage, "config") else None
+        for name, parameter in stage.get_params():
+            value = getattr(stage, name)
+            value = getattr(config, name, None) if value is None else value
+            if name not in ("dataset", "variant") and value not in (None, ()):
+                values.setdefault(f"{type(stage).__name__}.{name}", parameter.serialize(value))
+    return values
+
+
+# --- what people do to files
+
+
+def alter(path: Path) -> None:
+    """Write something longer."""
+    path.write_bytes(path.read_bytes() + b"!")
+
+
+def alter_and_set_clock_back(path: Path) -> None:
+    """Other bytes of the same number in the same file, with the time of the old ones."""
+    old = path.stat()
+    content = path.read_bytes()
+    while path.stat().st_ctime_ns == old.st_ctime_ns:  # a clock ticks every few milliseconds
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+        time.sleep(0.001)
+
+
+def replace_by_copy(path: Path) -> None:
+    """The same bytes in a new file."""
+    copy = path.with_name("copy")
+    shutil.copyfile(path, copy)
+    copy.replace(path)
+
+
+def rename(path: Path) -> None:
+    """Another name in the same folder."""
+    path.rename(path.with_name(f"renamed-{path.name}"))
+
+
+def add(path: Path) -> None:
+    """A file that was not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"new: {path.name}")
+
+
+def remove(path: Path) -> None:
+    """Gone."""
+    path.unlink()
+
+
+# --- where the files are and when they were written
+
+
+def everything(world: World) -> Iterator[Path]:
+    for folder in ("data", "files"):
+        yield from (p for p in (world.root / folder).rglob("*") if not p.is_symlink())
+
+
+def touch(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    for path in everything(world):
+        path.touch()
+    return world
+
+
+def set_clock_forward(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    for path in everything(world):
+        os.utime(path, (5e9, 5e9))  # 2128
+    return world
+
+
+def set_clock_back(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    for path in everything(world):
+        os.utime(path, (5e7, 5e7))  # 1971
+    return world
+
+
+def replace_all_by_copies(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    for path in [path for path in everything(world) if path.is_file()]:
+        replace_by_copy(path)
+    return world
+
+
+def move(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    moved = world.root / "moved"
+    for folder in ("data", "files"):
+        shutil.copytree(world.root / folder, moved / folder, symlinks=True)
+        shutil.rmtree(world.root / folder)
+    return World(moved)
+
+
+def link(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    linked = world.root / "linked"
+    linked.mkdir()
+    for folder in ("data", "files"):
+        (linked / folder).symlink_to(world.root / folder)
+    return World(linked)
+
+
+def name_relatively(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.chdir(world.root)
+    return World(Path("."))
+
+
+def work_elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.chdir(world.root)
+    return world
+
+
+def use_another_store(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(world.root, str(world.root / "store"))
+
+
+# --- what happens to a store
+
+
+def copy_of(made: World, root: Path) -> World:
+    for folder in ("data", "files", "store"):
+        shutil.copytree(made.root / folder, root / folder, symlinks=True)
+    return World(root, str(root / "store"))
+
+
+def output(world: World, stage: str, dataset: str) -> Path:
+    [folder] = (Path(world.store) / stage).glob(f"{dataset}-*")
+    return folder
+
+
+def drop(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def alter_result(folder: Path) -> None:
+    alter(folder / "result")
+
+
+def lose_result(folder: Path) -> None:
+    (folder / "result").unlink()
+
+
+def lose_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def touch_result(folder: Path) -> None:
+    os.utime(folder / "result", (5e9, 5e9))

@@ -1,0 +1,734 @@
+"""What a user can change, and which stages must run because of it: the table is the test.
+
+A cell names the stages that go stale, each letter in its column; a point is a stage that stays:
+
+    M MakeDemo  R ReadPosts  G GroundCrops  X ExtractPyramid  T TrainRE  N TrainNER
+    O TrainRE --variant text-only  E Evaluate, of a model that reads pictures
+    S ShowCrops  W WriteCrops  B EvaluateGrounding  I ImportReleased
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import tasks
+from pipeline import corpus
+from pipeline.manage import status
+from tests.cli import HOME, luigi, outputs
+from tests.staleness import (
+    World,
+    add,
+    alter,
+    alter_and_set_clock_back,
+    alter_result,
+    columns,
+    copy_of,
+    differing,
+    drop,
+    link,
+    lose_manifest,
+    lose_result,
+    make,
+    move,
+    name_relatively,
+    output,
+    own_values,
+    remove,
+    rename,
+    replace_all_by_copies,
+    replace_by_copy,
+    set_clock_back,
+    set_clock_forward,
+    touch,
+    touch_result,
+    use_another_store,
+    work_elsewhere,
+    write_world,
+)
+from tests.tiny import write_own_data
+
+NOTHING = "............"
+DETECTOR = {"GroundCrops.grounder": "detector", "GroundCrops.weights": "FILES/detector"}
+FAOA = {
+    "GroundCrops.grounder": "faoa",
+    "GroundCrops.weights": "FILES/lstm_flickr_model.pth.tar",
+    "GroundCrops.vocabulary": "FILES/words.json",
+}
+CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else is given
+    "own": ("own", {}),
+    "mnre": ("mnre", {}),  # with the released crops
+    "twitter": ("twitter2015", {}),
+    "demo": ("demo", {}),
+    "detector": ("own", DETECTOR),
+    "faoa": ("own", FAOA),
+    "salience": ("own", {"GroundCrops.grounder": "salience"}),
+    "none": ("own", {"GroundCrops.grounder": "none"}),
+    "random": ("own", {"ExtractPyramid.weights": "random"}),
+    "tuned": ("own", {f"{task}.finetune_backbone": "true" for task in ("TrainRE", "TrainNER")}),
+    "words": ("own", {f"{task}.variant": "text-only" for task in ("TrainRE", "TrainNER")}),
+    "seeds": ("own", {f"{task}.seeds": "1,49" for task in ("TrainRE", "TrainNER")}),
+    "one epoch": ("own", {f"{task}.epochs": "1" for task in ("TrainRE", "TrainNER")}),
+    "no decay": ("own", {f"{task}.weight_decay": "0" for task in ("TrainRE", "TrainNER")}),
+}
+
+
+# fmt: off
+SOURCES = [
+    # data set, what happens to a file below the data root                  MRGXTNOESWBI
+    ("own", alter, "own/posts.jsonl",                                      ".RGXTNOESWBI"),
+    ("own", alter, "own/pictures/a.jpg",                                   "..GXTN.ESWB."),
+    ("own", add, "own/pictures/c.jpg",                                     "..GXTN.ESWB."),
+    ("own", add, "own/pictures/more/c.jpg",                                "..GXTN.ESWB."),
+    ("own", remove, "own/pictures/a.jpg",                                  "..GXTN.ESWB."),
+    ("own", rename, "own/pictures/a.jpg",                                  "..GXTN.ESWB."),
+    ("own", alter, "own/pictures/.hidden",                                 NOTHING),
+    ("own", remove, "own/pictures/.hidden",                                NOTHING),
+    ("own", add, "own/.hidden",                                            NOTHING),
+    ("own", add, "own/notes.txt",                                          NOTHING),
+    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXTN.ESWB."),
+    ("bare", add, "bare/pictures/a.jpg",                                   "..GXTN.ESWB."),
+    ("own", add, "other/posts.jsonl",                                      NOTHING),
+    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXTNOESWBI"),
+    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXTNOESWBI"),
+    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXTNOESWBI"),
+    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXTN.ESWB."),
+    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXTN.ESWB."),
+    ("labelled", add, "labelled/posts.jsonl",                              ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXTNOESWBI"),
+    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXTNOESWBI"),
+    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXTNOESWBI"),
+    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXTNOESWBI"),
+    ("mnre", add, "RE_data/mre_test_dict.pth",                             NOTHING),  # second place
+    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXTN.ESWB."),
+    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXTN.ESWB."),
+    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXTN.ESWB."),
+    ("mnre", add, "RE_data/img_org/b.jpg",                                 NOTHING),
+    ("mnre", add, "RE_data/pictures/b.jpg",                                NOTHING),
+    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GXTN.ESWB."),
+    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GXTN.ESWB."),
+    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GXTN.ESWB."),
+    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXTNOESWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXTNOESWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXTNOESWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOESWBI"),
+    ("twitter2015", remove, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOESWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.ESWB."),
+    ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png", "..GXTN.ESWB."),
+    ("twitter2015", add, "NER_data/twitter2017_images/a.jpg",              NOTHING),
+    ("demo", add, "demo/posts.jsonl",                                      NOTHING),
+]
+
+PARAMETERS = [
+    # where, parameter, value                                MRGXTNOESWBI
+    ("demo", "MakeDemo.seed", "1",                          "MRGXTNOESWBI"),
+    ("own", "MakeDemo.seed", "1",                            NOTHING),
+    ("own", "GroundCrops.grounder", "none",                 "..GXTN.ESWB."),
+    ("demo", "GroundCrops.grounder", "salience",             NOTHING),  # what auto means there
+    ("mnre", "GroundCrops.grounder", "released",             NOTHING),
+    # Phrases are told in crops.jsonl and on the page, also where no grounder reads them.
+    ("own", "GroundCrops.phrases", "nltk",                  "..GXTN.ESWB."),
+    ("detector", "GroundCrops.phrases", "types",            "..GXTN.ESWB."),
+    ("own", "GroundCrops.phrases", "auto",                   NOTHING),
+    ("own", "GroundCrops.max_crops", "2",                   "..GXTN.ESWB."),
+    ("mnre", "GroundCrops.max_crops", "2",                  "..GXTN.ESWB."),
+    ("detector", "GroundCrops.order", "phrase",             "..GXTN.ESWB."),
+    ("salience", "GroundCrops.order", "phrase",              NOTHING),
+    ("mnre", "GroundCrops.order", "phrase",                  NOTHING),
+    ("detector", "GroundCrops.min_score", "0.3",            "..GXTN.ESWB."),
+    ("detector", "GroundCrops.min_score", "0.250",           NOTHING),  # a detector's own
+    ("salience", "GroundCrops.min_score", "0.3",            "..GXTN.ESWB."),
+    ("salience", "GroundCrops.min_score", "0",               NOTHING),
+    ("faoa", "GroundCrops.min_score", "0",                   NOTHING),
+    ("mnre", "GroundCrops.min_score", "0.3",                 NOTHING),
+    ("none", "GroundCrops.min_score", "0.3",                 NOTHING),
+    ("detector", "GroundCrops.overlap", "0.6",              "..GXTN.ESWB."),
+    ("salience", "GroundCrops.overlap", "0.6",              "..GXTN.ESWB."),
+    ("mnre", "GroundCrops.overlap", "0.6",                   NOTHING),
+    ("none", "GroundCrops.overlap", "0.6",                   NOTHING),
+    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GXTN.ESWB."),
+    ("salience", "GroundCrops.boxes_per_phrase", "2",        NOTHING),
+    ("detector", "GroundCrops.fallback", "none",            "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.fallback", "salience",            "..GXTN.ESWB."),
+    ("salience", "GroundCrops.fallback", "none",             NOTHING),
+    ("mnre", "GroundCrops.fallback", "none",                 NOTHING),
+    ("own", "GroundCrops.weights", "FILES/detector",        "..GXTN.ESWB."),
+    ("salience", "GroundCrops.weights", "FILES/detector",    NOTHING),
+    ("mnre", "GroundCrops.weights", "FILES/detector",        NOTHING),
+    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GXTN.ESWB."),
+    ("detector", "GroundCrops.vocabulary", "FILES/words.json", NOTHING),
+    ("faoa", "GroundCrops.trained_on", "unc",               "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.trained_on", "flickr",             NOTHING),  # as the file's name tells
+    ("detector", "GroundCrops.trained_on", "unc",            NOTHING),
+    ("detector", "GroundCrops.precision", "bfloat16",       "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.precision", "bfloat16",           "..GXTN.ESWB."),
+    ("salience", "GroundCrops.precision", "bfloat16",        NOTHING),
+    ("detector", "GroundCrops.longest_side", "640",         "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.longest_side", "640",              NOTHING),
+    ("none", "GroundCrops.longest_side", "640",              NOTHING),
+    ("detector", "GroundCrops.device", "cpu",                NOTHING),
+    ("detector", "GroundCrops.batch_size", "1",              NOTHING),
+    ("detector", "GroundCrops.threads", "1",                 NOTHING),
+    ("own", "ShowCrops.posts", "7",                         "........S..."),
+    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     "..........B."),
+    ("own", "EvaluateGrounding.split", "test",              "..........B."),
+    ("own", "ExtractPyramid.backbone", "resnet18",          "...XTN.E...."),
+    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...XTN.E...."),
+    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...XTN.E...."),
+    ("random", "ExtractPyramid.seed", "5",                  "...XTN.E...."),
+    ("own", "ExtractPyramid.seed", "5",                      NOTHING),
+    ("own", "ExtractPyramid.grid", "3",                     "...XTN.E...."),
+    ("own", "ExtractPyramid.pooling", "adaptive",           "...XTN.E...."),
+    ("own", "ExtractPyramid.resize", "stretch",             "...XTN.E...."),
+    ("own", "ExtractPyramid.size", "256",                   "...XTN.E...."),
+    ("own", "ExtractPyramid.precision", "bfloat16",         "...XTN.E...."),
+    ("own", "ExtractPyramid.device", "cpu",                  NOTHING),
+    ("own", "ExtractPyramid.batch_size", "1",                NOTHING),
+    ("own", "ExtractPyramid.threads", "1",                   NOTHING),
+    ("own", "Evaluate.model", "FILES/words",                ".......E...."),
+    ("own", "Evaluate.model", "FILES/run/model",             NOTHING),  # within the run's folder
+    ("own", "Evaluate.precision", "bfloat16",               ".......E...."),
+    ("own", "Evaluate.device", "cpu",                        NOTHING),
+    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", "...........I"),
+    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  "...........I"),
+]
+
+TRAINING = [
+    # where, parameter of both tasks, value                  MRGXTNOESWBI
+    ("own", "recipe", "released",                           "....TNO....."),
+    ("demo", "variant", "flat",                             "....TN......"),
+    ("own", "variant", "text-only",                         "....TN......"),
+    ("own", "variant", "hvpnet",                             NOTHING),
+    ("own", "style", "released",                            "....TNO....."),
+    ("own", "encoder", "scratch",                           "....TNO....."),
+    ("own", "encoder", "FILES/encoder",                     "....TNO....."),
+    ("demo", "encoder", "scratch",                           NOTHING),
+    ("own", "seed", "7",                                    "....TNO....."),
+    ("seeds", "seed", "7",                                   NOTHING),
+    ("own", "seeds", "1,49",                                "....TNO....."),
+    ("seeds", "seeds", "1,49,1234",                         "....TNO....."),
+    ("seeds", "seeds", "1, 49,1",                            NOTHING),
+    ("seeds", "seeds", "49,1", NOTHING),
+    ("own", "epochs", "5",                                  "....TNO....."),
+    ("own", "batch_size", "4",                              "....TNO....."),
+    ("own", "learning_rate", "0.5",                         "....TNO....."),
+    ("seeds", "learning_rate", "0.5",                       "....TNO....."),
+    ("own", "head_learning_rate", "0.5",                    "....TNO....."),
+    ("own", "head_learning_rate", "1e-5", ".....N......"),
+    ("own", "weight_decay", "0.5",                          "....TNO....."),
+    ("own", "decay_all", "true",                            "....TNO....."),
+    ("own", "decay_all", "false",                            NOTHING),
+    ("no decay", "decay_all", "true", NOTHING),
+    ("own", "warmup", "0.5",                                "....TNO....."),
+    ("own", "evaluate_from", "2",                           "....TNO....."),
+    ("one epoch", "evaluate_from", "5", NOTHING),
+    ("own", "max_tokens", "60",                             "....TNO....."),
+    ("own", "dropout", "0.5",                               "....TNO....."),
+    ("own", "max_grad_norm", "0.5",                         "....TNO....."),
+    ("own", "precision", "bfloat16",                        "....TNO....."),
+    ("own", "finetune_backbone", "true",                    "....TN......"),
+    ("words", "finetune_backbone", "true",                   NOTHING),
+    ("tuned", "backbone_learning_rate", "0.5",              "....TN......"),
+    ("own", "backbone_learning_rate", "0.5",                 NOTHING),
+    ("own", "device", "cpu",                                 NOTHING),
+]
+
+READ = [
+    # where, option that names it, the file that is altered                       MRGXTNOESWBI
+    ("detector", "GroundCrops.weights", "detector/model.safetensors",            "..GXTN.ESWB."),
+    ("detector", "GroundCrops.weights", "detector/config.json",                  "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",                 "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.vocabulary", "words.json",                             "..GXTN.ESWB."),
+    ("own", "ExtractPyramid.weights", "resnet.pth",                              "...XTN.E...."),
+    ("own", "TrainRE.encoder", "encoder/model.safetensors",                      "....T.O....."),
+    ("own", "TrainNER.encoder", "encoder/model.safetensors",                     ".....N......"),
+    ("own", "Evaluate.model", "run/model/model.safetensors",                     ".......E...."),
+    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                            "..........B."),
+    ("own", "ImportReleased.checkpoint", "best_model.pth",                       "...........I"),
+    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",                   "...........I"),
+]
+
+VERSIONS = [
+    # stage                  MRGXTNOESWBI
+    ("MakeDemo",            "MRGXTNOESWBI"),
+    ("ReadPosts",           ".RGXTNOESWBI"),
+    ("GroundCrops",         "..GXTN.ESWB."),
+    ("ExtractPyramid",      "...XTN.E...."),
+    ("TrainRE",             "....T.O....."),
+    ("TrainNER",            ".....N......"),
+    ("Evaluate",            ".......E...."),
+    ("ShowCrops",           "........S..."),
+    ("WriteCrops",          ".........W.."),
+    ("EvaluateGrounding",   "..........B."),
+    ("ImportReleased",      "...........I"),
+]
+# fmt: on
+
+
+KINDS = [k for k in vars(tasks).values() if isinstance(k, type) and issubclass(k, tasks.Stage)]
+STAGES = [kind for kind in KINDS if kind is not tasks.Stage and not kind.__name__.startswith("_")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def machine() -> Iterator[None]:
+    """A machine with spaCy's model, and without the detector's weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("features.grounding.hub.is_cached", lambda name: Path(name).is_dir())
+        patch.setattr("pipeline.phrases.installed", lambda: True)
+        patch.setattr("pipeline.noun_phrases.parser_version", _parser("3.8"))
+        yield
+
+
+def _parser(version: str) -> Callable[[str], str | None]:
+    return lambda mode: f"parser {version}" if "spacy" in mode else None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return write_world(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def still(machine: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world that no test alters."""
+    return write_world(tmp_path_factory.mktemp("still"))
+
+
+def stale(world: World, where: str, options: dict[str, str]) -> str:
+    """What goes stale when these options are given too."""
+    dataset, given = CONTEXTS[where]
+    return differing(_as_it_is(world, where), world.fingerprints(dataset, given | options))
+
+
+@cache
+def _as_it_is(world: World, where: str) -> dict[str, str]:
+    return world.fingerprints(*CONTEXTS[where])
+
+
+# --- the table
+
+
+@pytest.mark.parametrize(("dataset", "change", "name", "cell"), SOURCES)
+def test_source(
+    world: World, dataset: str, change: Callable[[Path], None], name: str, cell: str
+) -> None:
+    before = world.fingerprints(dataset)
+    change(world.root / "data" / name)
+    assert differing(before, world.fingerprints(dataset)) == cell
+
+
+ALTERED = [row for row in SOURCES if isinstance(row, tuple) and row[1] is alter]
+
+
+@pytest.mark.parametrize(("dataset", "_", "name", "cell"), ALTERED)
+def test_source_with_its_time_set_back(
+    world: World, dataset: str, _: object, name: str, cell: str
+) -> None:
+    before = world.fingerprints(dataset)
+    alter_and_set_clock_back(world.root / "data" / name)
+    assert differing(before, world.fingerprints(dataset)) == cell
+
+
+def test_hidden_picture_of_a_post_is_refused_or_counts(world: World) -> None:
+    (world.root / "data/own/posts.jsonl").write_text(
+        '{"id": 1, "split": "train", "text": "Ada", "picture": ".hidden"}\n'
+    )
+    try:
+        corpus.read(corpus.locate("own", world.root / "data"))
+    except corpus.DataError:
+        return
+    before = world.fingerprints()
+    alter(world.root / "data/own/pictures/.hidden")
+    assert differing(before, world.fingerprints()) == "..GXTN.ESWB."
+
+
+def test_picture_does_not_count_for_a_model_of_words(world: World) -> None:
+    model = {"Evaluate.model": "FILES/words"}
+    before = world.fingerprints("own", model)
+    alter(world.root / "data/own/pictures/a.jpg")
+    assert differing(before, world.fingerprints("own", model)) == "..GXTN..SWB."
+
+
+@pytest.mark.parametrize(("where", "parameter", "value", "cell"), PARAMETERS)
+def test_parameter(still: World, where: str, parameter: str, value: str, cell: str) -> None:
+    assert stale(still, where, {parameter: value}) == cell
+
+
+@pytest.mark.parametrize(("where", "parameter", "value", "cell"), TRAINING)
+def test_training_parameter(
+    still: World, where: str, parameter: str, value: str, cell: str
+) -> None:
+    options = {f"{task}.{parameter}": value for task in ("TrainRE", "TrainNER")}
+    assert stale(still, where, options) == cell
+
+
+@pytest.mark.parametrize(
+    ("task", "cell"), [("TrainRE", "....T.O....."), ("TrainNER", ".....N......")]
+)
+def test_parameter_of_one_training_task(still: World, task: str, cell: str) -> None:
+    assert stale(still, "own", {f"{task}.learning_rate": "0.5"}) == cell
+
+
+def test_every_parameter_has_a_row_that_shows_whether_it_is_significant() -> None:
+    rows = [getattr(row, "values", row) for row in (*PARAMETERS, *TRAINING)]
+    tried = {row[1] for row in rows}
+    matter = {row[1] for row in rows if row[-1] != NOTHING}
+    for kind in STAGES:
+        for name, parameter in kind.get_params():
+            if name != "dataset":
+                full = name if issubclass(kind, tasks._Train) else f"{kind.__name__}.{name}"
+                assert full in tried
+                assert (full in matter) == parameter.significant, full
+
+
+@pytest.mark.parametrize("where", CONTEXTS)
+def test_values_given_as_they_are(still: World, where: str) -> None:
+    dataset, given = CONTEXTS[where]
+    with still.configured(given):
+        values = own_values(dataset)
+    assert stale(still, where, values) == NOTHING
+
+
+@pytest.mark.parametrize(("stage", "cell"), VERSIONS)
+def test_version(still: World, stage: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = still.fingerprints("demo")
+    monkeypatch.setattr(getattr(tasks, stage), "VERSION", 99)
+    assert differing(before, still.fingerprints("demo")) == cell
+
+
+def test_version_of_every_stage_is_tried() -> None:
+    assert {kind.__name__ for kind in STAGES} == {stage for stage, _ in VERSIONS}
+
+
+def test_version_of_rows(still: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = still.fingerprints()
+    monkeypatch.setattr(tasks, "ROW_VERSION", 99)
+    assert differing(before, still.fingerprints()) == "...XTN.E...."
+
+
+# --- files that options name
+
+
+def naming(where: str, option: str, name: str) -> tuple[str, dict[str, str]]:
+    """The data set and the options of a context, with one that names a file or folder."""
+    dataset, given = CONTEXTS[where]
+    return dataset, given | {option: f"FILES/{name}"}
+
+
+@pytest.mark.parametrize("change", [alter, alter_and_set_clock_back])
+@pytest.mark.parametrize(("where", "option", "name", "cell"), READ)
+def test_other_bytes(
+    world: World, where: str, option: str, name: str, cell: str, change: Callable[[Path], None]
+) -> None:
+    dataset, given = naming(where, option, name.split("/")[0])
+    before = world.fingerprints(dataset, given)
+    change(world.root / "files" / name)
+    assert differing(before, world.fingerprints(dataset, given)) == cell
+
+
+@pytest.mark.parametrize(("where", "option", "name", "cell"), READ)
+def test_same_bytes_elsewhere_by_another_name(
+    world: World, where: str, option: str, name: str, cell: str
+) -> None:
+    named = name.split("/")[0]
+    dataset, given = naming(where, option, named)
+    before = world.fingerprints(dataset, given)
+    (world.root / "files/elsewhere").mkdir()
+    (world.root / "files" / named).rename(world.root / "files/elsewhere" / f"my-{named}")
+    _, moved = naming(where, option, f"elsewhere/my-{named}")
+    assert differing(before, world.fingerprints(dataset, moved)) == NOTHING
+
+
+def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: World) -> None:
+    before = world.fingerprints("own", FAOA)
+    (world.root / "files/lstm_flickr_model.pth.tar").rename(world.root / "files/unc.pth.tar")
+    renamed = FAOA | {"GroundCrops.weights": "FILES/unc.pth.tar"}
+    assert differing(before, world.fingerprints("own", renamed)) == "..GXTN.ESWB."
+
+
+# --- what is on the machine
+
+
+@pytest.mark.parametrize(
+    ("where", "cell"),
+    [
+        ("detector", "..GXTN.ESWB."),
+        ("own", NOTHING),
+        ("mnre", NOTHING),
+        ("salience", NOTHING),
+        ("none", NOTHING),
+    ],
+)
+def test_another_parser_of_phrases(
+    still: World, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, given = CONTEXTS[where]
+    before = still.fingerprints(dataset, given)
+    monkeypatch.setattr("pipeline.noun_phrases.parser_version", _parser("4.0"))
+    assert differing(before, still.fingerprints(dataset, given)) == cell
+
+
+@pytest.mark.parametrize(
+    ("where", "cell"), [("own", "..GXTN.ESWB."), ("mnre", NOTHING), ("demo", NOTHING)]
+)
+def test_detector_that_auto_finds_from_now_on(
+    still: World, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, given = CONTEXTS[where]
+    before = still.fingerprints(dataset, given)
+    monkeypatch.setattr("features.grounding.hub.is_cached", lambda name: True)
+    assert differing(before, still.fingerprints(dataset, given)) == cell
+
+
+# --- where and when: nothing of it counts
+
+
+PLACES = [
+    *(touch, set_clock_forward, set_clock_back, replace_all_by_copies),
+    *(move, link, name_relatively, work_elsewhere),
+    use_another_store,
+]
+
+
+@pytest.mark.parametrize("change", PLACES)
+@pytest.mark.parametrize("where", ["own", "labelled", "mnre", "twitter", "faoa"])
+def test_place_and_time(
+    world: World,
+    where: str,
+    change: Callable[[World, pytest.MonkeyPatch], World],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, given = CONTEXTS.get(where, (where, {}))
+    given = given | {
+        "TrainRE.encoder": "FILES/encoder",
+        "ExtractPyramid.weights": "FILES/resnet.pth",
+    }
+    before = world.fingerprints(dataset, given)
+    assert differing(before, change(world, monkeypatch).fingerprints(dataset, given)) == NOTHING
+
+
+# --- what must run does, and nothing else: Luigi decides, the work is left out
+
+
+@pytest.fixture(scope="module")
+def made(machine: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world whose store holds what the stages of two data sets made."""
+    root = tmp_path_factory.mktemp("made")
+    world = write_world(root)
+    world = World(root, str(root / "store"))
+    for dataset in ("own", "demo"):
+        with world.configured({}):
+            make([columns(dataset)[letter] for letter in "TN"])
+    return world
+
+
+RATE = {"TrainRE.learning_rate": "0.5"}
+# fmt: off
+RUNS = [
+    # data set, what happens to which output, what is asked for, options, what runs
+    ("own", touch_result, "GroundCrops",    "T", {}, []),
+    ("own", touch_result, "GroundCrops",    "T", RATE, ["TrainRE"]),
+    ("own", alter_result, "TrainRE",        "N", {}, []),
+    ("own", alter_result, "ReadPosts",      "R", {}, ["ReadPosts"]),
+    ("own", alter_result, "GroundCrops",    "G", {}, ["GroundCrops"]),
+    ("own", lose_result, "ExtractPyramid",  "X", {}, ["ExtractPyramid"]),
+    ("own", lose_manifest, "ExtractPyramid", "X", {}, ["ExtractPyramid"]),
+    ("own", alter_result, "ExtractPyramid", "T", {}, []),  # nothing that is asked for is missing
+    ("own", alter_result, "ExtractPyramid", "T", RATE, ["ExtractPyramid", "TrainRE"]),
+    ("own", drop, "ExtractPyramid",         "O", RATE, ["TrainRE"]),  # words only
+    ("own", drop, "ReadPosts",              "T", RATE, ["ReadPosts", "TrainRE"]),
+    ("own", drop, "GroundCrops",            "T", RATE, ["GroundCrops", "TrainRE"]),
+    ("demo", drop, "MakeDemo", "G", {"GroundCrops.max_crops": "2"}, ["MakeDemo", "GroundCrops"]),
+    ("demo", alter_result, "MakeDemo", "X", {"ExtractPyramid.grid": "3"},
+     ["MakeDemo", "ExtractPyramid"]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("dataset", "change", "stage", "asked", "options", "ran"), RUNS)
+def test_what_runs(
+    made: World,
+    tmp_path: Path,
+    dataset: str,
+    change: Callable[[Path], None],
+    stage: str,
+    asked: str,
+    options: dict[str, str],
+    ran: list[str],
+) -> None:
+    world = copy_of(made, tmp_path)  # nothing runs because of that
+    change(output(world, stage, dataset))
+    with world.configured(options):
+        assert make([columns(dataset)[asked]]) == ran
+
+
+def test_source_altered_while_a_stage_reads_it(
+    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = copy_of(made, tmp_path)
+    posts = world.root / "data/bare/posts.jsonl"
+    with world.configured({}):
+        stage = tasks.ReadPosts(dataset="bare")
+        monkeypatch.setattr(tasks.ReadPosts, "work", lambda *_: alter(posts))
+        with suppress(ValueError):
+            stage.run()
+    posts.write_bytes(posts.read_bytes().removesuffix(b"!"))
+    with world.configured({}):
+        assert not tasks.ReadPosts(dataset="bare").complete()
+
+
+# --- Status says why
+
+
+WORD = "sha256 [0-9a-f]{16}"
+# fmt: off
+WHY = [
+    # what changes: an option, or a file of the data; a line of Status
+    ({}, None, "TrainRE is fresh: .*"),
+    (RATE, None, "TrainRE is stale: learning_rate 1e-05 → 0.5"),
+    (RATE, None, "TrainNER is fresh: .*"),
+    (RATE | {"TrainRE.seed": "7"}, None,
+     "TrainRE is stale: learning_rate 1e-05 → 0.5; seed 1234 → 7"),
+    ({"GroundCrops.max_crops": "2"}, None, "GroundCrops is stale: max_crops 3 → 2"),
+    ({"GroundCrops.max_crops": "2"}, None, "ExtractPyramid is stale: GroundCrops changed"),
+    ({"GroundCrops.max_crops": "2"}, None, "TrainNER is stale: ExtractPyramid changed"),
+    ({"ExtractPyramid.weights": "FILES/resnet.pth"}, None,
+     f"ExtractPyramid is stale: weights IMAGENET1K_V1 → from disk; weights is new \\({WORD}\\)"),
+    ({"TrainRE.seeds": "1,2"}, None, "TrainRE is stale: never made"),
+    ({}, (alter, "own/posts.jsonl"), f"ReadPosts is stale: own/posts.jsonl {WORD} → {WORD}"),
+    ({}, (alter, "own/posts.jsonl"), "TrainRE is stale: ExtractPyramid changed; ReadPosts changed"),
+    ({}, (add, "own/pictures/c.jpg"),
+     f"GroundCrops is stale: own/pictures 2 files, {WORD} → 3 files, {WORD}"),
+    ({}, (remove, "own/posts.jsonl"), "ReadPosts is stale: no texts of own: .*"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("options", "change", "line"), WHY)
+def test_status_says_why(
+    made: World,
+    tmp_path: Path,
+    options: dict[str, str],
+    change: tuple[Callable[[Path], None], str] | None,
+    line: str,
+) -> None:
+    world = made
+    if change is not None:
+        world = copy_of(made, tmp_path)
+        change[0](world.root / "data" / change[1])
+    told = told_of(world, "own", options)
+    assert [found for found in told if re.fullmatch(line, found)], told
+
+
+def told_of(world: World, dataset: str, options: dict[str, str]) -> list[str]:
+    with world.configured(options):
+        return status(tasks.stages_of(dataset))
+
+
+def test_status_of_what_was_never_made(made: World) -> None:
+    told = told_of(made, "labelled", {})
+    assert told == [f"{line.split()[0]} is stale: never made" for line in told]
+
+
+def test_status_of_a_raised_version(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.TrainNER, "VERSION", 99)
+    assert told_of(made, "own", {})[-1] == "TrainNER is stale: version 1 → 99"
+
+
+def test_status_of_a_damaged_output(made: World, tmp_path: Path) -> None:
+    world = copy_of(made, tmp_path)
+    alter_result(output(world, "ExtractPyramid", "own"))
+    assert "ExtractPyramid is stale: result was altered" in told_of(world, "own", {})
+
+
+def test_status_of_a_file_that_is_gone_and_there_again(made: World, tmp_path: Path) -> None:
+    world = copy_of(made, tmp_path)
+    relations = world.root / "data/RE_data/txt/ours_rel2id.json"
+    with world.configured({}):
+        make([tasks.ReadPosts(dataset="mnre")])
+    content = relations.read_bytes()
+    relations.unlink()
+    named = "RE_data/txt/ours_rel2id.json"
+    gone = told_of(world, "mnre", {})[0]
+    assert re.fullmatch(rf"ReadPosts is stale: {named} is gone \(was {WORD}\)", gone)
+    drop(output(world, "ReadPosts", "mnre"))
+    with world.configured({}):
+        make([tasks.ReadPosts(dataset="mnre")])
+    relations.write_bytes(content)
+    new = told_of(world, "mnre", {})[0]
+    assert re.fullmatch(rf"ReadPosts is stale: {named} is new \({WORD}\)", new)
+
+
+def test_status_compares_with_the_run_that_differs_least(made: World, tmp_path: Path) -> None:
+    world = copy_of(made, tmp_path)
+    with world.configured({}):
+        make([tasks.TrainRE(dataset="own", variant="text-only", seed=7)])
+    for file in (world.root / "store/TrainRE").glob("own-*/manifest.json"):
+        if "text-only" in (text := file.read_text()):
+            file.write_text(re.sub(r'"made": "\d+', '"made": "2999', text))
+    told = told_of(world, "own", RATE)
+    assert "TrainRE is stale: learning_rate 1e-05 → 0.5" in told
+
+
+# --- through the real command line
+
+
+MADE = ("ReadPosts", "GroundCrops", "WriteCrops")
+
+
+@dataclass
+class Typed:
+    """A data set of people's own, its store, and the folder in which people type."""
+
+    root: Path
+    cwd: Path = HOME
+
+    def run(self, *options: str) -> list[str]:
+        """Ask for WriteCrops; the stages that made an output."""
+        before = self.counts()
+        data, store = self.root / "data", self.root / "store"
+        done = luigi(
+            "WriteCrops", "--dataset", "own", *options, data=data, store=store, cwd=self.cwd
+        )
+        assert done.returncode == 0, done.stderr
+        return [name for name, n in self.counts().items() for _ in range(n - before[name])]
+
+    def counts(self) -> dict[str, int]:
+        return {name: len(outputs(self.root / "store", name)) for name in MADE}
+
+
+GIVEN = ("--GroundCrops-max-crops", "2", "--GroundCrops-phrases", "none")
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Typed:
+    root = tmp_path_factory.mktemp("typed")
+    write_own_data(root / "data", posts=(2, 1, 1))
+    typed = Typed(root)
+    assert typed.run(*GIVEN) == list(MADE)
+    return typed
+
+
+def test_moved_aged_and_configured_by_file_nothing_runs(typed: Typed, tmp_path: Path) -> None:
+    for folder in ("data", "store"):
+        shutil.copytree(typed.root / folder, tmp_path / folder)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (5e9, 5e9))
+    (tmp_path / "luigi.cfg").write_text("[GroundCrops]\nmax_crops = 2\nphrases = none\n")
+    assert Typed(tmp_path, cwd=tmp_path).run() == []
+
+
+def test_altered_picture_of_the_same_size_and_age_is_seen(typed: Typed) -> None:
+    alter_and_set_clock_back(min((typed.root / "data/own/pictures").iterdir()))
+    assert typed.run(*GIVEN) == ["GroundCrops", "WriteCrops"]
