@@ -252,7 +252,7 @@ class ShowCrops(_ReadsCrops):
     posts = luigi.IntParameter(default=50, description="at most so many, evenly spread")
 
     def work(self, folder: Path) -> None:
-        from pipeline.crops import read_grounded
+        from pipeline.crops import GroundedPosts
         from pipeline.jsonfile import read_json
         from pipeline.show import show
 
@@ -261,7 +261,7 @@ class ShowCrops(_ReadsCrops):
         page = folder / "crops.html"
         if self.posts < 1:
             raise corpus.DataError(f"--posts: expected 1 or more, found {self.posts}")
-        show(list(read_grounded(grounding)), self.root, report, self.dataset, self.posts, page)
+        show(list(GroundedPosts(grounding)), self.root, report, self.dataset, self.posts, page)
 
     def lines(self) -> list[str]:
         return [f"open in a browser: {self.folder / 'crops.html'}"]
@@ -271,11 +271,11 @@ class WriteCrops(_ReadsCrops):
     """The crops as files under their published names, for other people's code."""
 
     def work(self, folder: Path) -> None:
-        from pipeline.crops import read_grounded
+        from pipeline.crops import GroundedPosts
         from pipeline.posts import load_posts
         from pipeline.write_crops import write_crops
 
-        lines = list(read_grounded(GroundCrops(dataset=self.dataset).folder))
+        lines = list(GroundedPosts(GroundCrops(dataset=self.dataset).folder))
         posts = load_posts(ReadPosts(dataset=self.dataset).folder)
         write_crops(lines, self.root, posts, self.dataset, folder)
 
@@ -299,14 +299,14 @@ class EvaluateGrounding(_ReadsCrops):
         return {"boxes": self.boxes_folder()}
 
     def work(self, folder: Path) -> None:
-        from pipeline.crops import read_grounded
+        from pipeline.crops import GroundedPosts
         from pipeline.evaluate_grounding import evaluate_grounding
         from pipeline.posts import load_posts
 
         grounding = GroundCrops(dataset=self.dataset)
         posts = load_posts(ReadPosts(dataset=self.dataset).folder)
         numbers = [n for n, post in enumerate(posts) if self.split in (None, post.split)]
-        lines = list(read_grounded(grounding.folder))
+        lines = list(GroundedPosts(grounding.folder))
         with grounding.finders() as finder:
             evaluate_grounding(
                 [posts[n] for n in numbers],
@@ -373,12 +373,12 @@ class ExtractPyramid(_OfDataset):
         return stage.store_root() / PYRAMIDS / rows_folder(self.config(), self.weights_name())
 
     def work(self, folder: Path) -> None:
-        from pipeline.crops import read_grounded
+        from pipeline.crops import GroundedPosts
         from pipeline.extract import extract
 
         grounding = GroundCrops(dataset=self.dataset)
         extract(
-            read_grounded(grounding.folder),
+            GroundedPosts(grounding.folder),
             root=self.root,
             slots=1 + grounding.max_crops,
             digest=stage.digests().of,

@@ -73,11 +73,16 @@ def _region(fields: dict[str, Any]) -> Region:
     return Region(**fields, box=None if box is None else tuple(box))
 
 
-def read_grounded(folder: Path) -> Iterator[Grounded]:
-    """The lines of a `crops.jsonl`."""
-    with (folder / "crops.jsonl").open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield Grounded.from_json(line)
+@dataclass(frozen=True)
+class GroundedPosts:
+    """The lines of a `crops.jsonl`, read as often as they are asked for."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Grounded]:
+        with (self.folder / "crops.jsonl").open(encoding="utf-8", newline="\n") as file:
+            for line in file:
+                yield Grounded.from_json(line)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from pipeline.durable import need_space
 from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
 
+NO_KEY = bytes(32)
 SHARD_ROWS = 256
 ROW_EXTRA = 100  # bytes that a row takes in a shard and in the index, beside its numbers
 
@@ -50,15 +50,20 @@ class RowSource:
 
 @dataclass
 class Rows:
-    """The rows that posts ask for: their keys, and the files that can't give any."""
+    """The rows that posts ask for. Lean: there may be millions.
 
-    keys: dict[RowSource, bytes] = field(default_factory=dict)
-    times: dict[Path, int] = field(default_factory=dict)  # of files' last change, as it was then
+    keys: 32 bytes a slot of a post, zeros where there is nothing to compute a row from.
+    """
+
+    keys: bytearray = field(default_factory=bytearray)
+    pictures: list[int] = field(default_factory=list)  # hash of each post's file name
+    missing: dict[bytes, RowSource] = field(default_factory=dict)  # the store doesn't hold them
+    times: dict[Path, int] = field(default_factory=dict)  # their files' last change, as it was then
     problems: dict[Path, str] = field(default_factory=dict)
 
-    def missing(self, store: Store) -> dict[RowSource, bytes]:
-        """Those that the store doesn't hold."""
-        return {source: key for source, key in self.keys.items() if key not in store}
+    def each(self) -> Iterator[bytes]:
+        """The keys, slot by slot."""
+        return (bytes(self.keys[n : n + 32]) for n in range(0, len(self.keys), 32))
 
 
 def absent_key(preparation: Preparation) -> bytes:
@@ -118,78 +123,118 @@ def extract(
 ) -> None:
     """Fill the store's folder `rows` with what the posts lack, and write the index into `folder`.
 
-    root: the data root. slots: regions a post, the picture included. digest: of a file's bytes.
-    weights: as for `made_by`.
+    posts: are gone through again where shards turn out damaged. root: the data root. slots: regions
+    a post, the picture included. digest: of a file's bytes. weights: as for `made_by`.
     `index.npy` holds (posts, slots, 2) int32 of (shard, row), -1 where there is no region;
     `pyramids.json` how they were made, the names of the shards, the row of an all-zero input, the
     blocks' channels, the grid; `report.json` what was computed, is missing, or is broken.
+    Raises DataError where no picture can be used, StoreError where the disk alters what it gets.
     """
-    wanted = [sources_of(post, root, slots) for post in posts]
     preparation = Preparation(config.resize, config.size)
-    found = _row_keys(wanted, root, digest, preparation)
-    _check_any(found.keys, wanted, "there")
+    absent = absent_key(preparation)
     store = Store(rows)
     store.sweep()
-    for name, why in store.damaged.copy().items():
-        _discard(store, name, why)
-    computed: set[bytes] = set()
-    for _ in range(2):
-        missing = found.missing(store)
-        if missing or absent_key(preparation) not in store:
-            _compute(missing, found, store, config, machine)
-            computed.update(key for key in missing.values() if key in store)
-        damaged = _wrong_rows(store, [*found.keys.values(), absent_key(preparation)])
+    damaged = dict(store.damaged)
+    new: set[bytes] = set()
+    for _ in range(3):
         for name, why in damaged.items():
-            _discard(store, name, why)
+            log.warning("computing a damaged shard again: %s", why)
+            store.discard(name)
+        found = _look_up(posts, root, slots, digest, preparation, store)
+        _check_any(any(found.keys), found.problems, "there")
+        if found.missing or absent not in store:
+            _compute(found, store, config, machine)
+            new.update(key for key in found.missing if key in store)
+        index, shards = _index(found, slots, store)
+        _check_any(bool(shards), found.problems, "readable")
+        place = store.find(absent)
+        assert place is not None, "computed with the first rows"
+        absent_place = [shards.setdefault(place[0], len(shards)), place[1]]
+        damaged = _wrong_rows(rows, shards)
         if not damaged:
             break
     else:
         raise StoreError(f"{rows}: rows are damaged as they are written; is the disk failing?")
-    _check_any([key for key in found.keys.values() if key in store], wanted, "readable")
-    _write_index(wanted, found, store, weights, config, folder)
-    _write_report(wanted, found, computed, store, root, config, folder)
+    np.save(folder / "index.npy", index)
+    pyramids = {
+        "made_by": made_by(config, weights),
+        "rows": rows.name,
+        "absent": absent_place,
+        "shards": list(shards),
+        "channels": block_channels(config.backbone),
+        "grid": config.grid,
+    }
+    write_json(folder / "pyramids.json", pyramids)
+    _write_report(found, index, new, root, config, folder)
 
 
-def _row_keys(
-    wanted: Sequence[Sequence[RowSource | None]],
+def _look_up(
+    posts: Iterable[Grounded],
     root: Path,
+    slots: int,
     digest: Callable[[Path], str],
     preparation: Preparation,
+    store: Store,
 ) -> Rows:
     found = Rows()
-    digest = cache(digest)  # a picture has a row for each of its regions
-    for source in (source for sources in wanted for source in sources if source is not None):
-        if source in found.keys:
-            continue
-        if leads_out(source.file, root):
-            found.problems[source.file] = f"{OUTSIDE}: {LEADS_OUT}"
-        elif source.file.is_file():
-            found.times[source.file] = source.file.stat().st_ctime_ns
-            found.keys[source] = source.key(digest(source.file), preparation)
-        else:
-            found.problems[source.file] = "missing"
+    for post in posts:
+        found.pictures.append(hash(post.picture))
+        digests: dict[Path, str | None] = {}  # a picture has a row for each of its regions
+        for source in sources_of(post, root, slots):
+            if source is None:
+                found.keys += NO_KEY
+                continue
+            file = source.file
+            if file not in digests:
+                problem = _problem(file, root)
+                if problem is not None:
+                    found.problems[file] = problem
+                changed = 0 if problem else file.stat().st_ctime_ns
+                digests[file] = None if problem else digest(file)
+            known = digests[file]
+            key = NO_KEY if known is None else source.key(known, preparation)
+            found.keys += key
+            if known is not None and key not in store:
+                # Files of the same bytes have the same rows.
+                found.missing.setdefault(key, source)
+                found.times.setdefault(file, changed)
     return found
 
 
-def _check_any(usable: Sized, wanted: Sequence[Sequence[RowSource | None]], expected: str) -> None:
+def _problem(file: Path, root: Path) -> str | None:
+    if leads_out(file, root):
+        return f"{OUTSIDE}: {LEADS_OUT}"
+    return None if file.is_file() else "missing"
+
+
+def _check_any(good: bool, problems: dict[Path, str], expected: str) -> None:
     """Refuse to go on where not one picture can be used: a wrong path, not a gap."""
-    if usable:
+    if good:
         return
-    files = {sources[0].file: None for sources in wanted if sources[0] is not None}
-    first = f", such as {next(iter(files))}" if files else ""
+    first = f", such as {next(iter(problems))}" if problems else ""
     raise DataError(
-        f"expected pictures that are {expected}, found none of {len(files)}{first}. The README "
+        f"expected pictures that are {expected}, found none of {len(problems)}{first}. The README "
         "says where pictures go; without any, train with --variant text-only"
     )
 
 
-def _wrong_rows(store: Store, keys: Iterable[bytes]) -> dict[str, str]:
-    """Shards that hold the keys and have rows with a wrong CRC, and what is wrong. Reads them."""
-    places = map(store.find, keys)
+def _index(found: Rows, slots: int, store: Store) -> tuple[np.ndarray, dict[str, int]]:
+    """(posts, slots, 2) int32 of (shard, row), -1 where there is none, and the shards' numbers."""
+    shards: dict[str, int] = {}
+    index = np.full((len(found.pictures) * slots, 2), -1, np.int32)
+    for n, key in enumerate(found.each()):
+        place = store.find(key)
+        if place is not None:
+            index[n] = shards.setdefault(place[0], len(shards)), place[1]
+    return index.reshape(-1, slots, 2), shards
+
+
+def _wrong_rows(folder: Path, shards: Iterable[str]) -> dict[str, str]:
+    """Which of the shards have rows with a wrong CRC, and what is wrong. Reads them."""
     found = {}
-    for name in sorted({place[0] for place in places if place is not None}):
+    for name in shards:
         try:
-            bad = Shard(store.folder / name).verify()
+            bad = Shard(folder / name).verify()
         except StoreError as error:
             found[name] = str(error)
         else:
@@ -198,31 +243,16 @@ def _wrong_rows(store: Store, keys: Iterable[bytes]) -> dict[str, str]:
     return found
 
 
-def _discard(store: Store, name: str, why: str) -> None:
-    """Remove a damaged shard, so that its rows are computed again."""
-    log.warning("computing a damaged shard again: %s", why)
-    store.discard(name)
-
-
-def _compute(
-    missing: dict[RowSource, bytes],
-    found: Rows,
-    store: Store,
-    config: ExtractConfig,
-    machine: Machine,
-) -> None:
+def _compute(found: Rows, store: Store, config: ExtractConfig, machine: Machine) -> None:
     """Compute rows, that of an all-zero input too, and write them, a shard at a time."""
     by_file: dict[Path, dict[bytes, Box | None]] = {}
-    taken: set[bytes] = set()  # files of the same bytes have the same rows
-    for source, key in missing.items():
-        if key not in taken:
-            taken.add(key)
-            by_file.setdefault(source.file, {})[key] = source.box
+    for key, source in found.missing.items():
+        by_file.setdefault(source.file, {})[key] = source.box
     device = torch.device(pick_device(machine.device))
-    log.info("computing %d rows of %d files on %s", len(taken), len(by_file), device)
+    log.info("computing %d rows of %d files on %s", len(found.missing), len(by_file), device)
     size = 2 * sum(block_channels(config.backbone)) * config.grid**2 + ROW_EXTRA
     store.folder.mkdir(parents=True, exist_ok=True)
-    need_space(store.folder, size * (len(taken) + SHARD_ROWS), "computing these rows")
+    need_space(store.folder, size * (len(found.missing) + SHARD_ROWS), "computing these rows")
     backbone = load_backbone(config.backbone, config.weights, config.seed)
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
     pending: list[tuple[bytes, np.ndarray]] = []
@@ -304,53 +334,22 @@ def _write(store: Store, rows: Sequence[tuple[bytes, np.ndarray]]) -> None:
     store.write([key for key, _ in rows], np.stack([row for _, row in rows]))
 
 
-def _write_index(
-    wanted: Sequence[Sequence[RowSource | None]],
-    found: Rows,
-    store: Store,
-    weights: str,
-    config: ExtractConfig,
-    folder: Path,
-) -> None:
-    shards: dict[str, int] = {}
-    index = np.full((len(wanted), len(wanted[0]), 2), -1, np.int32)
-    for post, sources in enumerate(wanted):
-        for slot, source in enumerate(sources):
-            place = store.find(found.keys[source]) if source in found.keys else None
-            if place is not None:
-                shard, row = place
-                index[post, slot] = shards.setdefault(shard, len(shards)), row
-    absent = store.find(absent_key(Preparation(config.resize, config.size)))
-    assert absent is not None, "computed with the first rows"
-    np.save(folder / "index.npy", index)
-    pyramids = {
-        "made_by": made_by(config, weights),
-        "rows": store.folder.name,
-        "absent": [shards.setdefault(absent[0], len(shards)), absent[1]],
-        "shards": list(shards),
-        "channels": block_channels(config.backbone),
-        "grid": config.grid,
-    }
-    write_json(folder / "pyramids.json", pyramids)
-
-
 def _write_report(
-    wanted: Sequence[Sequence[RowSource | None]],
     found: Rows,
+    index: np.ndarray,
     new: set[bytes],
-    store: Store,
     root: Path,
     config: ExtractConfig,
     folder: Path,
 ) -> None:
-    stored = {source for source, key in found.keys.items() if key in store}
-    computed = {source for source in stored if found.keys[source] in new}
-    whole = {sources[0] for sources in wanted if sources}
+    there = index[..., 0] >= 0
+    pictures = np.array(found.pictures)
+    computed = np.array([key in new for key in found.each()]).reshape(there.shape)
     problems = {str(file.relative_to(root)): why for file, why in sorted(found.problems.items())}
     report = {
-        "pictures": len(stored & whole),
-        "rows": len({found.keys[source] for source in stored}),
-        "pictures_computed": len(computed & whole),
+        "pictures": len(np.unique(pictures[there[:, 0]])),
+        "rows": len(np.unique(index[there], axis=0)),
+        "pictures_computed": len(np.unique(pictures[computed[:, 0]])),
         "rows_computed": len(new),
         "problems": problems,
         "config": asdict(config),

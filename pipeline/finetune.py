@@ -13,7 +13,7 @@ from features.pictures import Preparation, open_picture, prepare
 from features.weights import save_state
 from model.encoder import PrefixedEncoder
 from pipeline.batches import StoredPyramids
-from pipeline.crops import read_grounded
+from pipeline.crops import GroundedPosts
 from pipeline.digests import in_a_word, of_file
 from pipeline.extract import RowSource, made_by, maps_of, sources_of
 from pipeline.presets import BACKBONE, ExtractConfig, PictureFiles
@@ -36,7 +36,7 @@ class Pixels:
         """Exactly the regions that have a row in the store."""
         slots = stored.index.shape[1]
         usable = []
-        for post, places in zip(read_grounded(files.grounding), stored.index, strict=True):
+        for post, places in zip(GroundedPosts(files.grounding), stored.index, strict=True):
             sources = sources_of(post, files.root, slots)
             usable.append(
                 [s if place[0] >= 0 else None for s, place in zip(sources, places, strict=True)]

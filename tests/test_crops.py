@@ -19,7 +19,7 @@ from pipeline import boxes
 from pipeline.boxes import Answer, BoxCache, Finder, Question, make_finder
 from pipeline.corpus import DataError, Post
 from pipeline.corpus.files import leads_out
-from pipeline.crops import Grounded, first_few, ground, read_grounded
+from pipeline.crops import Grounded, GroundedPosts, first_few, ground
 from pipeline.digests import of_file
 from pipeline.presets import GENERIC_PHRASES, GroundConfig, Machine, ground_config
 
@@ -90,7 +90,7 @@ class World:
                 lambda name: Finder(name, [self.identity], self.make(name), cache, of_file, 2, 2),
                 out,
             )
-        return list(read_grounded(out)), json.loads((out / "report.json").read_text())
+        return list(GroundedPosts(out)), json.loads((out / "report.json").read_text())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipeline import train as training
 from pipeline.batches import Collator, StoredPyramids
 from pipeline.boxes import BoxCache, make_finder
 from pipeline.corpus import DataError, Post, locate, read
-from pipeline.crops import ground, read_grounded
+from pipeline.crops import GroundedPosts, ground
 from pipeline.digests import of_file
 from pipeline.encode import Encoded, scratch_tokenizer
 from pipeline.extract import extract
@@ -76,7 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             lambda name: make_finder(name, config, Machine(), str, str, cache),
             root / "crops",
         )
-    grounded = list(read_grounded(root / "crops"))
+    grounded = list(GroundedPosts(root / "crops"))
     rows = root / "pyramids" / "rows"
     extract(grounded, root, 4, str, rows, "random", EXTRACT, Machine("cpu"), root / "extraction")
     files = PictureFiles(root / "extraction", root / "crops", root / "pyramids", root, EXTRACT)

@@ -1,0 +1,139 @@
+"""What the bookkeeping costs: a run with nothing to do, and an index of very many pictures.
+
+    python -m bench.bookkeeping noop [--pictures 40000]
+    python -m bench.bookkeeping index [--pictures 1000000]
+
+`noop`: the command `luigi --module tasks ExtractPyramid` on pictures that are all done, beside a
+bare Python that imports luigi and asks for the status of each file once. Pictures are noise of
+32×24 pixels and the backbone a small one: only their number counts here.
+
+`index`: with every row already in the store, what a run does to find that out (looking through the
+folder of pictures and through the shards), and making the index anew after texts changed. Files and
+rows are generated, four rows a picture, without pixels; for a quarter, a half and all of them.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.digests import Digests
+
+LUIGI = Path(sys.executable).parent / "luigi"
+OPTIONS = "--weights random --backbone resnet18 --size 64 --pooling adaptive".split()
+OPTIONS += "--GroundCrops-grounder none --GroundCrops-phrases none".split()
+BARE = "import luigi, os, sys\nfor f in open(sys.argv[1]).read().split(): os.stat(f)"
+RUNS = 7
+
+
+def noop(pictures: int, root: Path) -> None:
+    """Print both times and their ratio, the median of RUNS pairs."""
+    files = _write_mnre(root / "data", pictures)
+    (root / "files").write_text("\n".join(files))
+    command = [str(LUIGI), "--module", "tasks", "ExtractPyramid", *OPTIONS]
+    command += ["--paths-data", str(root / "data"), "--paths-store", str(root / "store")]
+    subprocess.run(command, check=True)
+    bare = [sys.executable, "-c", BARE, str(root / "files")]
+    times = [(_seconds(command), _seconds(bare)) for _ in range(RUNS)]
+    ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(a / b for a, b in times)
+    print(f"{pictures:,} pictures, all done: {ours:.3f} s; bare: {theirs:.3f} s; ratio {ratio:.2f}")
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def _write_mnre(data: Path, pictures: int) -> list[str]:
+    """Texts in MNRE's form and a picture for each line; the pictures' paths."""
+    folder = data / "mnre/pictures"
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0)
+    splits = ("train", "train", "train", "val", "test")
+    texts: dict[str, list[str]] = {split: [] for split in splits}
+    for n in range(pictures):
+        pixels = noise.integers(0, 256, (24, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{n}.jpg")
+        post = {"token": ["Ada", "met", "Bob"], "img_id": f"{n}.jpg", "relation": "/per/per/peer"}
+        ends = {"h": {"pos": [0, 1]}, "t": {"pos": [2, 3]}}
+        texts[splits[n % len(splits)]].append(repr(post | ends))
+    for split, lines in texts.items():
+        (data / f"mnre/{split}.txt").write_text("\n".join(lines) + "\n")
+    return [str(folder / f"{n}.jpg") for n in range(pictures)]
+
+
+def index(pictures: int, root: Path) -> None:
+    """Print time and memory of each part for a quarter, a half and all of the pictures."""
+    print(f"{'pictures':>10}  {'part':34}{'seconds':>9}{'GiB':>7}")
+    for part in (pictures // 4, pictures // 2, pictures):
+        folder = root / str(part)
+        (folder / "pictures").mkdir(parents=True)
+        for n in range(part):
+            (folder / f"pictures/{n}.jpg").touch()
+        for name in PARTS:  # each in a process of its own, for its memory
+            command = [sys.executable, "-m", "bench.bookkeeping", "part", name, str(folder)]
+            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            seconds, size = json.loads(told.splitlines()[-1])
+            print(f"{part:>10,}  {name:34}{seconds:>9.2f}{size:>7.2f}", flush=True)
+
+
+def _generate(folder: Path) -> None:
+    from bench import generated
+
+    generated.write_rows(folder)
+
+
+def _look(folder: Path) -> None:
+    digests = Digests(folder / "digests.sqlite")
+    digests.of_folder(folder / "pictures")
+    digests.of_all(map(str, sorted((folder / "rows").glob("*.h5"))))
+
+
+def _index(folder: Path) -> None:
+    from bench import generated
+
+    generated.index(folder)
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "(generating rows)": _generate,
+    "first look at files and shards": _look,
+    "nothing to do": _look,
+    "index anew, every row there": _index,
+}
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["noop", "index", "part"])
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--pictures", type=int)
+    given = parser.parse_args()
+    if given.what == "part":
+        name, folder = given.more
+        started = time.perf_counter()
+        PARTS[name](Path(folder))
+        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(json.dumps([time.perf_counter() - started, size]))
+        return
+    with tempfile.TemporaryDirectory() as root:
+        if given.what == "noop":
+            noop(given.pictures or 40_000, Path(root))
+        else:
+            index(given.pictures or 1_000_000, Path(root))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A store of very many rows without pixels, and posts that ask for them all."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.grounding import Region
+from features.pictures import Preparation
+from features.store import write_shard
+from pipeline.crops import Grounded
+from pipeline.extract import absent_key, extract, sources_of
+from pipeline.presets import ExtractConfig, Machine
+
+SHARD = 4096  # rows
+CONFIG = ExtractConfig(backbone="resnet18", weights="random", grid=1)
+REGIONS = tuple(Region(None, (0.0, 0.0, n, n), 1.0, None, "generated") for n in (10.0, 11.0, 12.0))
+
+
+@dataclass(frozen=True)
+class Posts:
+    """One a picture, with three boxes each; gone through as often as asked."""
+
+    pictures: int
+
+    def __iter__(self) -> Iterator[Grounded]:
+        for n in range(self.pictures):
+            yield Grounded(str(n), "train", ("a",), f"pictures/{n}.jpg", None, (), REGIONS)
+
+
+def write_rows(folder: Path) -> None:
+    """Shards in `folder/rows` with a row of one number for each of `folder/pictures`, and box."""
+    preparation = Preparation(CONFIG.resize, CONFIG.size)
+    keys = [absent_key(preparation)]
+    for post in _posts(folder):
+        sources = sources_of(post, folder, 4)
+        keys += [s.key(_digest(s.file), preparation) for s in sources if s is not None]
+        if len(keys) >= SHARD:
+            _write(folder / "rows", keys)
+            keys.clear()
+    if keys:
+        _write(folder / "rows", keys)
+
+
+def index(folder: Path) -> None:
+    """Find all rows and write the index, as ExtractPyramid does after texts changed."""
+    rows, out = folder / "rows", folder / "out"
+    out.mkdir()
+    extract(_posts(folder), folder, 4, _digest, rows, "random", CONFIG, Machine(), out)
+
+
+def _posts(folder: Path) -> Posts:
+    return Posts(sum(1 for _ in (folder / "pictures").iterdir()))
+
+
+def _write(folder: Path, keys: list[bytes]) -> None:
+    write_shard(folder, keys, np.zeros((len(keys), 1, 1, 1), np.float16))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.name.encode()).hexdigest()
