@@ -127,7 +127,7 @@ class ReadPosts(_OfDataset):
 class GroundCrops(_OfDataset):
     """Posts -> phrases of the sentence, and at most m boxes in the picture."""
 
-    VERSION = 2
+    VERSION = 3
 
     grounder = luigi.ChoiceParameter(
         choices=GROUNDERS,
@@ -456,6 +456,7 @@ class _Train(_ReadsPyramids):
     """What the two training stages share."""
 
     TASK: str
+    VERSION = 2
     RESUMES = True
 
     recipe = luigi.ChoiceParameter(
@@ -587,6 +588,8 @@ class ImportReleased(_OfDataset):
 
 class Evaluate(_ReadsPyramids):
     """A saved model on a data set: predictions and scores of val and test."""
+
+    VERSION = 2
 
     model = luigi.Parameter(description="output of TrainRE, TrainNER or ImportReleased")
     precision = luigi.ChoiceParameter(choices=PRECISIONS, default=TrainConfig.precision)

@@ -57,8 +57,6 @@ _BROKEN = (
     MemoryError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 
@@ -70,8 +68,13 @@ class PictureError(ValueError):
     """
 
     def __init__(self, reason: str, path: Path | None = None, kind: str = "broken") -> None:
-        super().__init__(reason if path is None else f"{path}: {reason}")
+        super().__init__(reason if path is None else f"{_written(path)}: {reason}")
         self.reason, self.kind = reason, kind
+
+
+def _written(path: Path) -> str:
+    """The path on one line: a file's name may hold line ends, and much else."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -110,11 +113,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except PictureError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = f"{_one_line(error)}, at most {MAX_PIXELS:,} allowed"
+        raise PictureError(reason, path, "huge") from error
     except UnidentifiedImageError as error:
         raise PictureError("not a picture of a known format", path) from error
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"unreadable picture: {reason}", path) from error
+        raise PictureError(f"unreadable picture: {_one_line(error)}", path) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check_size(image: Image.Image, path: Path) -> None:

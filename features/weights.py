@@ -2,8 +2,10 @@
 
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +16,20 @@ from torch import Tensor, nn
 # A published checkpoint may hold its score as a NumPy scalar, which is a number and no code; NumPy
 # has moved the function that makes one.
 _SCALAR = np.float64(0).__reduce__()[0]
+_KINDS = ("f4", "f8", "i4", "i8")
+
+
+def _number_type(kind: str, *_: object) -> np.dtype:
+    """What stands for numpy.dtype: of the whole of it, "V9999999999" would fill the memory."""
+    if kind not in _KINDS:
+        raise ValueError(f"a NumPy scalar of type {kind!r}, not {', '.join(_KINDS)}")
+    return np.dtype(kind)
+
+
 _NUMBERS: list = [
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
+    (_number_type, "numpy.dtype"),
+    *(type(np.dtype(kind)) for kind in _KINDS),
 ]
 # What torch.load and safetensors raise for files that are cut off or damaged, or can't be opened.
 DAMAGED = (
@@ -28,8 +40,11 @@ DAMAGED = (
     LookupError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
     AssertionError,
     struct.error,
+    zipfile.BadZipFile,
     SafetensorError,
 )
 
@@ -38,16 +53,30 @@ class WeightsError(ValueError):
     """Weights can't be had. The message is one line and says what to do."""
 
 
+def load_plain(path: Path) -> object:
+    """What torch.save wrote: tensors and plain data, as nothing else is unpickled.
+
+    Raises pickle.UnpicklingError and what DAMAGED lists.
+    """
+    if not path.is_file():
+        raise ValueError("no such file")  # a pipe would be waited for
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type for entry in archive.infolist()):
+                raise ValueError("is compressed, as torch.save never does: it may swell a lot")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """A state dict, whole or under "state_dict" or "model", from a .pth or .safetensors file.
 
     Nothing is unpickled but tensors and numbers. Raises WeightsError.
     """
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" and path.is_file():
             return load_file(path)
         with torch.serialization.safe_globals(_NUMBERS):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state: Any = load_plain(path)
     except pickle.UnpicklingError as error:  # whose text advises to unpickle all the same
         raise WeightsError(
             f"{path}: no readable weights: broken, or with more than tensors in it, which is never "
@@ -58,7 +87,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(_is_weight(*item) for item in state.items()):
         raise WeightsError(f"{path}: holds no state dict of tensors")
     return state
 
@@ -94,6 +123,18 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def _is_weight(key: object, value: object) -> bool:
+    """Whether this is a name and plain numbers: sparse ones, or none ("meta"), can't be copied."""
+    return (
+        isinstance(key, str)
+        and isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_quantized or value.is_nested)
+    )
+
+
 def _few(keys: list[str], most: int = 4) -> str:
+    keys = [key if key.isprintable() and len(key) < 200 else f"{key!r:.200}" for key in keys]
     more = f" and {len(keys) - most} more" if len(keys) > most else ""
     return ", ".join(keys[:most]) + more

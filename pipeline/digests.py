@@ -81,8 +81,7 @@ class Digests:
         each = self.of_all(folder / name for name in sorted(files))
         lines = "\n".join(f"{path.relative_to(folder).as_posix()} {d}" for path, d in each.items())
         content = f"{len(files)} files, {in_a_word(hashlib.sha256(os.fsencode(lines)).hexdigest())}"
-        if _look_through(folder, skip) == (files, listing):  # nothing changed meanwhile
-            self._keep(_KEEP_FOLDER, [(listing, content)])
+        self._keep(_KEEP_FOLDER, [(listing, content)])
         return content
 
     def forget(self, path: Path) -> None:

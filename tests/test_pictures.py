@@ -1,4 +1,7 @@
+import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +172,109 @@ def test_a_huge_picture_is_refused_by_its_header(side: int, tmp_path: Path) -> N
     path.write_bytes(data)
     with pytest.raises(PictureError, match="pixels"):
         open_picture(path)
+
+
+def png(*chunks: tuple[bytes, bytes], width: int = 8, height: int = 8) -> bytes:
+    """A black PNG with more chunks before its pixels."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(8 * (1 + 3 * 8)))
+    all_chunks = [(b"IHDR", head), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in all_chunks
+    )
+
+
+def gif(width: int, height: int) -> bytes:
+    """A GIF of 8×8 pixels whose frame is said to be of another size."""
+    colours = bytes(3) + b"\xff\xff\xff"
+    frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0)
+    return b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + colours + frame + b"\2\2L\1\0;"
+
+
+def tiff(*tags: tuple[int, int, int, int]) -> bytes:
+    """A TIFF of 8×8 grey pixels with other tags: number, type, count, value."""
+    plain = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 300), (277, 1), (279, 64)]
+    every = {number: (4, 1, value) for number, value in plain} | {t[0]: t[1:] for t in tags}
+    entries = b"".join(struct.pack("<HHII", n, *rest) for n, rest in sorted(every.items()))
+    data = b"II*\0" + struct.pack("<IH", 8, len(every)) + entries + bytes(4)
+    return data.ljust(300, b"\0") + bytes(64)
+
+
+SWELLING = zlib.compress(bytes(50_000_000))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (png((b"iCCP", b"x\0\0" + SWELLING)), "broken"),
+        (png((b"zTXt", b"x\0\0" + SWELLING)), "broken"),
+        (png((b"iTXt", b"x\0\1\0\0\0" + SWELLING)), "broken"),
+        (png(*[(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000)))] * 80), "broken"),
+        (png(width=2**31 - 1, height=2**31 - 1), "huge"),
+        (png(width=9500, height=9500), "huge"),
+        (png(width=8000, height=8000), "broken"),  # as large as may be, but its pixels are few
+        (png(width=0), "broken"),
+        (gif(65535, 65535), "huge"),
+        (gif(8001, 8001), "huge"),
+        (tiff((273, 4, 2**28, 8), (279, 4, 2**28, 8)), "broken"),
+        (tiff((277, 3, 1, 65535)), "broken"),
+        (b"P6 " + b"9" * 5000 + b" 1 255\n", "broken"),
+        (b"P6 8000 8000 65535\n", "broken"),
+        (b"\xff\xd8" + b"\xff" * 100_000, "broken"),
+    ],
+)
+def test_what_swells_or_claims_too_much_is_refused(
+    content: bytes, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(PictureError) as caught:
+        open_picture(tmp_path / "a")
+    assert caught.value.kind == kind
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "content",
+    [
+        png((b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\1\5\0\xff\xff\xff\x7f\0\0\0\0" * 99)),
+        png((b"tEXt", b"x\0" + bytes(100_000))),
+        tiff((34675, 7, 2**32 - 1, 8), (34665, 4, 1, 8)),  # of EXIF it says: begins where I do
+        tiff((258, 3, 2**30, 8)),
+        tiff((322, 4, 1, 2**31 - 16), (323, 4, 1, 2**31 - 16), (324, 4, 1, 8)),
+        b"P5 1 1 65535\n\0\1",
+    ],
+    ids=["exif", "text", "tags", "bits", "tiles", "pixel"],
+)
+def test_what_is_odd_about_a_good_picture_is_passed_over(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(content)
+    picture = open_picture(tmp_path / "a")
+    assert picture.size == picture_size(tmp_path / "a")
+    assert not np.asarray(picture).any()
+
+
+def test_a_wrongly_named_picture_is_read(tmp_path: Path) -> None:
+    assert pixel(saved(Image.new("RGB", (4, 4), "red"), tmp_path / "a.jpg", format="PNG")) == (
+        255,
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("read", [open_picture, picture_size])
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "a\u2028b", "\ud800", "a" * 5000])
+def test_names_that_no_file_has(read: Callable[[Path], object], name: str, tmp_path: Path) -> None:
+    with pytest.raises(PictureError) as caught:
+        read(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(PictureError, match="no such file"):
+        open_picture(tmp_path / "a.jpg")
 
 
 def test_flipped_bytes_raise_nothing_else(tmp_path: Path) -> None:

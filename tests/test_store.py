@@ -242,6 +242,63 @@ def test_a_foreign_file_is_refused(make: Callable, told: str, tmp_path: Path) ->
         Shard(tmp_path / "a.h5")
 
 
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def loose_link(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
+@pytest.mark.parametrize("make", [pipe, folder, loose_link])
+@pytest.mark.parametrize("name", ["a.h5", "a\nb.h5"])
+def test_what_is_no_file_is_refused(make: Callable, name: str, tmp_path: Path) -> None:
+    make(tmp_path / name)
+    with pytest.raises(StoreError, match=r"^[^\n]*\.h5: ") as caught:
+        Shard(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert list(Store(tmp_path).damaged) == [name]
+
+
+def test_a_file_of_many_things_is_refused_in_a_short_line(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        good(file, "rows", "keys", "crc32")
+        for number in range(2000):
+            file.create_group(f"a{number}")
+    with pytest.raises(StoreError, match=r"holds a0, ") as caught:
+        Shard(tmp_path / "a.h5")
+    assert len(str(caught.value)) < 100
+
+
+def test_attributes_and_trailing_bytes_change_nothing(tmp_path: Path) -> None:
+    path, _, rows = one_shard(tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["note"] = "x" * 1000
+        file["rows"].attrs["link"] = file["keys"].ref
+    with path.open("ab") as end:
+        end.write(b"more" * 999)
+    shard = Shard(path)
+    assert shard.verify() == []
+    np.testing.assert_array_equal(shard.map_rows(), rows)
+
+
+def test_a_shard_behind_a_user_block_is_read_rightly(tmp_path: Path) -> None:
+    path, _, rows = one_shard(tmp_path)
+    with (
+        h5py.File(path) as file,
+        h5py.File(tmp_path / "b.h5", "w", userblock_size=512) as moved,
+    ):
+        for name in file:
+            moved[name] = file[name][:]
+    shard = Shard(tmp_path / "b.h5")
+    assert shard.verify() == []
+    np.testing.assert_array_equal(shard.map_rows(), rows)
+
+
 def test_rows_beyond_the_end_are_refused(tmp_path: Path) -> None:
     # Asked below Shard, as some versions of HDF5 refuse such a file before we can.
     path, _, rows = one_shard(tmp_path)
