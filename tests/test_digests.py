@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,81 @@ def test_altered_file_of_the_same_size_and_time_is_read_again(
     path.write_bytes(b"after!")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert digests.of(path) != first
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of two files and a folder with one; a hidden file and links that lead nowhere."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a", "b", "more/c", ".hidden"):
+        (folder / name).write_text(name)
+    (folder / "nowhere").symlink_to("gone")
+    (folder / "circle").symlink_to("circle")
+    (folder / "more/up").symlink_to(folder)
+    return folder
+
+
+def test_a_folder_is_its_names_and_bytes(digests: Digests, pictures: Path) -> None:
+    lines = [f"{n} {hashlib.sha256(n.encode()).hexdigest()}" for n in ("a", "b", "more/c")]
+    whole = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert digests.of_folder(pictures) == f"3 files, sha256 {whole[:16]}"
+
+
+def test_an_unchanged_folder_reads_no_file_and_asks_for_no_digest(
+    digests: Digests, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = digests.of_folder(pictures)
+    monkeypatch.setattr(Digests, "of_all", None)
+    assert digests.of_folder(pictures) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "a").write_text("A"),
+        lambda folder: (folder / "more/c").write_text("more/C"),
+        lambda folder: (folder / "a").unlink(),
+        lambda folder: (folder / "d").touch(),
+        lambda folder: (folder / "a").rename(folder / "d"),
+        lambda folder: (folder / "gone").touch(),  # where a link leads
+    ],
+)
+def test_what_changes_a_folder_is_seen(change: Callable, digests: Digests, pictures: Path) -> None:
+    before = digests.of_folder(pictures)
+    stat = (pictures / "a").stat()
+    change(pictures)
+    if (pictures / "a").exists():
+        os.utime(pictures / "a", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digests.of_folder(pictures) != before
+
+
+def test_names_exchanged_are_seen(digests: Digests, pictures: Path) -> None:
+    before = digests.of_folder(pictures)
+    for old, new in (("a", "x"), ("b", "a"), ("x", "b")):
+        (pictures / old).rename(pictures / new)
+    assert digests.of_folder(pictures) != before
+
+
+def test_what_was_seen_to_be_wrong_is_read_again(digests: Digests, tmp_path: Path) -> None:
+    """A disk may lose a bit without a trace in what it says of a file."""
+    path = tmp_path / "a"
+    path.write_bytes(b"content")
+    first = digests.of(path)
+    key = os.stat(path)
+    digests._keep("update digests set sha256='rotten' where inode=?", [(key.st_ino,)])
+    assert digests.of(path) == "rotten"
+    digests.forget(path)
+    assert digests.of(path) == first
+
+
+def test_a_folder_without_rights_to_write_is_read_all_the_same(
+    digests: Digests, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    digests._memo._connection.execute("pragma query_only=1")  # as on a read-only disk
+    assert digests.of(tmp_path / "a") == hashlib.sha256(b"content").hexdigest()
+    assert "can't be kept" in caplog.text
 
 
 def test_changes_in_words() -> None:

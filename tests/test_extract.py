@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from torchvision.transforms import v2
 from features.backbone import load_backbone
 from features.grounding import Region
 from features.pyramid import pool
-from features.store import Reader, Shard, Store
+from features.store import Reader, Shard, Store, StoreError
+from pipeline import extract as extraction
 from pipeline.corpus import DataError
 from pipeline.crops import Grounded
 from pipeline.device import pick_device
+from pipeline.durable import SpaceError
 from pipeline.extract import RowSource, extract, rows_folder, sources_of
 from pipeline.presets import ExtractConfig, Machine
 
@@ -213,6 +216,86 @@ def test_flipped_byte_is_found_and_only_its_shard_is_made_again(root: Path) -> N
     assert run(root, [post("0.png"), post("1.png")])["rows_computed"] == 1
     assert second.stat().st_mtime_ns == untouched
     assert len(Store(root / "rows")) == 3  # and that of nothing
+
+
+def test_a_run_that_goes_on_makes_the_rows_that_it_would_have_made(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bitwise: batches of three would reach over shards of four, and the last is shorter."""
+    monkeypatch.setattr(extraction, "SHARD_ROWS", 4)
+    boxes = [box_region((0, 0, side, side)) for side in (40.0, 60.0, 80.0)]
+    posts = [post(f"{n}.png", *boxes) for n in range(3)]
+    run(root, posts, batch=3)
+    whole = rows(root)
+    written = sorted((root / "rows").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    assert len(written) == 4
+    for file in written[1:]:
+        file.unlink()
+    (root / "rows" / ".left.h5.123.tmp").touch()
+    assert run(root, posts, batch=3)["rows_computed"] == 9
+    assert (rows(root) == whole).all()
+    assert sorted((root / "rows").iterdir()) == sorted(written)
+
+
+def test_rows_are_checked_when_they_are_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that alters what it is given once is told of; one that always does is an error."""
+    write, times = Store.write, [0, 1]
+
+    def altered(store: Store, keys: list[bytes], values: np.ndarray) -> str:
+        name = write(store, keys, values)
+        if times.pop(0) == 0:
+            content = bytearray((store.folder / name).read_bytes())
+            content[5000] ^= 16
+            (store.folder / name).write_bytes(content)
+        return name
+
+    monkeypatch.setattr(Store, "write", altered)
+    assert run(root, [post("0.png")])["rows_computed"] == 1
+    assert "computing a damaged shard again" in caplog.text
+    assert rows(root).any()
+    times[:] = [0, 0, 0]
+    with pytest.raises(StoreError, match="is the disk failing"):
+        run(root, [post("1.png")])
+
+
+def test_a_picture_that_changes_during_the_run_gives_no_row(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed_after(path: Path) -> str:
+        found = digest(path)
+        if path.name == "0.png":
+            path.write_bytes((root / "2.png").read_bytes())
+        return found
+
+    out = root / "out"
+    out.mkdir()
+    posts = [post("0.png"), post("1.png")]
+    machine = Machine("cpu", batch_size=2, threads=2)
+    extract(posts, root, 4, changed_after, root / "rows", "random", CONFIG, machine, out)
+    report = json.loads((out / "report.json").read_text())
+    assert report["problems"].keys() == {"0.png"}
+    assert report["problems"]["0.png"].startswith("changed: ")
+    assert report["rows_computed"] == 1
+
+
+def test_a_link_that_leads_out_gives_no_row(root: Path) -> None:
+    outside = root.parent / f"{root.name}-private.png"
+    (root / "0.png").replace(outside)
+    (root / "0.png").symlink_to(outside)
+    report = run(root, [post("0.png"), post("1.png")])
+    assert report["problems"]["0.png"].startswith("outside: a link")
+    assert report["rows"] == 1
+
+
+def test_room_is_asked_for_before_anything_is_computed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "load_backbone", None)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(SpaceError, match=r"needs about 2\.0 MB in .*rows, found 1\.0 MB free"):
+        run(root, [post("0.png")])
 
 
 def test_no_picture_at_all_is_an_error(root: Path) -> None:
