@@ -7,8 +7,6 @@ import sqlite3
 import stat
 from array import array
 from collections.abc import Callable, Iterable
-from functools import partial
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -104,26 +102,28 @@ def _key(found: os.stat_result) -> tuple[int, ...]:
 def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], bytes]:
     """The files below a folder by their names in it, and a digest of what is said of them all.
 
-    A run with nothing to do spends its time here, so the loops are map's, in C.
+    A run with nothing to do spends its time here.
     """
     names: list[str] = []
     digest = hashlib.sha256()
     waiting: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
     while waiting:
         prefix, above = waiting.pop()
-        inside, numbers = _stats(folder / prefix, skip)
+        inside, numbers = _stats(folder / prefix)
         modes = numbers[:: len(_SAYS)]
-        kinds = {mode: stat.S_IFMT(mode) for mode in set(modes)}
-        if all(kind == stat.S_IFREG for kind in kinds.values()):
+        if all(stat.S_ISREG(mode) for mode in set(modes)):
             names += [prefix + name for name in inside] if prefix else inside
         else:
             for name, mode in zip(inside, modes, strict=True):
-                if kinds[mode] == stat.S_IFREG:
+                path = folder / prefix / name
+                if stat.S_ISLNK(mode):
+                    if skip(path) or not path.exists():
+                        continue
+                    digest.update(repr(_key(path.stat())).encode())
+                if path.is_file():
                     names.append(prefix + name)
-                elif kinds[mode] == stat.S_IFDIR:
-                    real = os.path.realpath(folder / prefix / name)
-                    if real not in above:  # no link to itself
-                        waiting.append((f"{prefix}{name}/", (*above, real)))
+                elif path.is_dir() and (real := os.path.realpath(path)) not in above:
+                    waiting.append((f"{prefix}{name}/", (*above, real)))  # no link to itself
         digest.update(os.fsencode("\0".join([prefix, *inside, ""])) + numbers.tobytes())
     return names, digest.digest()
 
@@ -131,21 +131,25 @@ def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str]
 _SAYS = ("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
-def _stats(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], "array[int]"]:
+def _stats(folder: Path) -> tuple[list[str], "array[int]"]:
     """Names in a folder, hidden ones left out, and one after the other what is said of each."""
+    names: list[str] = []
+    numbers = array("q")
     says = attrgetter(*_SAYS)
-    entries = [entry for entry in os.scandir(folder) if entry.name[0] != "."]
-    names = [e.name for e in entries if not (e.is_symlink() and skip(folder / e.name))]
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        look = partial(os.stat, dir_fd=descriptor)
-        try:
-            return names, array("q", chain.from_iterable(map(says, map(look, names))))
-        except OSError:  # a link to nothing or in a circle, or the file went a moment ago
-            names = [name for name in names if os.path.exists(folder / name)]
-            return names, array("q", chain.from_iterable(map(says, map(look, names))))
+        for name in os.listdir(descriptor):
+            if name[0] == ".":
+                continue
+            try:
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:  # it went a moment ago
+                continue
+            names.append(name)
+            numbers.extend(says(found))
     finally:
         os.close(descriptor)
+    return names, numbers
 
 
 def of_file(path: Path | str) -> str:

@@ -189,6 +189,8 @@ class Stage(luigi.Task):
         if partial.exists() and not self.RESUMES:
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
+        for left in partial.rglob(".*.tmp"):  # JSON half written, which is no part of the output
+            left.unlink()
         need_space(partial, self.space(), type(self).__name__)
         started = time.monotonic()
         try:
@@ -305,13 +307,25 @@ def locked(name: str, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            log.info("waiting for process %s, which is %s", file.read().strip() or "?", what)
+            log.info("waiting for process %s, which is %s", _holder(path), what)
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _holder(path: Path) -> str:
+    """The number of the process that holds a lock; it may be about to write it down."""
+    for _ in range(20):
+        number = path.read_text()
+        if number.isdecimal() and Path("/proc", number).exists():
+            return number
+        time.sleep(0.02)
+    return "?"
 
 
 def in_use(name: str) -> bool:

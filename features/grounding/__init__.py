@@ -4,13 +4,16 @@ A grounder offers candidates, `select` chooses regions among them. Boxes are in 
 upright picture; `features.pictures` defines them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from PIL.Image import Image
+if TYPE_CHECKING:  # a run with nothing to do asks for names alone
+    from PIL.Image import Image
 
-from features.pictures import Box
+    from features.pictures import Box
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Models of the Hugging Face hub as folders on this machine.
 
-What is heavy is imported where there is work: `is_cached` needs neither torch nor transformers.
+What is heavy is imported where there is work: `is_cached` needs neither torch nor transformers, and
+of the hub's own package most only where something of that name is there.
 """
 
 from pathlib import Path
@@ -30,6 +31,11 @@ def model_folder(name: str) -> Path:
 
 def _snapshot(name: str) -> Path | None:
     """The hub's model in this machine's cache, if all that is needed of it is there."""
+    from huggingface_hub import constants
+
+    kept = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    if not kept.is_dir():
+        return None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
