@@ -118,6 +118,9 @@ class ReadPosts(_OfDataset):
         layout = self.layout_if_any()
         return {} if layout is None else _named(layout, (*layout.texts.values(), *layout.extras))
 
+    def space(self) -> int:
+        return super().space() + 3 * sum(_size(path) for path in self.sources().values())
+
     def work(self, folder: Path) -> None:
         from pipeline.posts import read_posts
 
@@ -203,6 +206,9 @@ class GroundCrops(_OfDataset):
             for name, path in _if_path(kind, value).items()
         }
 
+    def space(self) -> int:
+        return super().space() + 4 * _size(ReadPosts(dataset=self.dataset).folder)
+
     @contextmanager
     def finders(self) -> Iterator[Callable[[str], Any]]:
         """Grounders by name, with the store's memory of what they answered."""
@@ -251,6 +257,9 @@ class ShowCrops(_ReadsCrops):
 
     posts = luigi.IntParameter(default=50, description="at most so many, evenly spread")
 
+    def space(self) -> int:
+        return super().space() + 150_000 * self.posts  # pictures are shown small
+
     def work(self, folder: Path) -> None:
         from pipeline.crops import GroundedPosts
         from pipeline.jsonfile import read_json
@@ -269,6 +278,10 @@ class ShowCrops(_ReadsCrops):
 
 class WriteCrops(_ReadsCrops):
     """The crops as files under their published names, for other people's code."""
+
+    def space(self) -> int:
+        layout = self.layout_if_any()
+        return super().space() + sum(map(_size, layout.picture_files() if layout else []))
 
     def work(self, folder: Path) -> None:
         from pipeline.crops import GroundedPosts
@@ -365,6 +378,9 @@ class ExtractPyramid(_OfDataset):
         """The backbone's weights by torchvision's name, or by what a file of people's own holds."""
         name: str = self.key["sources"].get("weights", self.config().weights)
         return name
+
+    def rereads(self) -> list[Stage]:
+        return [GroundCrops(dataset=self.dataset)]
 
     def fills(self) -> Path:
         """The store's folder of this backbone's rows."""
@@ -568,6 +584,9 @@ class ImportReleased(_OfDataset):
         checkpoint = {"checkpoint": _there("--checkpoint", self.checkpoint)}
         return checkpoint | _if_path("tokenizer", self.tokenizer)
 
+    def space(self) -> int:
+        return super().space() + 2 * _size(Path(self.checkpoint))
+
     def work(self, folder: Path) -> None:
         from pipeline.import_released import import_into
 
@@ -705,6 +724,12 @@ class Scores(_Report):
 def _named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:
     """Files and folders by their path within the data root."""
     return {path.relative_to(layout.root).as_posix(): path for path in paths}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _without_paths(settings: dict[str, Any], name: str) -> dict[str, Any]:

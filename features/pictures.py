@@ -7,6 +7,7 @@ its width is `x1 - x0`. torch is imported by `prepare` alone: grounding needs it
 
 from __future__ import annotations
 
+import errno
 import math
 import struct
 import zlib
@@ -58,6 +59,8 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+# Errors of the system that a file itself is the reason of. Pillow's own have no number.
+_OF_THE_FILE = (None, errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
 class PictureError(ValueError):
@@ -119,6 +122,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise PictureError("not a picture of a known format", path) from error
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+            raise  # the machine's trouble, which may pass
         raise PictureError(f"unreadable picture: {_one_line(error)}", path) from error
 
 

@@ -123,7 +123,12 @@ class Finder:
         new = [question for question in keys if question not in found]
         for batch in self._ask(new):
             found |= batch
-            good = {keys[q]: a for q, a in batch.items() if isinstance(a, Answer)}
+            # A picture that changed meanwhile must not give its boxes to the one that it was.
+            good = {
+                keys[q]: answer
+                for q, answer in batch.items()
+                if isinstance(answer, Answer) and self._key(q) == keys[q]
+            }
             self.answered += len(good)
             self.cache.put(good)
         return found

@@ -1,5 +1,6 @@
 """SHA-256 of files, remembered, so that a run with nothing to do reads no picture."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -55,7 +56,10 @@ class Digests:
         found: dict[P, str] = {}
         new: list[tuple[int | str, ...]] = []
         for path in paths:
-            says: tuple[int, ...] = _key(os.stat(path))
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                raise FileNotFoundError(errno.ENOENT, "no regular file", str(path))
+            says: tuple[int, ...] = _key(status)
             row = self._memo.find(_FIND, says)
             found[path] = str(row[0]) if row else of_file(path)
             if not row:
@@ -82,9 +86,9 @@ class Digests:
         self._keep(_KEEP_FOLDER, [(listing, content)])
         return content
 
-    def forget(self, path: Path) -> None:
+    def forget(self, path: Path | str) -> None:
         """Read a file again when it is next asked for: it was seen to hold something else."""
-        self._keep(_FORGET, [_key(path.stat())])
+        self._keep(_FORGET, [_key(os.stat(path))])
 
     def _keep(self, sql: str, rows: list[tuple]) -> None:
         try:
@@ -94,9 +98,13 @@ class Digests:
 
 
 def _key(found: os.stat_result) -> tuple[int, ...]:
-    # SQLite's integers are signed; some file systems number inodes up to 2**64.
-    inode = found.st_ino - (1 << 64) if found.st_ino >= 1 << 63 else found.st_ino
-    return found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    says = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return tuple(map(_signed, says))
+
+
+def _signed(number: int) -> int:
+    """In 64 bits: some file systems number inodes up to 2**64, some files are of the year 2400."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], bytes]:
@@ -110,7 +118,7 @@ def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str]
     while waiting:
         prefix, above = waiting.pop()
         inside, numbers = _stats(folder / prefix)
-        modes = numbers[:: len(_SAYS)]
+        modes = numbers[: len(_SAYS) * len(inside) : len(_SAYS)]
         if all(stat.S_ISREG(mode) for mode in set(modes)):
             names += [prefix + name for name in inside] if prefix else inside
         else:
@@ -132,7 +140,10 @@ _SAYS = ("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 def _stats(folder: Path) -> tuple[list[str], "array[int]"]:
-    """Names in a folder, hidden ones left out, and one after the other what is said of each."""
+    """Names in a folder, hidden ones left out, and one after the other what is said of each.
+
+    At the end the folder's own device and inode.
+    """
     names: list[str] = []
     numbers = array("q")
     says = attrgetter(*_SAYS)
@@ -146,7 +157,12 @@ def _stats(folder: Path) -> tuple[list[str], "array[int]"]:
             except FileNotFoundError:  # it went a moment ago
                 continue
             names.append(name)
-            numbers.extend(says(found))
+            try:
+                numbers.extend(says(found))
+            except OverflowError:
+                del numbers[len(_SAYS) * (len(names) - 1) :]
+                numbers.extend(map(_signed, says(found)))
+        numbers.extend(_key(os.fstat(descriptor))[:2])  # two folders may be alike in all else
     finally:
         os.close(descriptor)
     return names, numbers

@@ -24,6 +24,7 @@ from pipeline.corpus import DataError
 from pipeline.corpus.files import leads_out
 from pipeline.crops import LEADS_OUT, OUTSIDE, Grounded, first_few
 from pipeline.device import pick_device
+from pipeline.digests import of_file
 from pipeline.durable import need_space
 from pipeline.jsonfile import write_json
 from pipeline.presets import RANDOM, ROW_VERSION, ExtractConfig, Machine
@@ -58,7 +59,8 @@ class Rows:
     keys: bytearray = field(default_factory=bytearray)
     pictures: list[int] = field(default_factory=list)  # hash of each post's file name
     missing: dict[bytes, RowSource] = field(default_factory=dict)  # the store doesn't hold them
-    times: dict[Path, int] = field(default_factory=dict)  # their files' last change, as it was then
+    # Their files as they were when they were looked up: the time of the last change, the digest.
+    files: dict[Path, tuple[int, str]] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
 
     def each(self) -> Iterator[bytes]:
@@ -197,7 +199,7 @@ def _look_up(
             if known is not None and key not in store:
                 # Files of the same bytes have the same rows.
                 found.missing.setdefault(key, source)
-                found.times.setdefault(file, changed)
+                found.files.setdefault(file, (changed, known))
     return found
 
 
@@ -308,9 +310,9 @@ def _prepared(
         except PictureError as error:
             found.problems[file] = f"{error.kind}: {error.reason}"
             return []
-        if file.stat().st_ctime_ns != found.times[file]:  # its rows would have another's keys
-            found.problems[file] = "changed: another file since this run began; run it again"
-            return []
+        changed, digest = found.files[file]
+        if file.stat().st_ctime_ns != changed and of_file(file) != digest:
+            raise DataError(f"{file}: changed during this run; run the same command again")
         for key, box in by_file[file].items():
             try:
                 regions.append((key, prepare(picture, box, preparation)))

@@ -114,7 +114,6 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
     for dataset in datasets():
         stages = stages_of(dataset)
         names = list(dict.fromkeys([*(type(stage).__name__ for stage in stages), *RESULTS]))
-        partials = {f: becomes for name in names for f, becomes in _partials(name, dataset)}
         whole = {f: f for name in names for f in folders(name) if _dataset(f) == dataset}
         try:
             present = [one for stage in stages for one in upstream(stage)]
@@ -122,9 +121,10 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
             named |= {parent for path in _read_by(stages) for parent in path.parents}
         except ValueError as error:
             lines.append(f"{dataset}: nothing removed ({error})")
-            if not all(map(_knows_its_rows, [*whole, *partials])):
+            if not all(map(_knows_its_rows, [*whole, *_partials(names, dataset)])):
                 needed |= _all_rows()
             continue
+        partials = _partials(names, dataset)  # after what may have taken long
         needed |= {rows for one in present if (rows := one.fills()) and damage(one.folder)}
         if any(in_use(lock_name(becomes)) for becomes in partials.values()):
             lines.append(f"{dataset}: nothing removed (a run is under way)")
@@ -145,7 +145,7 @@ def prune(stages_of: Callable[[str], list[Stage]], runs: bool, dry_run: bool) ->
 
 
 def _all_rows() -> set[Path]:
-    return set((store_root() / PYRAMIDS).glob("*"))
+    return {path for path in (store_root() / PYRAMIDS).glob("*") if path.is_dir()}
 
 
 def _knows_its_rows(folder: Path) -> bool:
@@ -167,12 +167,12 @@ def datasets() -> list[str]:
     return sorted({_dataset(folder) for folder in folders("ReadPosts")})
 
 
-def _partials(stage: str, dataset: str) -> list[tuple[Path, Path]]:
-    """Folders that are not whole, of runs under way or ended, each with what it is to become."""
-    hidden = sorted(outputs(stage).glob(PARTIAL.format("*")))
+def _partials(stages: Iterable[str], dataset: str) -> dict[Path, Path]:
+    """Folders that are not whole, of runs under way or ended -> what each is to become."""
+    hidden = [f for stage in stages for f in sorted(outputs(stage).glob(PARTIAL.format("*")))]
     names = [f.name.removeprefix(".").removesuffix(".partial") for f in hidden]
     both = [(f, f.with_name(name)) for f, name in zip(hidden, names, strict=True)]
-    return [(partial, whole) for partial, whole in both if _dataset(whole) == dataset]
+    return {partial: whole for partial, whole in both if _dataset(whole) == dataset}
 
 
 def _unused(rows: Path, gone: set[Path]) -> list[Path]:

@@ -25,6 +25,7 @@ class Memo:
         with suppress(OSError):  # then it can't be opened below
             path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = _connect(path)
+        self._inode = _inode(path)
         try:
             self._prepare(check)
         except sqlite3.DatabaseError as error:
@@ -36,7 +37,9 @@ class Memo:
         self._connection.executescript(self._tables)
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
-        if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+        code = getattr(error, "sqlite_errorcode", None)
+        undecodable = code is None and "decode" in str(error)  # text that is no UTF-8
+        if not undecodable and (code is None or code & 0xFF not in _DAMAGED):
             raise error
         aside = self._path.with_name(f"{self._path.name}.damaged")
         log.warning(
@@ -46,10 +49,11 @@ class Memo:
             aside.name,
         )
         self._connection.close()
-        with suppress(FileNotFoundError):  # another process was quicker
+        if _inode(self._path) == self._inode:  # else another process was quicker
             self._path.replace(aside)
-        self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
+            self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
         self._connection = _connect(self._path)
+        self._inode = _inode(self._path)
         self._prepare(check=False)
 
     def find(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -75,6 +79,10 @@ class Memo:
     def close(self) -> None:
         """Free the file."""
         self._connection.close()
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -83,7 +83,7 @@ class Stage(luigi.Task):
         # Luigi offers the parameters of every class that it sees, three times a run.
         cls._visible_in_registry = not cls.__name__.startswith("_")
 
-    _state = ""  # why the output can't be used, or FRESH; empty until looked up
+    _state = ""  # why the output couldn't be used when last looked up, or FRESH
 
     # --- what a subclass gives
 
@@ -98,6 +98,10 @@ class Stage(luigi.Task):
 
     def requires(self) -> "list[Stage]":
         """The stages whose output this one reads."""
+        return []
+
+    def rereads(self) -> "list[Stage]":
+        """Stages whose sources this one reads too."""
         return []
 
     def space(self) -> int:
@@ -152,8 +156,8 @@ class Stage(luigi.Task):
         return luigi.LocalTarget(str(self.folder / MANIFEST))
 
     def complete(self) -> bool:
-        """Whether the output is there and unaltered; asked often, looked up once."""
-        if not self._state:
+        """Whether the output is there and unaltered; asked often, looked up until it is."""
+        if self._state != FRESH:
             self._state = damage(self.folder) or FRESH
         return self._state == FRESH
 
@@ -177,8 +181,11 @@ class Stage(luigi.Task):
 
     def _check_sources(self) -> None:
         """What was read must be what the key tells of."""
-        now = {name: content(path) for name, path in self.sources().items()}
-        changed = [name for name in now if now[name] != self.key["sources"].get(name)]
+        changed: list[str] = []
+        for one in (self, *self.rereads()):
+            then = one.key["sources"]
+            now = {name: content(path) for name, path in one.sources().items()}
+            changed += [n for n in sorted(now.keys() | then.keys()) if now.get(n) != then.get(n)]
         if changed:
             raise StageError(
                 f"{type(self).__name__}: {', '.join(changed)} changed while it was read; run the "
@@ -186,7 +193,8 @@ class Stage(luigi.Task):
             )
 
     def _fill(self, partial: Path) -> None:
-        if partial.exists() and not self.RESUMES:
+        damaged = (partial / MANIFEST).exists()  # it was whole once
+        if partial.exists() and (damaged or not self.RESUMES):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
         for left in partial.rglob(".*.tmp"):  # JSON half written, which is no part of the output
@@ -196,9 +204,9 @@ class Stage(luigi.Task):
         try:
             self.work(partial)
         except ValueError as error:
-            damaged = getattr(error, "file", None)
-            if isinstance(damaged, Path) and damaged.is_file():
-                digests().forget(damaged)  # the next run sees that what made it is stale
+            bad = getattr(error, "file", None)
+            if isinstance(bad, Path) and bad.is_file():
+                digests().forget(bad)  # the next run sees that what made it is stale
             raise
         self._check_sources()
         settle(partial)
@@ -274,16 +282,20 @@ def damage(folder: Path) -> str | None:
     if not folder.exists():
         return "never made"
     manifest = read_manifest(folder)
-    if manifest is None:
+    if manifest is None or not manifest["files"]:
         return "its manifest is missing or broken"
+    if str(manifest.get("fingerprint")) not in folder.name:
+        return "its manifest is another output's"
     known = digests()
     for name, digest in manifest["files"].items():
+        path = os.path.join(folder, name)
         try:
-            found = known.of(os.path.join(folder, name))
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            if known.of(path) != digest:
+                known.forget(path)  # what is remembered may be wrong itself
+                if known.of(path) != digest:
+                    return f"{name} was altered"
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return f"{name} is missing"
-        if found != digest:
-            return f"{name} was altered"
     return None
 
 

@@ -127,7 +127,7 @@ def train(
         folder,
         device,
     )
-    need_space(folder, _space(model), "this training, with its checkpoints,")
+    need_space(folder, _space(model) - _size(folder), "this training, with its checkpoints,")
     gold = [task.gold(post) for post in splits["val"].values()]
 
     def figures(answers: EvalPrediction) -> dict[str, float]:
@@ -155,6 +155,11 @@ def _space(model: PrefixedEncoder | FineTuned) -> int:
     """Bytes of the model and of three checkpoints: its weights and AdamW's two moments."""
     size = sum(weight.nbytes for weight in model.parameters())
     return size * (1 + 3 * 3)
+
+
+def _size(folder: Path) -> int:
+    """Bytes that are there already, as of a killed run."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def build(

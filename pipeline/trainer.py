@@ -1,14 +1,15 @@
 """transformers' Trainer with our parameter groups, batches, and one line an epoch."""
 
-import json
 import logging
 import shutil
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.utils.data import Sampler
 from torch.utils.tensorboard import SummaryWriter
@@ -61,30 +62,45 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a killed run, if any; those that aren't whole are removed."""
-    found = []
-    for checkpoint in (folder / CHECKPOINTS).glob("checkpoint-*"):
-        if _whole(checkpoint):
-            state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-            found.append((state["global_step"], str(checkpoint)))
+    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"))
+    states = {checkpoint.name: state for checkpoint in found if (state := _state(checkpoint))}
+    good: dict[str, int] = {}
+    for checkpoint in found:
+        best = states.get(checkpoint.name, {}).get("best_model_checkpoint")
+        # Without the best so far, a run that goes on would end with another model.
+        if checkpoint.name in states and (best is None or Path(best).name in states):
+            good[str(checkpoint)] = states[checkpoint.name]["global_step"]
         else:
             log.warning("%s is not whole: it is made again", checkpoint.name)
             shutil.rmtree(checkpoint)
-    return max(found)[1] if found else None
+    return max(good, key=good.__getitem__, default=None)
 
 
-def _whole(checkpoint: Path) -> bool:
-    """Whether each file has the digest that `_Seal` wrote down.
+def _state(checkpoint: Path) -> dict[str, Any] | None:
+    """The state of a checkpoint of which each file has the digest that `_Seal` wrote down.
 
     A run killed before it sealed a checkpoint may have written it: the state comes last.
     """
     try:
-        read_json(checkpoint / "trainer_state.json")
+        state: dict[str, Any] = read_json(checkpoint / "trainer_state.json")
         if not (checkpoint / SEAL).exists():
-            return all(file.stat().st_size for file in checkpoint.iterdir())
+            return state if _ends_well(checkpoint) else None
         digests = read_json(checkpoint / SEAL)
-        return all(of_file(checkpoint / name) == digest for name, digest in digests.items())
+        good = all(of_file(checkpoint / name) == digest for name, digest in digests.items())
     except (OSError, ValueError):
+        return None
+    return state if good else None
+
+
+def _ends_well(checkpoint: Path) -> bool:
+    """Whether no file was cut short, as by a power cut: both forms of file tell their end."""
+    try:
+        with safe_open(checkpoint / "model.safetensors", "pt"):
+            pass
+    except (OSError, SafetensorError):
         return False
+    saved = [file for file in checkpoint.iterdir() if file.suffix in (".pt", ".pth", ".bin")]
+    return all(map(zipfile.is_zipfile, saved))
 
 
 class _Seal(TrainerCallback):

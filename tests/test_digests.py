@@ -99,6 +99,30 @@ def test_names_exchanged_are_seen(digests: Digests, pictures: Path) -> None:
     assert digests.of_folder(pictures) != before
 
 
+def test_two_folders_that_are_alike_in_all_that_is_said_of_them(
+    digests: Digests, tmp_path: Path
+) -> None:
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    for name in ("one", "two"):  # the file system's clock may not have moved in between
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pipeline.digests._SAYS", ("st_mode", "st_size", "st_nlink", "st_uid"))
+            found.append(digests.of_folder(tmp_path / name))
+    assert found[0] != found[1]
+
+
+def test_files_of_a_far_future_and_pipes(digests: Digests, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/a").write_text("a")
+    os.utime(tmp_path / "far/a", ns=(0, 2**33 * 10**9))
+    assert digests.of_folder(tmp_path / "far").startswith("1 files")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="no regular file"):
+        digests.of(tmp_path / "pipe")
+
+
 def test_what_was_seen_to_be_wrong_is_read_again(digests: Digests, tmp_path: Path) -> None:
     """A disk may lose a bit without a trace in what it says of a file."""
     path = tmp_path / "a"

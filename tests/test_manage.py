@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,23 @@ def test_what_no_configuration_names_goes_with_what_killed_writers_left(world: W
     luigi("Prune", "--ExtractPyramid-weights", "random", data=world.data, store=world.store)
     assert not list(rows.iterdir())
     assert world.status()["ExtractPyramid"].startswith("stale: never made")
+
+
+def test_a_wrong_digest_in_memory_costs_no_output(world: World) -> None:
+    memory = sqlite3.connect(world.store / "digests.sqlite")
+    index = (world.output("ExtractPyramid") / "index.npy").stat().st_ino
+    with memory:
+        memory.execute("update digests set sha256='rotten' where inode=?", (index,))
+    memory.close()
+    assert world.status()["ExtractPyramid"].startswith("fresh")
+
+
+def test_an_output_under_anothers_name_is_none(world: World) -> None:
+    output = world.output("GroundCrops")
+    manifest = json.loads((output / "manifest.json").read_text())
+    manifest["fingerprint"] = "0123456789abcdef"
+    (output / "manifest.json").write_text(json.dumps(manifest))
+    assert world.status()["GroundCrops"] == "stale: its manifest is another output's"
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"files": []}', '{"files": {}, "key": {}}'])

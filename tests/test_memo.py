@@ -74,6 +74,32 @@ def test_the_journal_of_a_damaged_file_is_not_played_back(tmp_path: Path) -> Non
     assert not journal.exists()
 
 
+def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    content = path.read_bytes()
+    assert content.count(b"00042") == 2  # the row's, and the index's
+    damaged = sqlite3.connect(path)
+    with damaged:
+        damaged.execute("update numbers set value=cast(x'ff' as text) where name='00042'")
+    damaged.close()
+    memo = Memo(path, TABLE, check=True)
+    assert memo.find(FIND, ["00042"]) is None
+    assert (tmp_path / "memo.sqlite.damaged").exists()
+
+
+def test_what_another_process_began_anew_is_left(tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    first, second = Memo(path, TABLE), Memo(path, TABLE)
+    assert first.find(FIND, ["00042"]) is None
+    first.keep(KEEP, [("a", 1)])
+    assert second.find(FIND, ["00042"]) is None
+    first.keep(KEEP, [("b", 2)])
+    assert second.find(FIND, ["b"]) == (2,)
+    assert second.find(FIND, ["a"]) == (1,)
+
+
 def test_without_a_place_for_a_file_it_is_forgotten_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     memo = Memo(tmp_path / "file" / "memo.sqlite", TABLE)  # no folder can be made there

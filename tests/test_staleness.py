@@ -643,7 +643,7 @@ def test_status_of_what_was_never_made(made: World) -> None:
 
 def test_status_of_a_raised_version(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.TrainNER, "VERSION", 99)
-    assert told_of(made, "own", {})[-1] == "TrainNER is stale: version 1 → 99"
+    assert told_of(made, "own", {})[-1] == "TrainNER is stale: version 2 → 99"
 
 
 def test_status_of_a_damaged_output(made: World, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from features.backbone import load_backbone
@@ -219,15 +219,38 @@ def test_a_run_that_stopped_ends_with_the_same_weights(
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
-def checkpoint(folder: Path, step: int) -> Path:
+def checkpoint(folder: Path, step: int, best: int | None = None) -> Path:
     """A whole checkpoint, as far as its files tell."""
     made = folder / "checkpoints" / f"checkpoint-{step}"
     made.mkdir(parents=True)
-    (made / "model.safetensors").write_bytes(b"weights")
-    (made / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    save_file({"weight": torch.zeros(8)}, made / "model.safetensors")
+    torch.save({}, made / "optimizer.pt")
+    state = {"global_step": step, "best_model_checkpoint": best and f"/moved/checkpoint-{best}"}
+    (made / "trainer_state.json").write_text(json.dumps(state))
     digests = {file.name: of_file(file) for file in made.iterdir()}
     (made / "digests.json").write_text(json.dumps(digests))
     return made
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    """A power cut before the checkpoint was sealed."""
+    file.write_bytes(file.read_bytes()[:-3])
+    (file.parent / "digests.json").unlink()
+
+
+def test_a_checkpoint_without_the_best_so_far_is_passed_over(tmp_path: Path) -> None:
+    """Going on from it, the run would end with the last epoch's model and call it the best."""
+    checkpoint(tmp_path, 3, best=3)
+    flip(checkpoint(tmp_path, 6, best=6) / "model.safetensors")
+    last = checkpoint(tmp_path, 9, best=6)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoints/checkpoint-3")
+    assert not last.exists()
 
 
 def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
@@ -241,10 +264,12 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     [
         lambda made: (made / "digests.json").write_text('{"model'),
         lambda made: [(made / n).unlink() for n in ("digests.json", "trainer_state.json")],
-        lambda made: (made / "model.safetensors").write_bytes(b"weightS"),
+        lambda made: flip(made / "model.safetensors"),
+        lambda made: cut(made / "model.safetensors"),
+        lambda made: cut(made / "optimizer.pt"),
         lambda made: (made / "model.safetensors").unlink(),
     ],
-    ids=["half a seal", "half written", "flipped", "missing"],
+    ids=["half a seal", "half written", "flipped", "cut model", "cut moments", "missing"],
 )
 def test_a_checkpoint_that_is_not_whole_is_passed_over(spoil: Callable, tmp_path: Path) -> None:
     made = {step: checkpoint(tmp_path, step) for step in (3, 12)}

@@ -49,9 +49,13 @@ class Layout:
     released: bool = False
 
     def picture_files(self) -> list[Path]:
-        """The folders of pictures and crops, less those that lie within another."""
+        """The folders of pictures and crops, less those that lie within another.
+
+        One that is a link may lead anywhere.
+        """
         folders = (*self.pictures, *self.crops)
-        return [f for f in folders if not any(parent in folders for parent in f.parents)]
+        within = [f for f in folders if any(parent in folders for parent in f.parents)]
+        return [f for f in folders if f not in within or f.is_symlink()]
 
 
 @dataclass(frozen=True)
