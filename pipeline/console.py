@@ -103,6 +103,8 @@ def _line_of_text(traceback: str) -> str | None:
 def set_up() -> None:
     """Show our own progress, and of Luigi's only what people need; end when told to."""
     logging.getLogger("luigi-interface").addFilter(_Plain())
+    if "luigi.cmdline" not in sys.modules:  # other code uses the tasks, and has its own ways
+        return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     for name in OURS:
@@ -110,10 +112,9 @@ def set_up() -> None:
         logger.setLevel(logging.INFO)
         logger.handlers = [handler]
         logger.propagate = False
-    if "luigi.cmdline" in sys.modules:  # not where the tasks are used from other code
-        threading.excepthook = _thread_failed
-        _open_more_files()
-        _end_when_told()
+    threading.excepthook = _thread_failed
+    _open_more_files()
+    _end_when_told()
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

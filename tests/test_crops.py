@@ -378,6 +378,24 @@ def test_an_answer_that_was_damaged_is_asked_for_again(
     assert f"asked for again: {key[:16]}" in caplog.text
 
 
+def test_boxes_of_a_picture_that_changed_meanwhile_are_not_kept(world: World) -> None:
+    """When the first picture comes back, it must not get the other's boxes."""
+    detector = world.grounders["detector"]
+    answer, first = detector._answer, (world.root / "a.png").read_bytes()
+
+    def meanwhile(phrases: Sequence[str]) -> list[Candidate]:
+        (world.root / "a.png").write_bytes((world.root / "b.png").read_bytes())
+        return answer(phrases)
+
+    detector._answer = meanwhile  # type: ignore[method-assign]
+    world.ground(post("a.png", "dog"))
+    detector._answer = answer  # type: ignore[method-assign]
+    (world.root / "a.png").write_bytes(first)
+    detector.asked.clear()
+    world.ground(post("a.png", "dog"))
+    assert len(detector.asked) == 1
+
+
 def test_a_link_that_leads_out_is_refused(world: World) -> None:
     outside = world.root.parent / f"{world.root.name}-private.png"
     (world.root / "a.png").replace(outside)

@@ -1,3 +1,4 @@
+import errno
 import os
 import struct
 import warnings
@@ -345,3 +346,17 @@ def test_a_wrong_preparation_is_refused(arguments: tuple[str, int]) -> None:
 def test_preparations_have_names() -> None:
     assert Preparation().name == "center224"
     assert Preparation("stretch", 96).name == "stretch96"
+
+
+def test_trouble_of_the_machine_is_not_the_pictures_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may pass; a picture that is noted as broken stays so."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Image, "open", refused)
+    with pytest.raises(OSError, match="Too many"):
+        open_picture(tmp_path / "a.png")
