@@ -1,7 +1,10 @@
 """A stock Hugging Face text encoder that takes a visual prefix."""
 
+import pickle
+from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
@@ -14,6 +17,8 @@ from model.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 # Encoders that hand the prefix on to every layer of their own. Others swallow it silently
 # (DeBERTa-v2, MPNet) or share one layer (ALBERT).
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
+# What loaders raise for files that are missing, cut short or damaged.
+_DAMAGED = (OSError, ValueError, RuntimeError, LookupError, SafetensorError, pickle.UnpicklingError)
 
 
 class EncoderError(ValueError):
@@ -33,14 +38,38 @@ def load_encoder(name: str) -> PreTrainedModel:
     """A pretrained encoder by hub name or folder. Raises EncoderError, one line, with the fix."""
     try:
         model = AutoModel.from_pretrained(name, attn_implementation=attention.NAME, dtype="float32")
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except _DAMAGED as error:
+        reason = _first_line(error)
         raise EncoderError(
             f"encoder {name!r} can't be loaded ({reason}); give the folder of a Hugging Face "
             "model with --encoder FOLDER, or go online once so that it can be downloaded"
         ) from error
     check_encoder(model.config)
     return model
+
+
+def load_saved(kind: "type[PrefixedEncoder]", folder: Path) -> "PrefixedEncoder":
+    """A model that was saved in `folder`, each of its weights found there. Raises EncoderError."""
+    try:
+        model, info = kind.from_pretrained(folder, output_loading_info=True)
+    except _DAMAGED as error:
+        raise EncoderError(
+            f"{folder}: expected a saved model, found a damaged one ({_first_line(error)}); "
+            "run what made it again"
+        ) from error
+    # transformers itself would draw what is missing by chance.
+    wrong = {name: sorted(map(str, info[name])) for name in ("missing_keys", "mismatched_keys")}
+    for name, keys in wrong.items():
+        if keys:
+            raise EncoderError(
+                f"{folder}: {len(keys)} weights are {name.removesuffix('_keys')}, such as "
+                f"{keys[0]}; run what made it again"
+            )
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class PrefixedEncoder(PreTrainedModel):

@@ -8,6 +8,7 @@ from typing import Any
 import transformers
 
 from model.config import ExtractorConfig
+from model.encoder import load_saved
 from pipeline import encode
 from pipeline.batches import Collator, Pictures
 from pipeline.corpus import DataError
@@ -51,7 +52,7 @@ def evaluate_into(
         for name, chosen in splits.items()
     }
     evaluator = make_evaluator(
-        task.model.from_pretrained(model_folder),
+        load_saved(task.model, model_folder),
         Collator(tokenizer.pad_token_id, task.words, pictures),
         folder,
         device,

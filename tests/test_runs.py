@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.cli import LUIGI, luigi, newest, outputs
 from tests.tiny import write_own_data
@@ -144,6 +145,22 @@ def test_evaluation_gives_the_runs_own_scores(world: World, task: str) -> None:
     )
     told = luigi("Prune", *prune, "--runs", store=world.store, data=world.data).stdout
     assert f"Evaluate/{evaluated.name}" in told
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a weight is gone"])
+def test_a_half_written_model_is_refused(damage: str, world: World, tmp_path: Path) -> None:
+    run = world.result("TrainRE", *TRAIN, *EXTRACT, "--variant", "text-only")
+    shutil.copytree(run / "model", tmp_path / "model")
+    file = tmp_path / "model/model.safetensors"
+    if damage == "cut short":
+        file.write_bytes(file.read_bytes()[:-10])
+    else:
+        save_file({n: w for n, w in load_file(file).items() if n != "classifier.bias"}, file)
+    refused = world.run("Evaluate", "--model", str(tmp_path / "model"))
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
+    [line] = [line for line in refused.stderr.splitlines() if "run what made it again" in line]
+    assert str(tmp_path / "model") in line
 
 
 def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:
