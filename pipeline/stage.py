@@ -197,7 +197,7 @@ class Stage(luigi.Task):
         if partial.exists() and (damaged or not self.RESUMES):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        for left in partial.rglob(".*.tmp"):  # JSON half written, which is no part of the output
+        for left in partial.rglob(".*"):  # files half written are hidden, and no part of the output
             left.unlink()
         need_space(partial, self.space(), type(self).__name__)
         started = time.monotonic()
