@@ -23,7 +23,7 @@ def pool(blocks: Sequence[Tensor], grid: int, pooling: str) -> Tensor:
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
-    return torch.cat([_pool_map(block.float(), grid, pooling) for block in blocks], dim=1)
+    return torch.cat([_pool_map(block, grid, pooling).float() for block in blocks], dim=1)
 
 
 def _pool_map(block: Tensor, grid: int, pooling: str) -> Tensor:

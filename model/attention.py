@@ -5,6 +5,7 @@ every extra keyword argument of the encoder's forward. Ours puts the layer's pre
 text's keys and values (HVPNeT, Eq. 7 and 9) and leaves the rest to scaled dot product attention.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from model.dropout import dropout as drop
 
 NAME = "visual_prefix"
 
@@ -22,38 +25,50 @@ def visual_prefix_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    prefix: Tensor | None = None,
+    prefix: Sequence[Tensor] | None = None,
     prefix_mask: Tensor | None = None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
     output_attentions: bool | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of the text over prefix and text (Eq. 9).
 
-    query, key, value: (B, heads, T, D). prefix: (L, 2, B, heads, P, D). prefix_mask: (B, P) bool,
-    True where a slot is attended. attention_mask: (B, 1, T, T) bool, or None where no token is
-    padding. The text's positions are not shifted. Returns (B, T, heads, D), and the weights (B,
-    heads, T, P + T) where `output_attentions` asks for them: for people to look at, so without
-    attention dropout.
+    query, key, value: (B, heads, T, D). prefix: (2, B, heads, P, D) for each layer. prefix_mask:
+    (B, P) bool, True where a slot is attended. attention_mask: (B, 1, T, T) bool, or None where no
+    token is padding. The text's positions are not shifted. Returns (B, T, heads, D), and the
+    weights (B, heads, T, P + T), as they were before dropout, where `output_attentions` asks for
+    them.
     """
     if prefix is not None:
         assert prefix_mask is not None, "a prefix needs its mask"
         layer: Any = module.layer_idx
         prefix_key, prefix_value = prefix[layer].to(key.dtype)
-        key = torch.cat((prefix_key, key), dim=2)
-        value = torch.cat((prefix_value, value), dim=2)
+        key, value = _join(prefix_key, key), _join(prefix_value, value)
         slots = prefix_mask[:, None, None, :].expand(-1, 1, query.shape[2], -1)
         if attention_mask is None:
             attention_mask = slots.new_ones(1, 1, 1, 1).expand(
                 len(query), 1, query.shape[2], query.shape[2]
             )
         attention_mask = torch.cat((slots, attention_mask.expand(len(query), -1, -1, -1)), dim=3)
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **others)
-    if not output_attentions:
-        return output, None
-    scores = query @ key.transpose(2, 3) * (others.get("scaling") or query.shape[-1] ** -0.5)
+    if not (output_attentions or (dropout and query.device.type == "cpu")):
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )
+    # What SDPA computes on a CPU under dropout, with the faster mask.
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = query * scale @ key.transpose(2, 3)
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask, float("-inf"))
-    return output, scores.softmax(-1)
+    weights = scores.softmax(-1)
+    kept = drop(weights, dropout) if dropout else weights
+    output = (kept.to(value.dtype) @ value).transpose(1, 2).contiguous()
+    return output, weights if output_attentions else None
+
+
+def _join(prefix: Tensor, text: Tensor) -> Tensor:
+    """(B, heads, P, D) before (B, heads, T, D), joined as they lie in memory: slot by slot."""
+    return torch.cat((prefix.transpose(1, 2), text.transpose(1, 2)), dim=1).transpose(1, 2)
 
 
 # Both names are needed: without the mask function, padding would be attended silently.

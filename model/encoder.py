@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from model import attention
 from model.config import ExtractorConfig
+from model.dropout import quicken
 from model.prefix import VisualPrefix
 from model.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 
@@ -94,7 +95,7 @@ class PrefixedEncoder(PreTrainedModel):
         self.encoder = AutoModel.from_config(
             encoder_config, attn_implementation=attention.NAME, dtype="float32"
         )
-        self._number_layers()
+        self._prepare_encoder()
         self.hidden = encoder_config.hidden_size
         self.prefix = (
             VisualPrefix(
@@ -114,10 +115,11 @@ class PrefixedEncoder(PreTrainedModel):
     def adopt(self, encoder: PreTrainedModel) -> None:
         """Take a pretrained encoder of the configuration's shape in place of the random one."""
         self.encoder = encoder
-        self._number_layers()
+        self._prepare_encoder()
 
-    def _number_layers(self) -> None:
-        """DistilBERT's attention modules don't know which layer they are in: tell them."""
+    def _prepare_encoder(self) -> None:
+        quicken(self.encoder)
+        # DistilBERT's attention modules don't know which layer they are in: tell them.
         if self.encoder.config.model_type == "distilbert":
             for number, layer in enumerate(self.encoder.transformer.layer):
                 layer.attention.layer_idx = number

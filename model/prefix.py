@@ -1,5 +1,7 @@
 """The visual prefix: a pyramid becomes keys and values for every layer of the text encoder."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -52,17 +54,16 @@ class VisualPrefix(nn.Module):
                 nn.Linear(hidden, 2 * hidden, bias=False) for _ in range(layers)
             )
 
-    def forward(self, pyramid: Tensor) -> Tensor:
-        """Pyramid (B, R, ΣC, h, w) -> prefix (L, 2, B, heads, P, H / heads).
+    def forward(self, pyramid: Tensor) -> list[Tensor]:
+        """Pyramid (B, R, ΣC, h, w) -> for each layer, keys and values (2, B, heads, P, H / heads).
 
-        P = R·hw slots: the picture's first, then the crops' in order. Axis 1: keys and values.
+        P = R·hw slots: the picture's first, then the crops' in order.
         """
         blocks = self.blocks(pyramid)  # Eq. 1, 2: (B, R, 4, hw, W)
         gate = self.gate(self.pooled(blocks))  # Eq. 3, 4: (B, R, L, 4)
         mixed = mix(gate, blocks)  # Eq. 5: (L, B, R, hw, W)
         mixed = mixed.flatten(2, 3)  # Eq. 6: (L, B, P, W)
-        keys, values = self.keys_values(mixed)  # Eq. 8: (L, B, P, H) each
-        return torch.stack((self.split_heads(keys), self.split_heads(values)), dim=1)
+        return [self.split_heads(layer) for layer in self.keys_values(mixed)]  # Eq. 8
 
     def blocks(self, pyramid: Tensor) -> Tensor:
         """Pyramid (B, R, ΣC, h, w) -> blocks mapped towards the encoder (B, R, 4, hw, W), Eq. 1, 2.
@@ -88,26 +89,26 @@ class VisualPrefix(nn.Module):
             return blocks.mean(3).sum(2) / BLOCKS
         return blocks.mean(2).flatten(2)
 
-    def keys_values(self, mixed: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixture (L, B, P, W) -> keys and values (L, B, P, H) each, Eq. 8.
+    def keys_values(self, mixed: Tensor) -> Sequence[Tensor]:
+        """Mixture (L, B, P, W) -> for each layer, a key and a value side by side (B, P, 2H), Eq. 8.
 
         released: no map of the layer's own; the pieces already hold a key and a value.
         """
         if self.paper:
-            mixed = torch.stack([phi(layer) for phi, layer in zip(self.phi, mixed, strict=True)])
-        keys, values = mixed.chunk(2, dim=-1)
-        return keys, values
+            return [phi(layer) for phi, layer in zip(self.phi, mixed, strict=True)]
+        return mixed.unbind()
 
     def split_heads(self, states: Tensor) -> Tensor:
-        """(L, B, P, H) -> (L, B, heads, P, H / heads).
+        """(B, P, 2H) -> (2, B, heads, P, H / heads).
 
         released: the memory is cut anew instead of transposed, so a head sees a part of the slots
         only: with four regions and twelve heads, three heads the picture, three each crop.
         """
         if self.paper:
-            return states.unflatten(-1, (self.heads, -1)).transpose(2, 3)
-        layers, batch, slots, _ = states.shape
-        return states.reshape(layers, batch, self.heads, slots, -1)
+            return states.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        batch, slots, _ = states.shape
+        keys_values = torch.stack(states.chunk(2, dim=-1))
+        return keys_values.view(2, batch, self.heads, slots, -1)
 
     def slot_mask(self, regions: Tensor) -> Tensor:
         """Regions that are there (B, R) bool -> slots that are attended (B, P).

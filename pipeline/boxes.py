@@ -215,7 +215,7 @@ def make_finder(
     Raises WeightsError, also later, when the grounder is made.
     """
     identity, make = _GROUNDERS[name](config, machine, content)
-    return Finder(name, identity, make, cache, digest, machine.threads, machine.batch_size)
+    return Finder(name, identity, make, cache, digest, machine.threads, machine.batch_size or 8)
 
 
 # What decides a grounder's answers, and how it is made. Learned ones import torch.

@@ -3,8 +3,9 @@
 Imports nothing heavy: Luigi asks for settings before it knows whether there is anything to do.
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,11 +95,12 @@ class Machine:
     """What can't change a row or a box, only how soon it is there."""
 
     device: str = "auto"
-    batch_size: int = 32  # rows, or pictures, a forward pass
-    threads: int = 4  # that decode pictures
+    batch_size: int | None = None  # rows, or pictures, a forward pass; None: what suits the device
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)  # that decode pictures
 
     def __post_init__(self) -> None:
-        _check("--batch-size", "1 or more", self.batch_size, self.batch_size > 0)
+        size = 1 if self.batch_size is None else self.batch_size
+        _check("--batch-size", "1 or more", size, size > 0)
         _check("--threads", "1 or more", self.threads, self.threads > 0)
 
 

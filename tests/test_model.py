@@ -63,7 +63,7 @@ def test_gate_weights_sum_to_one_over_blocks() -> None:
 def test_prefix_of_one_slot_by_hand() -> None:
     prefix = visual_prefix(layers=2, hidden=8, heads=2)
     pyramid = torch.randn(1, 3, sum(CHANNELS), 2, 2)
-    answer = prefix(pyramid)
+    answer = torch.stack(prefix(pyramid))
     assert answer.shape == (2, 2, 1, 2, 12, 4)  # (L, key|value, B, heads, P, H / heads)
     layer, region, row, column = 1, 2, 1, 0
     starts = [0, *itertools.accumulate(CHANNELS)]
@@ -99,7 +99,7 @@ def test_attention_as_a_plain_softmax() -> None:
         key,
         value,
         text_mask[:, None, None, :].expand(2, 1, 5, 5),
-        prefix=prefix,
+        prefix=prefix.unbind(),
         prefix_mask=prefix_mask,
         output_attentions=True,
         scaling=0.5,
@@ -115,6 +115,20 @@ def test_attention_as_a_plain_softmax() -> None:
         assert not weights[b, h, t][~seen].any()
 
 
+def test_attention_drops_weights_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = torch.nn.Module()
+    module.layer_idx, module.is_causal = 0, False
+    query, key, value = torch.randn(3, 2, 2, 5, 4)
+    mask = torch.tensor([[True] * 5, [True, True, True, False, False]])[:, None, None]
+    given = (module, query, key, value, mask.expand(2, 1, 5, 5))
+    whole, _ = visual_prefix_attention(*given)
+    draws = [visual_prefix_attention(*given, dropout=0.3)[0] for _ in range(4000)]
+    assert not torch.equal(draws[0], draws[1])
+    torch.testing.assert_close(torch.stack(draws).mean(0), whole, atol=0.1, rtol=0)
+    monkeypatch.setattr("model.attention.drop", lambda weights, p: weights)
+    torch.testing.assert_close(visual_prefix_attention(*given, dropout=0.3)[0], whole)
+
+
 def test_slots_of_absent_regions_are_masked() -> None:
     regions = torch.tensor([[True, False]])
     assert visual_prefix().slot_mask(regions).tolist() == [[True] * 4 + [False] * 4]
@@ -124,7 +138,7 @@ def test_slots_of_absent_regions_are_masked() -> None:
 def test_released_prefix_of_one_slot_by_hand() -> None:
     prefix = visual_prefix(style="released")  # hidden 8, 2 heads, 2 layers
     pyramid = torch.randn(1, 4, sum(CHANNELS), 2, 2)
-    answer = prefix(pyramid)
+    answer = torch.stack(prefix(pyramid))
     region, position, layer = 2, 1, 1
     unit = sum(CHANNELS)  # numbers a position: a quarter of the channels, four cells each
     pieces = [
@@ -155,8 +169,8 @@ def moved_blocks(variant: str) -> list[list[int]]:
     for block, start in enumerate([0, *itertools.accumulate(CHANNELS)][:4]):
         changed = pyramid.clone()
         changed[:, :, start] += 1
-        for layer, moved in enumerate((prefix(changed) != before).flatten(1).any(1).tolist()):
-            found[layer] += [block] * moved
+        for layer, (now, then) in enumerate(zip(prefix(changed), before, strict=True)):
+            found[layer] += [block] * (not torch.equal(now, then))
     return found
 
 

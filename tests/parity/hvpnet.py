@@ -167,7 +167,7 @@ def _compare_prefix(model: PrefixedEncoder, case: _Case, found: Differences) -> 
     pyramid = case.pictures["pyramid"]
     gate = model.prefix.gate(model.prefix.pooled(model.prefix.blocks(pyramid)))  # (B, R, L, 4)
     found.add("gates", gate.permute(2, 0, 1, 3), case["gates"])
-    prefix = model.prefix(pyramid)  # (L, 2, B, heads, P, D)
+    prefix = torch.stack(model.prefix(pyramid))  # (L, 2, B, heads, P, D)
     some = prefix[case["prefix_layers"].tolist()][:, :, case["prefix_rows"].tolist()]
     for part, name in enumerate(("prefix_key", "prefix_value")):
         found.add("prefix keys and values", some[:, part], case[name])
