@@ -472,7 +472,7 @@ class _Train(_ReadsPyramids):
     """What the two training stages share."""
 
     TASK: str
-    VERSION = 2
+    VERSION = 3
     RESUMES = True
 
     recipe = luigi.ChoiceParameter(

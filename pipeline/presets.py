@@ -14,14 +14,15 @@ from model.variants import STYLES as STYLES
 from model.variants import VARIANTS as VARIANTS
 from pipeline.corpus import DataError
 from pipeline.phrases import resolve_phrases
+from pipeline.precision import PRECISIONS as PRECISIONS
+from pipeline.precision import well_done
 
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
-ROW_VERSION = 1  # of the store's rows: raised when the same pixels give other numbers
+ROW_VERSION = 2  # of the store's rows: raised when the same pixels give other numbers
 RANDOM = "random"  # the backbone that needs none
 BACKBONE = "backbone.safetensors"  # where ImportReleased and fine-tuning write weights
 DEMO = "demo"
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("float32", "bfloat16")
 AUTO = "auto"
 BY_SCORE, BY_PHRASE = "score", "phrase"
 ORDERS = (BY_SCORE, BY_PHRASE)
@@ -87,7 +88,9 @@ class ExtractConfig:
     pooling: str = "floor"  # the published code's, or "adaptive"
     resize: str = "center"  # the published code's, or the paper's "stretch"
     size: int = 224  # side of the backbone's input, pixels
-    precision: str = "float32"  # of the forward pass, or "bfloat16"; rows are float16
+    precision: str = (
+        "float32"  # of the forward pass, or "bfloat16"; rows are float16. Stages: as for training
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,9 @@ class TrainConfig:
     max_tokens: int = 80  # word pieces, special ones and markers included
     dropout: float = 0.1  # before the head
     max_grad_norm: float = 0.0  # gradients are clipped to it; 0: not at all
-    precision: str = "float32"  # of the matrix products, or "bfloat16"; weights are float32
+    # Of the matrix products, or "bfloat16"; weights are float32. Stages take what the device does
+    # well if people don't say.
+    precision: str = "float32"
     finetune_backbone: bool = False
     backbone_learning_rate: float = 1e-5  # used with finetune_backbone
 
@@ -219,12 +224,18 @@ def train_preset(
 
 
 Config = TypeVar("Config", GroundConfig, ExtractConfig, TrainConfig, Machine)
+Computing = TypeVar("Computing", ExtractConfig, TrainConfig)
 
 
 def changed(config: Config, people: object) -> Config:
     """The configuration with people's own values; None, or no such attribute, keeps its own."""
     values = {field.name: getattr(people, field.name, None) for field in fields(config)}
     return replace(config, **{name: v for name, v in values.items() if v is not None})
+
+
+def _quick(config: Computing, people: object) -> Computing:
+    """The configuration in the precision that people's device does well."""
+    return replace(config, precision=well_done(getattr(people, "device", AUTO)))
 
 
 def ground_config(people: object, dataset: str, released: bool = False) -> GroundConfig:
@@ -280,7 +291,7 @@ def _of_faoa(config: GroundConfig) -> GroundConfig:
 
 def extract_config(dataset: str, people: object) -> ExtractConfig:
     """A data set's extraction, with people's own values. A setting without effect is left out."""
-    config = changed(extract_preset(dataset), people)
+    config = changed(_quick(extract_preset(dataset), people), people)
     return config if config.weights == RANDOM else replace(config, seed=0)
 
 
@@ -291,7 +302,7 @@ def train_config(task: str, dataset: str, people: object) -> TrainConfig:
     """
     recipe = getattr(people, "recipe", PAPER)
     variant = getattr(people, "variant", None) or HVPNET
-    config = changed(train_preset(task, dataset, recipe, variant), people)
+    config = changed(_quick(train_preset(task, dataset, recipe, variant), people), people)
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise DataError(
             f"--variant {variant}: expected --style {PAPER}, whose blocks it chooses from, found "
@@ -313,7 +324,8 @@ def train_config(task: str, dataset: str, people: object) -> TrainConfig:
 def recipes(dataset: str, variant: str) -> list[str]:
     """Each setting of both training tasks in each recipe, and how to change one."""
     columns = [(task, recipe) for task in ("re", "ner") for recipe in RECIPES]
-    values = [asdict(train_preset(task, dataset, recipe, variant)) for task, recipe in columns]
+    presets = [train_preset(task, dataset, recipe, variant) for task, recipe in columns]
+    values = [asdict(_quick(preset, None)) for preset in presets]
     names = {"re": "TrainRE", "ner": "TrainNER"}
     lines = [f"{dataset}, variant {variant}; choose with --recipe, change with the option's value"]
     lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))

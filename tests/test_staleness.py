@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from pipeline import corpus
+from pipeline import corpus, presets
 from pipeline.manage import status
 from tests.cli import HOME, luigi, outputs
 from tests.staleness import (
@@ -282,10 +282,11 @@ STAGES = [kind for kind in KINDS if kind is not tasks.Stage and not kind.__name_
 
 @pytest.fixture(autouse=True, scope="module")
 def machine() -> Iterator[None]:
-    """A machine with spaCy's model, and without the detector's weights."""
+    """One with spaCy's model, without the detector's weights, whose CPU does float32 best."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("features.grounding.hub.is_cached", lambda name: Path(name).is_dir())
         patch.setattr("pipeline.phrases.installed", lambda: True)
+        patch.setattr("pipeline.presets.well_done", lambda device: "float32")
         patch.setattr("pipeline.noun_phrases.parser_version", _parser("3.8"))
         yield
 
@@ -415,6 +416,16 @@ def test_version_of_rows(still: World, monkeypatch: pytest.MonkeyPatch) -> None:
     before = still.fingerprints()
     monkeypatch.setattr(tasks, "ROW_VERSION", 99)
     assert differing(before, still.fingerprints()) == "...XTN.E...."
+
+
+def test_machine_that_does_another_precision_well(
+    still: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = still.fingerprints()
+    monkeypatch.setattr(presets, "well_done", lambda device: "bfloat16")
+    assert differing(before, still.fingerprints()) == "...XTNOE...."
+    given = {"ExtractPyramid.precision": "float32", "TrainRE.precision": "float32"}
+    assert differing(before, still.fingerprints(options=given)) == ".....N......"
 
 
 # --- files that options name
@@ -642,8 +653,9 @@ def test_status_of_what_was_never_made(made: World) -> None:
 
 
 def test_status_of_a_raised_version(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = tasks.TrainNER.VERSION
     monkeypatch.setattr(tasks.TrainNER, "VERSION", 99)
-    assert told_of(made, "own", {})[-1] == "TrainNER is stale: version 2 → 99"
+    assert told_of(made, "own", {})[-1] == f"TrainNER is stale: version {version} → 99"
 
 
 def test_status_of_a_damaged_output(made: World, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The precision that a machine does well, by what its files tell."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import precision
+from pipeline.precision import well_done
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine of which nothing is known yet; its folder."""
+    monkeypatch.setattr(precision, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision, "_GPUS", tmp_path / "gpus")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    well_done.cache_clear()
+    yield tmp_path
+    well_done.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sse", "bfloat16"),
+        ("flags\t\t: fpu amx_bf16 amx_tile", "bfloat16"),
+        ("Features\t: fp asimd bf16", "bfloat16"),
+        ("flags\t\t: fpu avx512f avx512_fp16", "float32"),
+        ("model name\t: a CPU for avx512_bf16", "float32"),
+    ],
+)
+def test_cpu(line: str, expected: str, machine: Path) -> None:
+    (machine / "cpuinfo").write_text(f"processor\t: 0\n{line}\nprocessor\t: 1\n")
+    assert well_done("cpu") == well_done("auto") == expected
+
+
+def test_machine_that_tells_nothing() -> None:
+    assert well_done("auto") == "float32"
+    assert well_done("cuda") == "bfloat16"  # asked for: the device is checked when it is used
+
+
+def test_gpu_and_one_that_is_hidden(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "gpus/0000:01:00.0").mkdir(parents=True)
+    assert (well_done("auto"), well_done("cpu")) == ("bfloat16", "float32")
+    well_done.cache_clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert well_done("auto") == "float32"
