@@ -1,9 +1,9 @@
-# demo, test and lint set up what they need. Another Python: make PYTHON=/path/to/python demo
+# demo, test, lint and bench set up what they need. Another Python: make PYTHON=/path/to/python demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LUIGI := $(VENV)/bin/luigi --module tasks
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/installed
 	$(LUIGI) TrainRE --dataset demo --variant text-only
@@ -19,6 +19,9 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+bench: $(VENV)/installed-dev
+	$(VENV)/bin/python -m bench
 
 clean:
 	rm -rf $(VENV) store *.egg-info

@@ -22,15 +22,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from bench.turns import in_turns
 from pipeline.digests import Digests
 
+if TYPE_CHECKING:
+    from bench.material import Material
+
 LUIGI = Path(sys.executable).parent / "luigi"
-OPTIONS = "--weights random --backbone resnet18 --size 64 --pooling adaptive".split()
-OPTIONS += "--GroundCrops-grounder none --GroundCrops-phrases none".split()
+_EXTRACTION = {"weights": "random", "backbone": "resnet18", "size": "64", "pooling": "adaptive"}
+OPTIONS = [f"--ExtractPyramid-{name}={value}" for name, value in _EXTRACTION.items()]
+OPTIONS += ["--GroundCrops-grounder=none", "--GroundCrops-phrases=none"]
+TRAINING = ["--encoder=scratch", "--epochs=1"]
 BARE = "import luigi, os, sys\nfor f in open(sys.argv[1]).read().split(): os.stat(f)"
 RUNS = 7
 
@@ -39,14 +46,27 @@ def noop(pictures: int, root: Path) -> None:
     """Print both times and their ratio, the median of RUNS pairs."""
     files = _write_mnre(root / "data", pictures)
     (root / "files").write_text("\n".join(files))
-    command = [str(LUIGI), "--module", "tasks", "ExtractPyramid", *OPTIONS]
-    command += ["--paths-data", str(root / "data"), "--paths-store", str(root / "store")]
+    command = _command("ExtractPyramid", root)
     subprocess.run(command, check=True)
     bare = [sys.executable, "-c", BARE, str(root / "files")]
     times = [(_seconds(command), _seconds(bare)) for _ in range(RUNS)]
     ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = statistics.median(a / b for a, b in times)
     print(f"{pictures:,} pictures, all done: {ours:.3f} s; bare: {theirs:.3f} s; ratio {ratio:.2f}")
+
+
+def train_noop(material: "Material", device: str) -> dict[str, Any]:
+    """`luigi --module tasks TrainRE` with nothing to do, 9,201 pictures : `import luigi`."""
+    _write_mnre(material.root / "data", 9_201)
+    command = _command("TrainRE", material.root, *TRAINING)
+    subprocess.run(command, check=True, capture_output=True)
+    bare = [sys.executable, "-c", "import luigi"]
+    return {**in_turns(lambda: _seconds(command), lambda: _seconds(bare), rounds=RUNS), "unit": "s"}
+
+
+def _command(task: str, root: Path, *more: str) -> list[str]:
+    paths = [f"--paths-data={root / 'data'}", f"--paths-store={root / 'store'}"]
+    return [str(LUIGI), "--module", "tasks", task, *OPTIONS, *paths, *more]
 
 
 def _seconds(command: list[str]) -> float:

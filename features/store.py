@@ -14,10 +14,10 @@ import resource
 import stat
 import zlib
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import islice
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,7 +28,7 @@ ROW_BITS = 20
 MAX_ROWS = 1 << ROW_BITS  # in one shard: a few hundred are meant, and a file may declare petabytes
 # Maps that a Reader keeps open: each holds a file descriptor, and the system grants so many.
 _GRANTED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-MAX_MAPS = 128 if _GRANTED == resource.RLIM_INFINITY else max(1, min(128, _GRANTED // 4))
+MAX_MAPS = 1024 if _GRANTED == resource.RLIM_INFINITY else max(1, min(1024, _GRANTED // 4))
 TYPES: dict[str, np.dtype] = {
     "rows": np.dtype("<f2"),
     "keys": np.dtype("u1"),
@@ -262,31 +262,84 @@ class Reader:
         if len(shapes) != 1:
             raise StoreError(f"{folder}: rows of one shape wanted, got {sorted(shapes)}")
         self.row_shape = shapes.pop()
-        self._sizes = np.array([shard.shape[0] for shard in self._shards])
-        self._map = lru_cache(MAX_MAPS)(lambda number: self._shards[number].map_rows())
+        self._absent = len(self._shards)  # number of a shard of nothing, with one row
+        self._maps = _Maps(self._shards, np.zeros((1, *self.row_shape), TYPES["rows"]))
+        self._sizes = np.array([*(shard.shape[0] for shard in self._shards), 1])
+        self._firsts = np.cumsum(self._sizes) - self._sizes  # as if all shards were one
+        # What was read once stays in memory where there is room for all: it isn't asked for again.
+        size = prod(self.row_shape) * TYPES["rows"].itemsize * int(self._sizes.sum())
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._stays = size < memory / 2
+        self._cold = np.full(self._sizes.sum(), not (verify and self._stays))
+        self._all_there = verify and self._stays
 
     def read(self, index: np.ndarray) -> np.ndarray:
         """`index`: (n, 2) int of shard number and row; a negative shard number means absent.
 
         Returns (n, C, g, g) float16, absent rows all zero. Raises IndexError.
         """
-        present = np.flatnonzero(index[:, 0] >= 0)
-        numbers, rows = index[present].T
-        if ((rows < 0) | (rows >= self._sizes[numbers])).any():
+        if index.max(initial=0) >= self._absent and (index[:, 0] >= self._absent).any():
+            raise IndexError("a shard number is beyond the last")
+        if index.min(initial=0) < 0:
+            index = np.where(index[:, :1] < 0, (self._absent, 0), index)
+        if index.min(initial=0) < 0 or (index[:, 1] >= self._sizes[index[:, 0]]).any():
             raise IndexError("a row number is outside its shard")
-        batch = np.zeros((len(index), *self.row_shape), np.float16)
-        order = present[np.lexsort((rows, numbers))]  # as they lie on the disk
-        for start in range(0, len(order), MAX_MAPS):
-            self._copy(batch, index, order[start : start + MAX_MAPS])
-        return batch
+        if not self._all_there:
+            self._ask_for(index)
+        # Joining buffers costs least beside the copying itself.
+        parts = range(0, len(index), MAX_MAPS)
+        joined = [self._join(index[start : start + MAX_MAPS].tolist()) for start in parts]
+        whole = joined[0] if len(joined) == 1 else bytearray().join(joined)
+        return np.frombuffer(whole, TYPES["rows"]).reshape(len(index), *self.row_shape)
 
-    def _copy(self, batch: np.ndarray, index: np.ndarray, order: np.ndarray) -> None:
-        """First ask for all pages, then copy: cold rows come in together, not one by one."""
-        wanted = [(i, self._map(int(index[i, 0])), int(index[i, 1])) for i in order]
-        for _, rows, row in wanted:
-            _will_need(rows, row)
-        for i, rows, row in wanted:
-            batch[i] = rows[row]
+    def _join(self, places: list[list[int]]) -> bytearray:
+        maps = self._maps
+        return bytearray().join([maps[number].each[row] for number, row in places])
+
+    def _ask_for(self, index: np.ndarray) -> None:
+        """Ask for all pages before any is copied: cold rows come in together, not one by one."""
+        places = self._firsts[index[:, 0]] + index[:, 1]
+        wanted = np.argsort(places)  # as they lie on the disk
+        wanted = wanted[self._cold[places[wanted]]]
+        for number, row in index[wanted].tolist():
+            self._maps[number].will_need(row)
+        self._cold[places] = not self._stays
+
+
+class _Map:
+    """A shard's rows in memory; holds a file descriptor as long as it lives.
+
+    each: a row's bytes, by its number.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self._size = prod(rows.shape[1:]) * rows.itemsize
+        data = memoryview(rows).cast("B")
+        self.each = [data[n : n + self._size] for n in range(0, len(data), self._size)]
+
+    def will_need(self, row: int) -> None:
+        """Ask the system for a row's pages."""
+        pages = getattr(self._rows, "_mmap", None)  # begins at the page that holds the first row
+        if pages is None or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        begin = self._rows.offset % mmap.ALLOCATIONGRANULARITY + row * self._size
+        down = begin % mmap.PAGESIZE
+        pages.madvise(mmap.MADV_WILLNEED, begin - down, self._size + down)
+
+
+class _Maps(dict[int, _Map]):
+    """The maps that are open, by their shards' numbers: MAX_MAPS, the oldest goes first."""
+
+    def __init__(self, shards: Sequence[Shard], nothing: np.ndarray) -> None:
+        self._shards, self._nothing = shards, nothing
+
+    def __missing__(self, number: int) -> _Map:
+        if len(self) == MAX_MAPS:
+            del self[next(iter(self))]
+        absent = number == len(self._shards)
+        found = self[number] = _Map(self._nothing if absent else self._shards[number].map_rows())
+        return found
 
 
 def _open_good(path: Path, verify: bool) -> Shard:
@@ -300,13 +353,3 @@ def _open_good(path: Path, verify: bool) -> Shard:
         told = f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {again}"
         raise StoreError(told, path)
     return shard
-
-
-def _will_need(rows: np.memmap, row: int) -> None:
-    pages = getattr(rows, "_mmap", None)  # begins at the page that holds the dataset's offset
-    if pages is None or not hasattr(mmap, "MADV_WILLNEED"):
-        return
-    size = prod(rows.shape[1:]) * rows.itemsize
-    begin = rows.offset % mmap.ALLOCATIONGRANULARITY + row * size
-    down = begin % mmap.PAGESIZE
-    pages.madvise(mmap.MADV_WILLNEED, begin - down, size + down)

@@ -1,0 +1,157 @@
+"""Everything that is measured, side by side: `python -m bench [NAME …]`, all by default.
+
+Each measure runs in a process of its own and compares two ways of doing the same work, in turns.
+`bench/results.json` gets, by name, the median ratio and the runs; what is measured alone is
+replaced there, the rest stays. `--device cuda` measures training and extraction on a GPU.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.jsonfile import write_json
+
+RESULTS = Path(__file__).parent / "results.json"
+PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "luigi", "pillow")
+# What the ratio should reach: at least, or, for what costs, at most.
+AT_LEAST = {
+    "train_fp32": 7.0,
+    "train_bf16": 16.0,
+    "prefix_cost": 0.95,
+    "whole_job": 12.0,
+    "extract": 0.9,
+    "extract_fp32": 0.9,
+    "read_warm": 0.95,
+    "read_cold": 0.95,
+}
+AT_MOST = {"crf_share": 0.05, "noop": 3.0, "memory_train": 1.1, "memory_extract": 1.1}
+ON_A_GPU = ("prefix_cost", "extract")
+MANY, FEW = 9_000, 1_000  # pictures
+
+
+def measures() -> dict[str, Callable[..., dict[str, Any]]]:
+    """What can be measured; each takes the material and a device."""
+    from bench import bookkeeping, extraction, reading, training
+
+    return {
+        "train_fp32": training.train_fp32,
+        "train_bf16": training.train_bf16,
+        "prefix_cost": training.prefix_cost,
+        "whole_job": training.whole_job,
+        "extract": extraction.extract_bf16,
+        "extract_fp32": extraction.extract_fp32,
+        "read_warm": reading.read_warm,
+        "read_cold": reading.read_cold,
+        "crf_share": training.crf_share,
+        "noop": bookkeeping.train_noop,
+    }
+
+
+def peaks() -> dict[str, Callable[..., int]]:
+    """Peak memory, of which the ratio of two processes is told."""
+    from bench import extraction, training
+
+    return {"memory_train": training.memory_train, "memory_extract": extraction.memory_extract}
+
+
+def main() -> None:
+    """Read the command line."""
+    names = [*AT_LEAST, *AT_MOST]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--in", dest="root", type=Path, help=argparse.SUPPRESS)  # a child
+    parser.add_argument("--pictures", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(names):
+        parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if asked.root is not None:
+        _measure(asked.names[0], asked.root, asked.device, asked.pictures)
+        return
+    wanted = asked.names or (ON_A_GPU if asked.device == "cuda" else names)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results |= {"machine": _machine(), "versions": _versions()}
+    with tempfile.TemporaryDirectory(prefix="bench-") as root:
+        for name in wanted:
+            began = time.monotonic()
+            found = _in_children(name, Path(root), asked.device)
+            found |= {"seconds": round(time.monotonic() - began), "machine": results["machine"]}
+            results[name if asked.device == "cpu" else f"{name}_{asked.device}"] = found
+            write_json(RESULTS, results)
+            print(_line(name, found), flush=True)
+
+
+def _in_children(name: str, root: Path, device: str) -> dict[str, Any]:
+    """The measure, in a process of its own, or for memory in two."""
+    command = [sys.executable, "-m", "bench", name, "--in", str(root), "--device", device]
+    if name not in peaks():
+        return _told_by(command)
+    many, few = (_told_by([*command, "--pictures", str(n)])["bytes"] for n in (MANY, FEW))
+    return {
+        "ratio": many / few,
+        "runs": [many / few],
+        "ours": many / 2**20,
+        "theirs": few / 2**20,
+        "unit": "MiB",
+        "what": f"peak private memory with {MANY:,} pictures : with {FEW:,}",
+    }
+
+
+def _told_by(command: list[str]) -> dict[str, Any]:
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    return found
+
+
+def _measure(name: str, root: Path, device: str, pictures: int | None) -> None:
+    """In a child: measure, and print the entry as one line of JSON."""
+    from bench.material import Material
+
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s")
+    logging.getLogger("pipeline").setLevel(logging.WARNING)
+    if pictures is not None:
+        found: dict[str, Any] = {"bytes": peaks()[name](Material(root), pictures, device)}
+    else:
+        measure = measures()[name]
+        what = " ".join(str(measure.__doc__).split("\n\n")[0].split())
+        found = {"what": what, **measure(Material(root), device)}
+    print(json.dumps(found))
+
+
+def _line(name: str, found: dict[str, Any]) -> str:
+    least, most = AT_LEAST.get(name), AT_MOST.get(name)
+    goal = f"≥ {least:g}" if least is not None else f"≤ {most:g}"
+    ratio = found["ratio"]
+    good = ratio >= least if least is not None else ratio <= (most or 0)
+    spread = f"{min(found['runs']):.3g} to {max(found['runs']):.3g}"
+    figures = f"{found['ours']:.4g} : {found['theirs']:.4g} {found['unit']}"
+    verdict = "reached" if good else "missed"
+    return f"{name:15}{ratio:8.3g}  {goal:7} {verdict:8} {spread:16} {figures:28} {found['what']}"
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    told = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in told if "model name" in line), "unknown")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": model, "cores": os.cpu_count(), "gpu": gpu, "system": platform.platform()}
+
+
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Extraction from JPEGs on disk to a finished store, beside a bare ResNet-50 on tensors."""
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchvision import models
+
+from bench.material import EXTRACTION, Material, grounded
+from bench.memory import PeakMemory
+from bench.training import now
+from bench.turns import in_turns
+from features.backbone import load_backbone
+from features.folded import Folded
+from pipeline.device import pick_device
+from pipeline.extract import BATCHES, extract
+from pipeline.presets import ExtractConfig, Machine
+
+PICTURES = 96  # each with three crops
+SMALL = ExtractConfig(backbone="resnet18", size=64, weights="random")
+
+
+def rows_a_second(material: Material, device: str, precision: str, pictures: int) -> float:
+    """Of ExtractPyramid's work, loading the backbone excluded: it takes as long for one picture."""
+    config = ExtractConfig(weights="random", precision=precision)
+    one = _seconds(material, device, config, 1)
+    return (pictures - 1) * 4 / (_seconds(material, device, config, pictures) - one)
+
+
+def _seconds(
+    material: Material, device: str, config: ExtractConfig, count: int, side: int | None = None
+) -> float:
+    files = material.pictures(count, side)
+    posts = grounded(files, material.root)
+    folder = Path(tempfile.mkdtemp(dir=material.root))
+    began = now()
+    extract(
+        posts,
+        material.root,
+        4,
+        lambda file: hashlib.sha256(file.read_bytes()).hexdigest(),
+        folder / "rows",
+        "random",
+        config,
+        Machine(device),
+        folder,
+    )
+    took = now() - began
+    shutil.rmtree(folder)
+    return took
+
+
+def extract_bf16(material: Material, device: str) -> dict[str, Any]:
+    """ExtractPyramid in bfloat16 : torchvision's ResNet-50 on tensors in memory, autocast."""
+    return _against_bare(material, device, "bfloat16", 2 * PICTURES)
+
+
+def extract_fp32(material: Material, device: str) -> dict[str, Any]:
+    """ExtractPyramid in float32 : torchvision's ResNet-50 on tensors in memory."""
+    return _against_bare(material, device, "float32", PICTURES)
+
+
+def _against_bare(material: Material, device: str, precision: str, pictures: int) -> dict[str, Any]:
+    device = pick_device(device)
+    size = BATCHES[device]
+    pixels = torch.randn(size, 3, 224, 224, device=device)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    resnet = models.resnet50(weights=None).eval().to(device)
+    resnet = resnet.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def bare(model: torch.nn.Module = resnet) -> float:
+        low = precision == "bfloat16"
+        with torch.autocast(device, torch.bfloat16, enabled=low):
+            model(pixels)
+            began = now()
+            for _ in range(4 * pictures // size):
+                model(pixels)
+        return 4 * pictures // size * size / (now() - began)
+
+    found = in_turns(lambda: rows_a_second(material, device, precision, pictures), bare)
+    dtype = getattr(torch, precision)
+    folded = Folded(load_backbone(EXTRACTION.backbone, "random", 0), dtype).to(device)
+    return {**found, "unit": "rows/s", "bare_folded": bare(folded)}
+
+
+def memory_extract(material: Material, pictures: int, device: str) -> int:
+    """Peak private memory (bytes) of extracting so many small pictures with a small backbone."""
+    material.pictures(pictures, 64)
+    with PeakMemory() as peak:
+        _seconds(material, device, SMALL, pictures, 64)
+    return peak.found

