@@ -201,9 +201,19 @@ def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> 
     """Cut `box` out of an upright RGB picture (None: all of it), resize, normalise.
 
     Returns (3, size, size) float32, normalised with ImageNet's mean and deviation: for "center"
-    what torchvision's Resize, CenterCrop, ToTensor, Normalize give. Departure: what is longer than
-    MAX_RATIO to 1 is first cut to that about its centre, as resizing one row of 5,000 pixels would
-    otherwise make 1.3 million columns. Raises PictureError when the box misses the picture.
+    what torchvision's Resize, CenterCrop, ToTensor, Normalize give. Raises as `square`.
+    """
+    import torch
+
+    return normalise(torch.from_numpy(square(picture, box, preparation))[None])[0]
+
+
+def square(picture: Image.Image, box: Box | None, preparation: Preparation) -> np.ndarray:
+    """`prepare` up to normalising, without torch, as threads of their own do it: (size, size, 3).
+
+    uint8. Departure: what is longer than MAX_RATIO to 1 is first cut to that about its centre, as
+    resizing one row of 5,000 pixels would otherwise make 1.3 million columns. Raises PictureError
+    when the box misses the picture.
     """
     from torchvision.transforms import functional
 
@@ -215,7 +225,14 @@ def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> 
     else:
         picture = functional.resize(_shorten(picture), [round(size * 256 / 224)])
         picture = functional.center_crop(picture, [size, size])
-    return functional.normalize(functional.to_tensor(picture), MEAN, STD)
+    return np.array(picture)
+
+
+def normalise(squares: torch.Tensor) -> torch.Tensor:
+    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 on the same device, channels-last in memory."""
+    numbers = squares.float().div_(255)
+    mean, std = numbers.new_tensor(MEAN), numbers.new_tensor(STD)
+    return numbers.sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 
 def cut(picture: Image.Image, box: Box) -> Image.Image:

@@ -5,7 +5,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from features.backbone import Backbone, block_channels, load_backbone
 from features.folded import Folded
-from features.pictures import Box, PictureError, Preparation, open_picture, prepare
+from features.pictures import Box, PictureError, Preparation, normalise, open_picture, square
 from features.pyramid import pool
 from features.store import Shard, Store, StoreError
 from pipeline.corpus import DataError
@@ -264,12 +264,17 @@ def _compute(found: Rows, store: Store, config: ExtractConfig, machine: Machine)
     pending: list[tuple[bytes, np.ndarray]] = []
     with tqdm(total=len(by_file), desc="extracting", unit="picture", disable=None) as bar:
         preparation = Preparation(config.resize, config.size)
-        absent = (absent_key(preparation), torch.zeros(3, config.size, config.size))
+        absent = absent_key(preparation)
         prepared = chain(
-            [] if absent[0] in store else [absent],
-            _prepared(by_file, preparation, machine.threads, found, bar),
+            []
+            if absent in store
+            else [(absent, np.zeros((config.size, config.size, 3), np.uint8))],
+            _prepared(
+                by_file, preparation, machine.threads, found, bar, beside=device.type != "cpu"
+            ),
         )
-        for keys, rows in _forward(folded, _batches(prepared, batch_size), config, device):
+        batches = _batches(prepared, batch_size)
+        for keys, rows in _forward(folded, batches, absent, config, device):
             pending += zip(keys, rows, strict=True)
             if len(pending) == SHARD_ROWS:
                 _write(store, pending)
@@ -279,33 +284,37 @@ def _compute(found: Rows, store: Store, config: ExtractConfig, machine: Machine)
 
 
 def _batches(
-    prepared: Iterator[tuple[bytes, Tensor]], size: int
+    prepared: Iterator[tuple[bytes, np.ndarray]], size: int
 ) -> Iterator[tuple[list[bytes], Tensor]]:
-    """Keys and pixels (N, 3, S, S), up to `size` at once.
+    """Keys and squares (N, S, S, 3) uint8, up to `size` at once.
 
     No batch reaches over two shards: a run that goes on makes the batches it would have made.
     """
     left = SHARD_ROWS
     while batch := list(islice(prepared, min(size, left))):
         left = (left - len(batch)) or SHARD_ROWS
-        yield [key for key, _ in batch], torch.stack([pixels for _, pixels in batch])
+        yield [key for key, _ in batch], torch.from_numpy(np.stack([square for _, square in batch]))
 
 
 @torch.inference_mode()
 def _forward(
     backbone: Folded,
     batches: Iterable[tuple[list[bytes], Tensor]],
+    absent: bytes,
     config: ExtractConfig,
     device: torch.device,
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
-    """Keys and pixels (N, 3, S, S) -> keys and rows (N, ΣC, h, w) float16.
+    """Keys and squares (N, S, S, 3) -> keys and rows (N, ΣC, h, w) float16.
 
     A GPU works on a batch while the one before is fetched and the next one is made.
     """
     before: tuple[list[bytes], Tensor] | None = None
-    for keys, pixels in batches:
+    for keys, squares in batches:
         if device.type == "cuda":
-            pixels = pixels.pin_memory().to(device, non_blocking=True)
+            squares = squares.pin_memory().to(device, non_blocking=True)
+        pixels = normalise(squares)
+        if absent in keys:
+            pixels[keys.index(absent)] = 0
         rows = pool(backbone(pixels), config.grid, config.pooling).half()
         if before is not None:
             yield before[0], before[1].cpu().numpy()
@@ -328,10 +337,15 @@ def _prepared(
     threads: int,
     found: Rows,
     bar: tqdm,
-) -> Iterator[tuple[bytes, Tensor]]:
-    """Keys and pixels (3, S, S) in order; each picture is decoded once, by threads, a few ahead."""
+    beside: bool,
+) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Keys and squares (S, S, 3) uint8 in order; threads decode each picture once, a few ahead.
 
-    def decode(file: Path) -> list[tuple[bytes, Tensor]]:
+    beside: decode while rows are computed; else in turns, as it pays where both want the same
+    cores (on two of them by an eighth: a convolution waits for the slower half).
+    """
+
+    def decode(file: Path) -> list[tuple[bytes, np.ndarray]]:
         regions = []
         try:
             picture = open_picture(file)
@@ -343,17 +357,20 @@ def _prepared(
             raise DataError(f"{file}: changed during this run; run the same command again")
         for key, box in by_file[file].items():
             try:
-                regions.append((key, prepare(picture, box, preparation)))
+                regions.append((key, square(picture, box, preparation)))
             except PictureError as error:  # a box that is off costs only itself
                 found.problems[file] = f"crop: {error}"
         return regions
 
     with ThreadPoolExecutor(threads) as executor:
         waiting = iter(by_file)
-        ahead: deque[Future[list[tuple[bytes, Tensor]]]] = deque()
+        ahead: deque[Future[list[tuple[bytes, np.ndarray]]]] = deque()
         while True:
-            for file in islice(waiting, 4 * threads - len(ahead)):
-                ahead.append(executor.submit(decode, file))
+            if beside or not ahead:
+                for file in islice(waiting, 4 * threads - len(ahead)):
+                    ahead.append(executor.submit(decode, file))
+                if not beside:
+                    wait(ahead)
             if not ahead:
                 return
             yield from ahead.popleft().result()

@@ -1,0 +1,56 @@
+"""What the benchmarks are made of."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bench.__main__ import AT_LEAST, AT_MOST, measures, peaks
+from bench.memory import EVERY, PeakMemory, anonymous
+from bench.turns import entry, in_turns
+from tests.cli import HOME
+
+
+def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    found = entry([1.0, 8.0, 9.0], [1.0, 2.0, 1.0])
+    assert found == {"ratio": 4.0, "runs": [1.0, 4.0, 9.0], "ours": 8.0, "theirs": 1.0}
+
+
+def test_both_are_measured_in_turns() -> None:
+    clock = iter(range(1, 5))
+    found = in_turns(lambda: float(next(clock)), lambda: float(next(clock)), rounds=2)
+    assert found["runs"] == [1 / 2, 3 / 4]
+
+
+def test_peak_of_private_memory_outlives_what_made_it() -> None:
+    with PeakMemory() as peak:
+        before = anonymous()
+        block = np.ones(25_000_000)  # 200 MB
+        for _ in range(3):
+            block += 1
+            time.sleep(2 * EVERY)
+        del block
+    assert 190e6 < peak.found - before < 400e6
+
+
+def test_each_measure_has_a_goal() -> None:
+    assert measures().keys() | peaks().keys() == AT_LEAST.keys() | AT_MOST.keys()
+
+
+def test_unknown_measure_is_refused() -> None:
+    command = [sys.executable, "-m", "bench", "speed"]
+    told = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
+    assert told.returncode == 2
+    assert "no measure speed; there are train_fp32" in told.stderr
+
+
+@pytest.mark.skipif(not (HOME / "bench/results.json").exists(), reason="nothing measured yet")
+def test_results_tell_machine_and_versions() -> None:
+    found = json.loads((HOME / "bench/results.json").read_text())
+    assert found["machine"]["cpu"]
+    assert found["versions"]["torch"]
+    for name in found.keys() - {"machine", "versions"}:
+        assert {"ratio", "runs", "ours", "theirs", "unit", "what", "machine"} <= found[name].keys()
