@@ -27,13 +27,14 @@ def test_both_are_measured_in_turns() -> None:
 
 def test_peak_of_private_memory_outlives_what_made_it() -> None:
     with PeakMemory() as peak:
-        before = anonymous()
         block = np.ones(25_000_000)  # 200 MB
-        for _ in range(3):
-            block += 1
-            time.sleep(2 * EVERY)
+        most = anonymous()
+        while peak.found < most - 50e6:  # until it was looked at once, however slow the machine
+            time.sleep(EVERY)
         del block
-    assert 190e6 < peak.found - before < 400e6
+        time.sleep(3 * EVERY)
+        assert anonymous() < most - 150e6
+    assert peak.found > most - 50e6
 
 
 def test_each_measure_has_a_goal() -> None:
