@@ -4,7 +4,7 @@ As the published code trains: a post's picture and three crops are opened, resiz
 with torchvision, each goes through a ResNet-50 that is part of the model, and what comes out
 becomes the prefix of a BERT-base on texts padded to 80 word pieces. All in float32, no cache. The
 ResNet isn't optimised, but no one tells autograd: its gradients are computed and thrown away, as
-there. `frozen` tells it, for a figure of the same work done with more care.
+there.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,13 @@ NAME = "bench_prefix"
 class EndToEnd(nn.Module):
     """ResNet-50, prefix, BERT and a relation classifier in one model."""
 
-    def __init__(self, encoder: str, labels: int, channels: list[int], frozen: bool) -> None:
+    def __init__(self, encoder: str, labels: int, channels: list[int]) -> None:
         super().__init__()
         self.resnet = models.resnet50(weights=None)
         self.maps: list[Tensor] = []
         for layer in (self.resnet.layer1, self.resnet.layer2, self.resnet.layer3):
             layer.register_forward_hook(self._keep)
         self.resnet.layer4.register_forward_hook(self._keep)
-        self.resnet.requires_grad_(not frozen)
         self.bert = BertModel.from_pretrained(encoder, attn_implementation=NAME, dtype="float32")
         self.bert.resize_token_embeddings(30_526, mean_resizing=False)
         self.prefix = VisualPrefix(channels, 2, 12, 768, 12, "paper", "hvpnet", 800)

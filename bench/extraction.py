@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torchvision import models
 
-from bench.material import EXTRACTION, Material, grounded
+from bench.material import Material, grounded
 from bench.memory import PeakMemory
 from bench.training import now
 from bench.turns import in_turns
@@ -83,7 +83,7 @@ def _against_bare(material: Material, device: str, precision: str, pictures: int
 
     found = in_turns(lambda: rows_a_second(material, device, precision, pictures), bare)
     dtype = getattr(torch, precision)
-    folded = Folded(load_backbone(EXTRACTION.backbone, "random", 0), dtype).to(device)
+    folded = Folded(load_backbone(ExtractConfig.backbone, "random", 0), dtype).to(device)
     return {**found, "unit": "rows/s", "bare_folded": bare(folded)}
 
 

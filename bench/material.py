@@ -20,14 +20,12 @@ from pipeline import corpus
 from pipeline.batches import StoredPyramids
 from pipeline.corpus import Post
 from pipeline.crops import Grounded
-from pipeline.presets import ExtractConfig
 
 REGIONS = 4  # of a post: the picture and three crops
 CHANNELS, GRID = (256, 512, 1024, 2048), 2
 MNRE_PICTURES, MNRE_POSTS = 9_201, 12_247  # all splits; train
 SHARD_ROWS = 256
 SIZES = ((600, 450), (600, 600), (600, 338), (450, 600), (1024, 768))
-EXTRACTION = ExtractConfig(weights="random")
 PLACES = (Path("data"), Path("../shared/data"))  # where MNRE's texts are looked for
 
 

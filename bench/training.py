@@ -88,8 +88,8 @@ def now() -> float:
 class UsualWay:
     """The usual way's loop on the same posts."""
 
-    def __init__(self, material: Material, loop: Loop, batch_size: int, frozen: bool) -> None:
-        self.model = end_to_end.EndToEnd(material.encoder, 23, list(CHANNELS), frozen).train()
+    def __init__(self, material: Material, loop: Loop, batch_size: int) -> None:
+        self.model = end_to_end.EndToEnd(material.encoder, 23, list(CHANNELS)).train()
         self.optimizer = end_to_end.optimizer(self.model)
         self.files = material.pictures(64)
         self.posts, self.padding = loop.encoded, loop.tokenizer.pad_token_id
@@ -127,9 +127,9 @@ def _against_usual(
     material: Material, device: str, precision: str, batch_size: int, ours: int, usual: int
 ) -> dict[str, Any]:
     loop = Loop(material, device, precision=precision, batch_size=batch_size)
-    theirs = UsualWay(material, loop, batch_size, frozen=False)
+    theirs = UsualWay(material, loop, batch_size)
     found = in_turns(lambda: loop.posts_a_second(ours), lambda: theirs.posts_a_second(usual))
-    theirs.model.resnet.requires_grad_(False)
+    theirs.model.resnet.requires_grad_(False)  # the same work, done with more care
     careful = theirs.posts_a_second(usual)
     return {**found, "unit": "posts/s", "usual_without_resnet_gradients": careful}
 
@@ -152,7 +152,7 @@ def whole_job(material: Material, device: str) -> dict[str, Any]:
     from bench.extraction import rows_a_second
 
     loop = Loop(material, device, precision="bfloat16", batch_size=16)
-    usual = UsualWay(material, loop, 16, frozen=False)
+    usual = UsualWay(material, loop, 16)
 
     def jobs_an_hour() -> float:
         extraction = MNRE_PICTURES * REGIONS / rows_a_second(material, device, "bfloat16", 96)

@@ -88,9 +88,9 @@ class ExtractConfig:
     pooling: str = "floor"  # the published code's, or "adaptive"
     resize: str = "center"  # the published code's, or the paper's "stretch"
     size: int = 224  # side of the backbone's input, pixels
-    precision: str = (
-        "float32"  # of the forward pass, or "bfloat16"; rows are float16. Stages: as for training
-    )
+    # Of the forward pass, or "bfloat16"; rows are float16. Stages take what the device does well if
+    # people don't say.
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,7 @@ class TrainConfig:
     max_tokens: int = 80  # word pieces, special ones and markers included
     dropout: float = 0.1  # before the head
     max_grad_norm: float = 0.0  # gradients are clipped to it; 0: not at all
-    # Of the matrix products, or "bfloat16"; weights are float32. Stages take what the device does
-    # well if people don't say.
+    # Of the matrix products, or "bfloat16"; weights are float32. Stages: as in ExtractConfig.
     precision: str = "float32"
     finetune_backbone: bool = False
     backbone_learning_rate: float = 1e-5  # used with finetune_backbone
