@@ -15,7 +15,8 @@ from PIL import Image
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from features.grounding import Region
-from features.store import Reader, write_shard
+from features.reader import Reader
+from features.store import write_shard
 from pipeline import corpus
 from pipeline.batches import StoredPyramids
 from pipeline.corpus import Post

@@ -2,22 +2,19 @@
 
 A shard holds three datasets: `rows` (N, C, g, g) float16, `keys` (N, 32) bytes, `crc32` (N,),
 each row's CRC-32 over its key and its bytes. All are contiguous, `rows` begins on a page. HDF5 is
-the format; h5py lays a shard out and checks one, the rows themselves are read through np.memmap at
-their offset, which is three times as fast as h5py's own indexing. A shard comes to be under a
+the format; h5py lays a shard out and checks one, the rows themselves are mapped into memory at
+their offset, three times as fast to read as by h5py's own indexing. A shard comes to be under a
 temporary name and is renamed when it is on the disk, so that a kill loses it whole or not at all.
 """
 
 import hashlib
-import mmap
 import os
-import resource
 import stat
 import zlib
 from collections.abc import Sequence
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -26,9 +23,6 @@ KEY_BYTES = 32
 PAGE = 4096
 ROW_BITS = 20
 MAX_ROWS = 1 << ROW_BITS  # in one shard: a few hundred are meant, and a file may declare petabytes
-# Maps that a Reader keeps open: each holds a file descriptor, and the system grants so many.
-_GRANTED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-MAX_MAPS = 1024 if _GRANTED == resource.RLIM_INFINITY else max(1, min(1024, _GRANTED // 4))
 TYPES: dict[str, np.dtype] = {
     "rows": np.dtype("<f2"),
     "keys": np.dtype("u1"),
@@ -117,14 +111,14 @@ def _sync_folder(folder: Path) -> None:
 class Shard:
     """A shard on the disk, checked before anything in it is believed. Raises StoreError.
 
-    `keys`: (N, 32) uint8; `shape`: (N, C, g, g) of `rows`.
+    `keys`: (N, 32) uint8; `shape`: (N, C, g, g) of `rows`, which begin at byte `offset`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             places = _places(path)
-            (self.shape, self._offset), keys, crcs = (places[name] for name in TYPES)
+            (self.shape, self.offset), keys, crcs = (places[name] for name in TYPES)
             _check_shapes(self.shape, keys[0], crcs[0])
             self.keys = _load(path, "keys", *keys)
             self._crcs = _load(path, "crc32", *crcs)
@@ -134,7 +128,7 @@ class Shard:
 
     def map_rows(self) -> np.memmap:
         """(N, C, g, g) float16, read-only; holds a file descriptor as long as it lives."""
-        return np.memmap(self.path, TYPES["rows"], "r", self._offset, self.shape)
+        return np.memmap(self.path, TYPES["rows"], "r", self.offset, self.shape)
 
     def verify(self) -> list[int]:
         """The numbers of the rows whose CRC is wrong. Reads them all."""
@@ -195,7 +189,7 @@ class Store:
     """The shards of one folder, for writing: which keys are there, and where.
 
     `damaged`: file name → reason, of shards that are left out. A wrong CRC isn't looked for here
-    (it takes reading everything): `Shard.verify` and `Reader` do.
+    (it takes reading everything): `Shard.verify` does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -247,109 +241,3 @@ class Store:
         gone = {number for number, known in enumerate(self._names) if known == name}
         self._places = {k: p for k, p in self._places.items() if p >> ROW_BITS not in gone}
         (self.folder / name).unlink(missing_ok=True)
-
-
-class Reader:
-    """Batches of rows from the named shards, for training.
-
-    `row_shape`: (C, g, g), the same in all. `verify` reads everything once to check the CRCs.
-    Raises StoreError.
-    """
-
-    def __init__(self, folder: Path, names: Sequence[str], verify: bool = True) -> None:
-        self._shards = [_open_good(folder / name, verify) for name in names]
-        shapes = {shard.shape[1:] for shard in self._shards}
-        if len(shapes) != 1:
-            raise StoreError(f"{folder}: rows of one shape wanted, got {sorted(shapes)}")
-        self.row_shape = shapes.pop()
-        self._absent = len(self._shards)  # number of a shard of nothing, with one row
-        self._maps = _Maps(self._shards, np.zeros((1, *self.row_shape), TYPES["rows"]))
-        self._sizes = np.array([*(shard.shape[0] for shard in self._shards), 1])
-        self._firsts = np.cumsum(self._sizes) - self._sizes  # as if all shards were one
-        # What was read once stays in memory where there is room for all: it isn't asked for again.
-        size = prod(self.row_shape) * TYPES["rows"].itemsize * int(self._sizes.sum())
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        self._stays = size < memory / 2
-        self._cold = np.full(self._sizes.sum(), not (verify and self._stays))
-        self._all_there = verify and self._stays
-
-    def read(self, index: np.ndarray) -> np.ndarray:
-        """`index`: (n, 2) int of shard number and row; a negative shard number means absent.
-
-        Returns (n, C, g, g) float16, absent rows all zero. Raises IndexError.
-        """
-        if index.max(initial=0) >= self._absent and (index[:, 0] >= self._absent).any():
-            raise IndexError("a shard number is beyond the last")
-        if index.min(initial=0) < 0:
-            index = np.where(index[:, :1] < 0, (self._absent, 0), index)
-        if index.min(initial=0) < 0 or (index[:, 1] >= self._sizes[index[:, 0]]).any():
-            raise IndexError("a row number is outside its shard")
-        if not self._all_there:
-            self._ask_for(index)
-        # Joining buffers costs least beside the copying itself.
-        parts = range(0, len(index), MAX_MAPS)
-        joined = [self._join(index[start : start + MAX_MAPS].tolist()) for start in parts]
-        whole = joined[0] if len(joined) == 1 else bytearray().join(joined)
-        return np.frombuffer(whole, TYPES["rows"]).reshape(len(index), *self.row_shape)
-
-    def _join(self, places: list[list[int]]) -> bytearray:
-        maps = self._maps
-        return bytearray().join([maps[number].each[row] for number, row in places])
-
-    def _ask_for(self, index: np.ndarray) -> None:
-        """Ask for all pages before any is copied: cold rows come in together, not one by one."""
-        places = self._firsts[index[:, 0]] + index[:, 1]
-        wanted = np.argsort(places)  # as they lie on the disk
-        wanted = wanted[self._cold[places[wanted]]]
-        for number, row in index[wanted].tolist():
-            self._maps[number].will_need(row)
-        self._cold[places] = not self._stays
-
-
-class _Map:
-    """A shard's rows in memory; holds a file descriptor as long as it lives.
-
-    each: a row's bytes, by its number.
-    """
-
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
-        self._size = prod(rows.shape[1:]) * rows.itemsize
-        data = memoryview(rows).cast("B")
-        self.each = [data[n : n + self._size] for n in range(0, len(data), self._size)]
-
-    def will_need(self, row: int) -> None:
-        """Ask the system for a row's pages."""
-        pages = getattr(self._rows, "_mmap", None)  # begins at the page that holds the first row
-        if pages is None or not hasattr(mmap, "MADV_WILLNEED"):
-            return
-        begin = self._rows.offset % mmap.ALLOCATIONGRANULARITY + row * self._size
-        down = begin % mmap.PAGESIZE
-        pages.madvise(mmap.MADV_WILLNEED, begin - down, self._size + down)
-
-
-class _Maps(dict[int, _Map]):
-    """The maps that are open, by their shards' numbers: MAX_MAPS, the oldest goes first."""
-
-    def __init__(self, shards: Sequence[Shard], nothing: np.ndarray) -> None:
-        self._shards, self._nothing = shards, nothing
-
-    def __missing__(self, number: int) -> _Map:
-        if len(self) == MAX_MAPS:
-            del self[next(iter(self))]
-        absent = number == len(self._shards)
-        found = self[number] = _Map(self._nothing if absent else self._shards[number].map_rows())
-        return found
-
-
-def _open_good(path: Path, verify: bool) -> Shard:
-    again = "run ExtractPyramid again"
-    try:
-        shard = Shard(path)
-    except StoreError as error:
-        raise StoreError(f"{error}; {again}", path) from error
-    bad = shard.verify() if verify else []
-    if bad:
-        told = f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {again}"
-        raise StoreError(told, path)
-    return shard

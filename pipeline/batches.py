@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from features.store import Reader
+from features.reader import Reader
 from pipeline.encode import Encoded
 from pipeline.jsonfile import read_json
 
@@ -38,20 +38,28 @@ class Pictures(Protocol):
         """Tensors for posts by number."""
 
 
-@dataclass(frozen=True)
 class StoredPyramids:
     """Pyramids of posts, read from the store.
 
     index: (posts, R, 2) of (shard, row) as ExtractPyramid writes it, -1 where there is no region.
     absent: (shard, row) of what the backbone makes of nothing, an all-zero input.
+    made_by: as ExtractPyramid tells it. channels: of the four blocks. grid: side of a pooled map.
+    there: (posts, R) bool, where there is a region.
     """
 
-    reader: Reader
-    index: np.ndarray
-    absent: tuple[int, int]
-    made_by: dict[str, Any]  # as ExtractPyramid tells it
-    channels: tuple[int, ...]  # of the four blocks
-    grid: int
+    def __init__(
+        self,
+        reader: Reader,
+        index: np.ndarray,
+        absent: tuple[int, int],
+        made_by: dict[str, Any],
+        channels: tuple[int, ...],
+        grid: int,
+    ) -> None:
+        self.reader = reader
+        self.there = index[..., 0] >= 0
+        self.places = reader.places(np.where(self.there[..., None], index, np.array(absent)))
+        self.made_by, self.channels, self.grid = made_by, channels, grid
 
     @classmethod
     def open(cls, folder: Path, pyramids: Path) -> "StoredPyramids":
@@ -71,10 +79,8 @@ class StoredPyramids:
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """pyramid: (B, R, ΣC, h, w) float16, of nothing where absent. regions: (B, R) bool."""
-        slots = self.index[list(rows)]  # (B, R, 2)
-        there = slots[..., 0] >= 0
-        found = np.where(there[..., None], slots, np.array(self.absent))
-        pyramids = self.reader.read(found.reshape(-1, 2))
+        there = self.there[list(rows)]
+        pyramids = self.reader.read(self.places[list(rows)].reshape(-1))
         return {
             "pyramid": torch.from_numpy(pyramids.reshape(*there.shape, *pyramids.shape[1:])),
             "regions": torch.from_numpy(there),

@@ -34,13 +34,11 @@ class Pixels:
     @classmethod
     def open(cls, files: PictureFiles, stored: StoredPyramids) -> "Pixels":
         """Exactly the regions that have a row in the store."""
-        slots = stored.index.shape[1]
+        slots = stored.there.shape[1]
         usable = []
-        for post, places in zip(GroundedPosts(files.grounding), stored.index, strict=True):
+        for post, there in zip(GroundedPosts(files.grounding), stored.there, strict=True):
             sources = sources_of(post, files.root, slots)
-            usable.append(
-                [s if place[0] >= 0 else None for s, place in zip(sources, places, strict=True)]
-            )
+            usable.append([s if t else None for s, t in zip(sources, there, strict=True)])
         config = files.config
         backbone = load_backbone(config.backbone, config.weights, config.seed)
         return cls(usable, config, stored.made_by, backbone)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from features.store import Reader, write_shard
+from features.reader import Reader
+from features.store import write_shard
 from pipeline.batches import IGNORED, BucketSampler, Collator, StoredPyramids
 from pipeline.encode import Encoded
 

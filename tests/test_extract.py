@@ -16,7 +16,8 @@ from torchvision.transforms import v2
 from features.backbone import load_backbone
 from features.grounding import Region
 from features.pyramid import pool
-from features.store import Reader, Shard, Store, StoreError
+from features.reader import Reader
+from features.store import Shard, Store, StoreError
 from pipeline import extract as extraction
 from pipeline.corpus import DataError
 from pipeline.crops import Grounded
@@ -61,11 +62,14 @@ def run(root: Path, posts: list[Grounded], config: ExtractConfig = CONFIG, batch
 
 
 def rows(root: Path) -> np.ndarray:
-    """(posts, slots, ΣC, h, w) as the index has them."""
+    """(posts, slots, ΣC, h, w) as the index has them, zero where there is none."""
     index = np.load(root / "out/index.npy")
     about = json.loads((root / "out/pyramids.json").read_text())
-    read = Reader(root / "rows", about["shards"]).read(index.reshape(-1, 2))
-    return read.reshape(*index.shape[:2], *read.shape[1:])
+    reader = Reader(root / "rows", about["shards"])
+    found = np.zeros((*index.shape[:2], *reader.row_shape), np.float16)
+    there = index[..., 0] >= 0
+    found[there] = reader.read(reader.places(index[there]))
+    return found
 
 
 def test_row_of_nothing_is_kept_once_and_comes_from_zeros(root: Path) -> None:
@@ -74,7 +78,8 @@ def test_row_of_nothing_is_kept_once_and_comes_from_zeros(root: Path) -> None:
     files = [Shard(file) for file in (root / "rows").glob("*.h5")]
     assert sum(len(shard.keys) for shard in files) == 3
     about = json.loads((root / "out/pyramids.json").read_text())
-    kept = Reader(root / "rows", about["shards"]).read(np.array([about["absent"]]))
+    reader = Reader(root / "rows", about["shards"])
+    kept = reader.read(reader.places(np.array([about["absent"]])))
     with torch.no_grad():
         zeros = load_backbone("resnet18", "random", 0)(torch.zeros(1, 3, 224, 224))
     expected = pool(zeros, 2, "floor").numpy()

@@ -7,24 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from features.store import MAX_MAPS, Reader, Shard, Store, StoreError, _place, write_shard
-
-
-def some(n: int, seed: int = 0, channels: int = 8) -> tuple[list[bytes], np.ndarray]:
-    draw = np.random.default_rng(seed)
-    keys = [draw.bytes(32) for _ in range(n)]
-    return keys, draw.normal(size=(n, channels, 2, 2)).astype(np.float16)
-
-
-def one_shard(folder: Path, n: int = 5) -> tuple[Path, list[bytes], np.ndarray]:
-    keys, rows = some(n)
-    return folder / write_shard(folder, keys, rows), keys, rows
-
-
-def flip(path: Path, offset: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 0x10
-    path.write_bytes(data)
+from features.store import Shard, Store, StoreError, _place, write_shard
+from tests.tiny_store import flip, one_shard, some
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -366,60 +350,3 @@ def test_only_shards_are_discarded(tmp_path: Path) -> None:
     (tmp_path / "notes").touch()
     with pytest.raises(StoreError, match="no shard"):
         Store(tmp_path).discard("notes")
-
-
-def many(folder: Path, shards: int) -> tuple[list[str], np.ndarray]:
-    keys, rows = some(3 * shards)
-    cuts = range(0, 3 * shards, 3)
-    names = [write_shard(folder, keys[i : i + 3], rows[i : i + 3]) for i in cuts]
-    return names, rows.reshape(shards, 3, *rows.shape[1:])
-
-
-def test_a_batch_in_any_order_with_absent_rows(tmp_path: Path) -> None:
-    names, rows = many(tmp_path, 2)
-    reader = Reader(tmp_path, names)
-    batch = reader.read(np.array([[1, 2], [-1, 0], [0, 0], [1, 2], [-7, 99], [1, 0]]))
-    assert reader.row_shape == rows.shape[2:]
-    assert not batch[[1, 4]].any()
-    np.testing.assert_array_equal(batch[[0, 2, 3, 5]], rows[[1, 0, 1, 1], [2, 0, 2, 0]])
-
-
-def test_a_batch_over_more_shards_than_are_open(tmp_path: Path) -> None:
-    names, rows = many(tmp_path, MAX_MAPS + 9)
-    index = np.stack([np.arange(len(names)), np.arange(len(names)) % 3], axis=1)[::-1]
-    batch = Reader(tmp_path, names, verify=False).read(index)
-    np.testing.assert_array_equal(batch, rows[index[:, 0], index[:, 1]])
-
-
-def test_large_rows_are_read_from_the_middle_of_pages(tmp_path: Path) -> None:
-    keys, rows = some(9, channels=960)
-    reader = Reader(tmp_path, [write_shard(tmp_path, keys, rows)])
-    index = np.array([[0, 8], [0, 1], [0, 0]])
-    np.testing.assert_array_equal(reader.read(index), rows[[8, 1, 0]])
-
-
-@pytest.mark.parametrize("place", [[0, 3], [0, -1], [2, 0]])
-def test_a_place_outside_is_refused(place: list[int], tmp_path: Path) -> None:
-    names, _ = many(tmp_path, 2)
-    with pytest.raises(IndexError):
-        Reader(tmp_path, names).read(np.array([place]))
-
-
-def test_a_reader_refuses_damaged_rows(tmp_path: Path) -> None:
-    path, _, _ = one_shard(tmp_path)
-    with h5py.File(path) as file:
-        place = file["rows"].id.get_offset()
-    flip(path, place)
-    with pytest.raises(StoreError, match=f"{path.name}: 1 damaged.*run ExtractPyramid again"):
-        Reader(tmp_path, [path.name])
-
-
-def test_a_reader_refuses_a_missing_shard(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"gone\.h5: .*run ExtractPyramid again"):
-        Reader(tmp_path, ["gone.h5"])
-
-
-def test_a_reader_wants_rows_of_one_shape(tmp_path: Path) -> None:
-    names = [write_shard(tmp_path, *some(2, seed=c, channels=c)) for c in (4, 5)]
-    with pytest.raises(StoreError, match="one shape"):
-        Reader(tmp_path, names)

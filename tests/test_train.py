@@ -92,7 +92,7 @@ def fine_tuned(world: World) -> tuple[FineTuned, Any, Collator, Collator, list[E
     torch.manual_seed(0)
     tokenizer, model = build(TASKS["re"], world.posts, LABELS, CONFIG, pixels)
     assert isinstance(model, FineTuned)
-    lacking = int(np.argwhere(world.stored.index[..., 0] < 0)[0, 0])  # a post with fewer crops
+    lacking = int(np.argwhere(~world.stored.there)[0, 0])  # a post with fewer crops
     chosen = {n: world.posts[n] for n in (*range(5), lacking)}
     encoded = TASKS["re"].encode(chosen, tokenizer, LABELS, 80)
     behind_pixels, behind_rows = (Collator(0, False, p) for p in (pixels, world.stored))
@@ -100,8 +100,8 @@ def fine_tuned(world: World) -> tuple[FineTuned, Any, Collator, Collator, list[E
 
 
 def test_stored_pyramids_are_those_of_the_pictures(world: World) -> None:
-    assert world.stored.index.shape == (40, 4, 2)
-    assert (world.stored.index[:, 0] >= 0).all()
+    assert world.stored.there.shape == (40, 4)
+    assert world.stored.there[:, 0].all()
     assert world.stored.channels == (64, 128, 256, 512)
 
 

@@ -1,0 +1,72 @@
+"""Batches read from the store: in any order, over many shards, never from a damaged one."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from features.reader import MAX_MAPS, Reader
+from features.store import StoreError, write_shard
+from tests.tiny_store import flip, one_shard, some
+
+
+def many(folder: Path, shards: int) -> tuple[list[str], np.ndarray]:
+    keys, rows = some(3 * shards)
+    cuts = range(0, 3 * shards, 3)
+    names = [write_shard(folder, keys[i : i + 3], rows[i : i + 3]) for i in cuts]
+    return names, rows.reshape(shards, 3, *rows.shape[1:])
+
+
+def test_a_batch_in_any_order(tmp_path: Path) -> None:
+    names, rows = many(tmp_path, 2)
+    reader = Reader(tmp_path, names)
+    places = reader.places(np.array([[[1, 2], [0, 0]], [[1, 2], [1, 0]]], np.int32))
+    assert places.shape == (2, 2)
+    assert reader.row_shape == rows.shape[2:]
+    batch = reader.read(places.reshape(-1))
+    np.testing.assert_array_equal(batch, rows[[1, 0, 1, 1], [2, 0, 2, 0]])
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_batch_over_more_shards_than_are_mapped(verify: bool, tmp_path: Path) -> None:
+    names, rows = many(tmp_path, MAX_MAPS + 9)
+    index = np.stack([np.arange(len(names)), np.arange(len(names)) % 3], axis=1)[::-1]
+    reader = Reader(tmp_path, names, verify=verify)
+    for _ in range(2):  # what was unmapped is mapped again
+        batch = reader.read(reader.places(index))
+        np.testing.assert_array_equal(batch, rows[index[:, 0], index[:, 1]])
+
+
+def test_large_rows_are_read_from_the_middle_of_pages(tmp_path: Path) -> None:
+    keys, rows = some(9, channels=960)
+    reader = Reader(tmp_path, [write_shard(tmp_path, keys, rows)])
+    index = np.array([[0, 8], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(reader.read(reader.places(index)), rows[[8, 1, 0]])
+
+
+@pytest.mark.parametrize("outside", [[0, 3], [0, -1], [2, 0], [-1, 0]])
+def test_a_place_outside_is_refused(outside: list[int], tmp_path: Path) -> None:
+    names, _ = many(tmp_path, 2)
+    with pytest.raises(IndexError):
+        Reader(tmp_path, names).places(np.array([[0, 0], outside]))
+
+
+def test_a_reader_refuses_damaged_rows(tmp_path: Path) -> None:
+    path, _, _ = one_shard(tmp_path)
+    with h5py.File(path) as file:
+        place = file["rows"].id.get_offset()
+    flip(path, place)
+    with pytest.raises(StoreError, match=f"{path.name}: 1 damaged.*run ExtractPyramid again"):
+        Reader(tmp_path, [path.name])
+
+
+def test_a_reader_refuses_a_missing_shard(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"gone\.h5: .*run ExtractPyramid again"):
+        Reader(tmp_path, ["gone.h5"])
+
+
+def test_a_reader_wants_rows_of_one_shape(tmp_path: Path) -> None:
+    names = [write_shard(tmp_path, *some(2, seed=c, channels=c)) for c in (4, 5)]
+    with pytest.raises(StoreError, match="one shape"):
+        Reader(tmp_path, names)
