@@ -44,7 +44,7 @@ def visual_prefix_attention(
         assert prefix_mask is not None, "a prefix needs its mask"
         layer: Any = module.layer_idx
         prefix_key, prefix_value = prefix[layer].to(key.dtype)
-        key, value = _join(prefix_key, key), _join(prefix_value, value)
+        key, value = torch.cat((prefix_key, key), dim=2), torch.cat((prefix_value, value), dim=2)
         slots = prefix_mask[:, None, None, :].expand(-1, 1, query.shape[2], -1)
         if attention_mask is None:
             attention_mask = slots.new_ones(1, 1, 1, 1).expand(
@@ -64,11 +64,6 @@ def visual_prefix_attention(
     kept = drop(weights, dropout) if dropout else weights
     output = (kept.to(value.dtype) @ value).transpose(1, 2).contiguous()
     return output, weights if output_attentions else None
-
-
-def _join(prefix: Tensor, text: Tensor) -> Tensor:
-    """(B, heads, P, D) before (B, heads, T, D), joined as they lie in memory: slot by slot."""
-    return torch.cat((prefix.transpose(1, 2), text.transpose(1, 2)), dim=1).transpose(1, 2)
 
 
 # Both names are needed: without the mask function, padding would be attended silently.
