@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torchvision import models
 
+from bench.clock import now
 from bench.material import Material, grounded
 from bench.memory import PeakMemory
-from bench.training import now
 from bench.turns import in_turns
 from features.backbone import load_backbone
 from features.folded import Folded

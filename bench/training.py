@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import BertConfig, TrainerCallback
 
 from bench import end_to_end
+from bench.clock import now
+from bench.extraction import rows_a_second
 from bench.material import CHANNELS, MNRE_PICTURES, MNRE_POSTS, REGIONS, Material
 from bench.memory import PeakMemory
 from bench.turns import in_turns
@@ -76,13 +78,6 @@ class _Clock(TrainerCallback):
             self.ended = now()
             control.should_training_stop = True
         return control
-
-
-def now() -> float:
-    """The time when all work that was begun is done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 class UsualWay:
@@ -149,8 +144,6 @@ def whole_job(material: Material, device: str) -> dict[str, Any]:
     Batches of 16, as published. Every picture is taken to have three crops. Neither side's scoring
     of epochs is counted: the usual way runs its ResNet there too.
     """
-    from bench.extraction import rows_a_second
-
     loop = Loop(material, device, precision="bfloat16", batch_size=16)
     usual = UsualWay(material, loop, 16)
 

@@ -14,6 +14,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine of which nothing is known yet; its folder."""
     monkeypatch.setattr(precision, "_CPU", tmp_path / "cpuinfo")
     monkeypatch.setattr(precision, "_GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(precision, "_PCI", tmp_path / "pci")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     well_done.cache_clear()
     yield tmp_path
@@ -46,3 +47,21 @@ def test_gpu_and_one_that_is_hidden(machine: Path, monkeypatch: pytest.MonkeyPat
     well_done.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert well_done("auto") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("0x1db6", "float32"),  # V100
+        ("0x1eb8", "float32"),  # T4
+        ("0x21c4", "float32"),  # GTX 1660 SUPER
+        ("0x20b5", "bfloat16"),  # A100
+        ("0x2684", "bfloat16"),  # RTX 4090
+        ("0x2330", "bfloat16"),  # H100
+    ],
+)
+def test_gpus_before_ampere_do_float32(number: str, expected: str, machine: Path) -> None:
+    for folder in ("gpus", "pci"):
+        (machine / folder / "0000:01:00.0").mkdir(parents=True)
+    (machine / "pci/0000:01:00.0/device").write_text(f"{number}\n")
+    assert well_done("auto") == well_done("cuda") == expected
