@@ -26,6 +26,7 @@ REGIONS = 4  # of a post: the picture and three crops
 CHANNELS, GRID = (256, 512, 1024, 2048), 2
 MNRE_PICTURES, MNRE_POSTS = 9_201, 12_247  # all splits; train
 SHARD_ROWS = 256
+ROWS = 16_384
 SIZES = ((600, 450), (600, 600), (600, 338), (450, 600), (1024, 768))
 PLACES = (Path("data"), Path("../shared/data"))  # where MNRE's texts are looked for
 
@@ -68,19 +69,23 @@ class Material:
                 _draw(random, size).save(file, quality=85)
         return files
 
-    def pyramids(self, posts: int, rows: int = 16_384) -> StoredPyramids:
-        """Stored rows of random numbers, four for each post, in random order."""
+    def shards(self) -> list[Path]:
+        """ROWS rows of random numbers, in shards of SHARD_ROWS."""
         folder = self.root / "rows"
         random = np.random.default_rng(0)
         if not folder.exists():
-            for _ in range(rows // SHARD_ROWS):
+            for _ in range(ROWS // SHARD_ROWS):
                 numbers = random.random((SHARD_ROWS, sum(CHANNELS), GRID, GRID), np.float32)
                 keys = [os.urandom(32) for _ in range(SHARD_ROWS)]
                 write_shard(folder, keys, numbers.astype(np.float16))
-        shards = sorted(file.name for file in folder.glob("*.h5"))
-        where = random.integers(0, len(shards) * SHARD_ROWS, (posts, REGIONS))
-        index = np.stack(np.divmod(where, SHARD_ROWS), axis=-1).astype(np.int32)
-        reader = Reader(folder, shards, verify=False)
+        return sorted(folder.glob("*.h5"))
+
+    def pyramids(self, posts: int) -> StoredPyramids:
+        """Four stored rows for each post, in random order."""
+        shards = self.shards()
+        where = np.random.default_rng(0).integers(0, ROWS, (posts, REGIONS))
+        index = np.stack(np.divmod(where, SHARD_ROWS), axis=-1)
+        reader = Reader(shards[0].parent, [shard.name for shard in shards])
         return StoredPyramids(reader, index, (0, 0), {}, CHANNELS, GRID)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.material import REGIONS, SHARD_ROWS, Material
+from bench.material import CHANNELS, GRID, REGIONS, ROWS, SHARD_ROWS, Material
 from bench.turns import in_turns
 from features.reader import Reader
 from features.store import Shard
@@ -28,27 +28,25 @@ def read_cold(material: Material, device: str) -> dict[str, Any]:
 
 
 def _read(material: Material, cold: bool) -> dict[str, Any]:
-    stored = material.pyramids(BATCH * BATCHES // REGIONS)
-    shards = sorted((material.root / "rows").glob("*.h5"))
+    shards = material.shards()
     flat = material.root / "rows.bin"
     if not flat.exists():
         with flat.open("wb") as file:
             for shard in shards:
                 file.write(Shard(shard).map_rows().tobytes())
             os.fsync(file.fileno())
-    # Shards of one size in the order of their names: a row has the same place in both.
-    batches = stored.places.reshape(BATCHES, BATCH)
+    wanted = np.random.default_rng(0).integers(0, ROWS, (BATCHES, BATCH))
+    index = np.stack(np.divmod(wanted, SHARD_ROWS), axis=-1)
 
     def ours() -> float:
         _settle(shards, cold)
         reader = Reader(shards[0].parent, [shard.name for shard in shards], verify=not cold)
-        return _rows_a_second(reader.read, batches, warm_up=not cold)
+        return _rows_a_second(reader.read, reader.places(index), warm_up=not cold)
 
     def plain() -> float:
         _settle([flat], cold)
-        shape = (len(shards) * SHARD_ROWS, *stored.reader.row_shape)
-        rows = np.memmap(flat, np.float16, "r", shape=shape)
-        return _rows_a_second(lambda wanted: rows[wanted], batches, warm_up=not cold)
+        rows = np.memmap(flat, np.float16, "r").reshape(ROWS, sum(CHANNELS), GRID, GRID)
+        return _rows_a_second(lambda batch: rows[batch], wanted, warm_up=not cold)
 
     return {**in_turns(ours, plain, rounds=5), "unit": "rows/s"}
 

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,78 +25,71 @@ class Reader:
     """
 
     def __init__(self, folder: Path, names: Sequence[str], verify: bool = True) -> None:
-        self._shards = [_open_good(folder / name, verify) for name in names]
-        shapes = {shard.shape[1:] for shard in self._shards}
+        shards = [_open_good(folder / name, verify) for name in names]
+        shapes = {shard.shape[1:] for shard in shards}
         if len(shapes) != 1:
             raise StoreError(f"{folder}: rows of one shape wanted, got {sorted(shapes)}")
         self.row_shape = shapes.pop()
         self._size = prod(self.row_shape) * TYPES["rows"].itemsize
-        self._counts = np.array([shard.shape[0] for shard in self._shards])
-        self._ends = np.cumsum(self._counts)
-        self._maps: dict[int, mmap.mmap] = {}  # by the number of the shard
-        self._rows: list[memoryview | None] = [None] * int(self._ends[-1])  # None: not mapped
-        # What was read once stays in memory where there is room for all: it isn't asked for again.
+        self._counts = np.array([shard.shape[0] for shard in shards])
+        self._offsets = np.array([shard.offset for shard in shards])
+        self._maps = _Maps([shard.path for shard in shards])
+        # What was verified stays in memory where there is room for all.
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        self._stays = self._size * len(self._rows) < memory / 2
-        self._all_there = verify and self._stays
-        self._cold = np.full(len(self._rows), not self._all_there)
+        self._all_there = verify and self._size * int(self._counts.sum()) < memory / 2
 
     def places(self, index: np.ndarray) -> np.ndarray:
-        """`index`: (..., 2) int of shard number and row -> (...,) int, what `read` takes.
+        """`index`: (..., 2) int of shard number and row -> (..., 2) of shard number and byte.
 
-        Done once for all batches: it would cost a batch a tenth of its time. Raises IndexError.
+        Done once for all batches: it would cost each a twentieth of its time. Raises IndexError.
         """
         numbers, rows = index[..., 0], index[..., 1]
         if index.min(initial=0) < 0 or (rows >= self._counts[numbers]).any():
             raise IndexError("a row number is outside its shard")
-        return (self._ends - self._counts)[numbers] + rows
+        return np.stack((numbers, self._offsets[numbers] + rows * self._size), axis=-1)
 
     def read(self, places: np.ndarray) -> np.ndarray:
-        """The rows (n, C, g, g) float16 at `places` (n,)."""
+        """The rows (n, C, g, g) float16 at `places` (n, 2), which `places` found."""
+        wanted = places.tolist()
         if not self._all_there:
-            self._ask_for(places)
-        # Joining buffers costs least beside the copying itself.
-        parts = range(0, len(places), MAX_MAPS)
-        joined = [self._join(places[start : start + MAX_MAPS]) for start in parts]
+            self._ask_for(wanted)
+        parts = range(0, len(wanted), MAX_MAPS)
+        joined = [self._join(wanted[start : start + MAX_MAPS]) for start in parts]
         whole = joined[0] if len(joined) == 1 else bytearray().join(joined)
-        return np.ndarray((len(places), *self.row_shape), TYPES["rows"], whole)
+        return np.ndarray((len(wanted), *self.row_shape), TYPES["rows"], whole)
 
-    def _join(self, places: np.ndarray) -> bytearray:
-        rows = self._rows
-        return bytearray().join([rows[place] or self._map(place) for place in places.tolist()])
+    def _join(self, places: list[list[int]]) -> bytearray:
+        """Joining buffers costs least beside the copying itself."""
+        maps, size = self._maps, self._size
+        return bytearray().join([maps[number][byte : byte + size] for number, byte in places])
 
-    def _ask_for(self, places: np.ndarray) -> None:
+    def _ask_for(self, places: list[list[int]]) -> None:
         """Ask for all pages before any is copied: cold rows come in together, not one by one."""
-        for place in np.unique(places[self._cold[places]]).tolist():  # as they lie on the disk
-            mapped, begin = self._find(place)
-            down = begin % mmap.PAGESIZE
-            if hasattr(mmap, "MADV_WILLNEED"):
-                mapped.madvise(mmap.MADV_WILLNEED, begin - down, self._size + down)
-        self._cold[places] = not self._stays
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        for number, byte in sorted(places):  # as they lie on the disk
+            mapped: Any = self._maps[number].obj
+            down = byte % mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_WILLNEED, byte - down, self._size + down)
 
-    def _map(self, place: int) -> memoryview:
-        """A row's bytes, mapped from now on."""
-        mapped, begin = self._find(place)
-        found = self._rows[place] = memoryview(mapped)[begin : begin + self._size]
+
+class _Maps(dict[int, memoryview]):
+    """Files in memory by their number, each from when it is first asked for.
+
+    MAX_MAPS stay there, the oldest goes first. The system unmaps a file when nothing refers to it.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        super().__init__()
+        self._files = files
+
+    def __missing__(self, number: int) -> memoryview:
+        with self._files[number].open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(self) == MAX_MAPS:
+            del self[next(iter(self))]
+        found = self[number] = memoryview(mapped)
         return found
-
-    def _find(self, place: int) -> tuple[mmap.mmap, int]:
-        """The mapped shard that holds a row, and the byte where the row begins."""
-        number = int(np.searchsorted(self._ends, place, "right"))
-        shard, count = self._shards[number], int(self._counts[number])
-        if number not in self._maps:
-            if len(self._maps) == MAX_MAPS:
-                self._unmap(next(iter(self._maps)))
-            with shard.path.open("rb") as file:
-                self._maps[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        row = place - (int(self._ends[number]) - count)
-        return self._maps[number], shard.offset + row * self._size
-
-    def _unmap(self, number: int) -> None:
-        """The system unmaps a shard when nothing refers to it."""
-        end, count = int(self._ends[number]), int(self._counts[number])
-        self._rows[end - count : end] = [None] * count
-        del self._maps[number]
 
 
 def _open_good(path: Path, verify: bool) -> Shard:

@@ -80,7 +80,7 @@ class StoredPyramids:
     def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """pyramid: (B, R, ΣC, h, w) float16, of nothing where absent. regions: (B, R) bool."""
         there = self.there[list(rows)]
-        pyramids = self.reader.read(self.places[list(rows)].reshape(-1))
+        pyramids = self.reader.read(self.places[list(rows)].reshape(-1, 2))
         return {
             "pyramid": torch.from_numpy(pyramids.reshape(*there.shape, *pyramids.shape[1:])),
             "regions": torch.from_numpy(there),
