@@ -10,7 +10,7 @@ import torch
 from torchvision import models
 
 from bench.clock import now
-from bench.material import Material, grounded
+from bench.material import Material, ground
 from bench.memory import PeakMemory
 from bench.turns import in_turns
 from features.backbone import load_backbone
@@ -34,8 +34,8 @@ def _seconds(
     material: Material, device: str, config: ExtractConfig, count: int, side: int | None = None
 ) -> float:
     files = material.pictures(count, side)
-    posts = grounded(files, material.root)
     folder = Path(tempfile.mkdtemp(dir=material.root))
+    posts = ground(files, material.root, folder)
     began = now()
     extract(
         posts,

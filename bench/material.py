@@ -20,7 +20,7 @@ from features.store import write_shard
 from pipeline import corpus
 from pipeline.batches import StoredPyramids
 from pipeline.corpus import Post
-from pipeline.crops import Grounded
+from pipeline.crops import Grounded, GroundedPosts
 
 REGIONS = 4  # of a post: the picture and three crops
 CHANNELS, GRID = (256, 512, 1024, 2048), 2
@@ -89,20 +89,21 @@ class Material:
         return StoredPyramids(reader, index, (0, 0), {}, CHANNELS, GRID)
 
 
-def grounded(files: list[Path], root: Path) -> list[Grounded]:
-    """A post for each picture, with three crops of about half its width."""
-    posts = []
-    for file in files:
-        with Image.open(file) as image:
-            width, height = image.size
-        boxes = [
-            (x * width, y * height, (x + 0.5) * width, (y + 0.6) * height)
-            for x, y in ((0.0, 0.1), (0.3, 0.2), (0.5, 0.4))
-        ]
-        regions = tuple(Region(None, box, 1.0, None, "drawn") for box in boxes)
-        name = str(file.relative_to(root))
-        posts.append(Grounded(file.stem, "train", ("a",), name, None, (), regions))
-    return posts
+def ground(files: list[Path], root: Path, folder: Path) -> GroundedPosts:
+    """A post for each picture, with three crops of about half its width, written in `folder`."""
+    with (folder / "crops.jsonl").open("w", encoding="utf-8") as lines:
+        for file in files:
+            with Image.open(file) as image:
+                width, height = image.size
+            boxes = [
+                (x * width, y * height, (x + 0.5) * width, (y + 0.6) * height)
+                for x, y in ((0.0, 0.1), (0.3, 0.2), (0.5, 0.4))
+            ]
+            regions = tuple(Region(None, box, 1.0, None, "drawn") for box in boxes)
+            name = str(file.relative_to(root))
+            post = Grounded(file.stem, "train", ("a",), name, None, (), regions)
+            lines.write(f"{post.to_json()}\n")
+    return GroundedPosts(folder)
 
 
 def _draw(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:

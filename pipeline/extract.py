@@ -38,7 +38,7 @@ ROW_EXTRA = 100  # bytes that a row takes in a shard and in the index, beside it
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowSource:
     """What one row is computed from: a picture file, or a box (pixels) in it."""
 
