@@ -18,7 +18,10 @@ BATCHES = 60
 
 
 def read_warm(material: Material, device: str) -> dict[str, Any]:
-    """Batches of 128 random rows, all in the page cache : `np.memmap` of one file of these rows."""
+    """Batches of 128 random rows, all in the page cache : `np.memmap` of one file of these rows.
+
+    Where rows are is found before, as training does it: once for all batches.
+    """
     return _read(material, cold=False)
 
 

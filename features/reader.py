@@ -17,6 +17,9 @@ _GRANTED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 MAX_MAPS = 1024 if _GRANTED == resource.RLIM_INFINITY else max(1, min(1024, _GRANTED // 4))
 
 
+AGAIN = "run ExtractPyramid again"
+
+
 class Reader:
     """Batches of rows from the named shards.
 
@@ -33,7 +36,7 @@ class Reader:
         self._size = prod(self.row_shape) * TYPES["rows"].itemsize
         self._counts = np.array([shard.shape[0] for shard in shards])
         self._offsets = np.array([shard.offset for shard in shards])
-        self._maps = _Maps([shard.path for shard in shards])
+        self._maps = _Maps(shards)
         # What was verified stays in memory where there is room for all.
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._all_there = verify and self._size * int(self._counts.sum()) < memory / 2
@@ -41,10 +44,12 @@ class Reader:
     def places(self, index: np.ndarray) -> np.ndarray:
         """`index`: (..., 2) int of shard number and row -> (..., 2) of shard number and byte.
 
-        Done once for all batches: it would cost each a twentieth of its time. Raises IndexError.
+        Done once for all batches: it would cost each a few percent of its time. Raises IndexError.
         """
-        numbers, rows = index[..., 0], index[..., 1]
-        if index.min(initial=0) < 0 or (rows >= self._counts[numbers]).any():
+        numbers, rows = np.moveaxis(index.astype(np.int64), -1, 0)
+        if index.min(initial=0) < 0 or numbers.max(initial=0) >= len(self._counts):
+            raise IndexError(f"a shard number is not one of 0 to {len(self._counts) - 1}")
+        if (rows >= self._counts[numbers]).any():
             raise IndexError("a row number is outside its shard")
         return np.stack((numbers, self._offsets[numbers] + rows * self._size), axis=-1)
 
@@ -74,18 +79,21 @@ class Reader:
 
 
 class _Maps(dict[int, memoryview]):
-    """Files in memory by their number, each from when it is first asked for.
+    """The shards' files in memory by their number, each from when it is first asked for.
 
     MAX_MAPS stay there, the oldest goes first. The system unmaps a file when nothing refers to it.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, shards: Sequence[Shard]) -> None:
         super().__init__()
-        self._files = files
+        self._shards = shards
 
     def __missing__(self, number: int) -> memoryview:
-        with self._files[number].open("rb") as file:
+        path = self._shards[number].path
+        with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(mapped) < self._shards[number].end:
+            raise StoreError(f"{path.name}: was cut short in the meantime; {AGAIN}", path)
         if len(self) == MAX_MAPS:
             del self[next(iter(self))]
         found = self[number] = memoryview(mapped)
@@ -93,13 +101,12 @@ class _Maps(dict[int, memoryview]):
 
 
 def _open_good(path: Path, verify: bool) -> Shard:
-    again = "run ExtractPyramid again"
     try:
         shard = Shard(path)
     except StoreError as error:
-        raise StoreError(f"{error}; {again}", path) from error
+        raise StoreError(f"{error}; {AGAIN}", path) from error
     bad = shard.verify() if verify else []
     if bad:
-        told = f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {again}"
+        told = f"{path.name}: {len(bad)} damaged rows, the first {bad[0]}; {AGAIN}"
         raise StoreError(told, path)
     return shard

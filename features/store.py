@@ -126,6 +126,11 @@ class Shard:
         except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(" ".join(f"{path.name}: {error}".split())) from error
 
+    @property
+    def end(self) -> int:
+        """The byte behind the last row."""
+        return self.offset + prod(self.shape) * TYPES["rows"].itemsize
+
     def map_rows(self) -> np.memmap:
         """(N, C, g, g) float16, read-only; holds a file descriptor as long as it lives."""
         return np.memmap(self.path, TYPES["rows"], "r", self.offset, self.shape)

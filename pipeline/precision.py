@@ -15,8 +15,9 @@ _PCI = Path("/sys/bus/pci/devices")
 def well_done(device: str) -> str:
     """The precision in which "auto", "cpu" or "cuda" computes fastest: the default.
 
-    NVIDIA's GPUs do bfloat16 since Ampere, CPUs if they have instructions for it (AVX-512 BF16,
-    AMX, ARM's bf16). Without them torch computes it too, but slower than float32.
+    GPUs are taken to do bfloat16 unless one of them is NVIDIA's of before Ampere, CPUs if they have
+    instructions for it (AVX-512 BF16, AMX, ARM's bf16). Without them torch computes it too, but
+    slower than float32.
     """
     gpus = [] if device == "cpu" else _gpus()
     if device == "cuda" or gpus:
@@ -29,7 +30,7 @@ def well_done(device: str) -> str:
 
 
 def _gpus() -> list[str]:
-    """PCI addresses of NVIDIA's GPUs, as far as they aren't hidden."""
+    """PCI addresses of NVIDIA's GPUs, none where all are hidden."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return [] if hidden or not _GPUS.is_dir() else sorted(gpu.name for gpu in _GPUS.iterdir())
 

@@ -1,13 +1,17 @@
 """Batches read from the store: in any order, over many shards, never from a damaged one."""
 
+import mmap
+import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from features.reader import MAX_MAPS, Reader
-from features.store import StoreError, write_shard
+import features.reader
+from features.reader import Reader
+from features.store import Shard, StoreError, write_shard
 from tests.tiny_store import flip, one_shard, some
 
 
@@ -28,20 +32,80 @@ def test_a_batch_in_any_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_batch_over_more_shards_than_are_mapped(verify: bool, tmp_path: Path) -> None:
-    names, rows = many(tmp_path, MAX_MAPS + 9)
-    index = np.stack([np.arange(len(names)), np.arange(len(names)) % 3], axis=1)[::-1]
+def test_a_batch_over_more_shards_than_may_be_mapped(
+    verify: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features.reader, "MAX_MAPS", 4)
+    names, rows = many(tmp_path, 13)
+    index = np.stack([np.arange(13), np.arange(13) % 3], axis=1)[::-1]
     reader = Reader(tmp_path, names, verify=verify)
+    opened, mapped = open_files(), mmap.mmap
+    most = 0
+
+    def counted(*given: Any, **named: Any) -> mmap.mmap:
+        nonlocal most
+        found = mapped(*given, **named)
+        most = max(most, open_files() - opened)
+        return found
+
+    monkeypatch.setattr(mmap, "mmap", counted)
     for _ in range(2):  # what was unmapped is mapped again
         batch = reader.read(reader.places(index))
         np.testing.assert_array_equal(batch, rows[index[:, 0], index[:, 1]])
+    assert open_files() - opened == 4
+    assert most <= 2 * 4 + 1  # those kept, those of the part that is being joined, the file itself
 
 
-def test_large_rows_are_read_from_the_middle_of_pages(tmp_path: Path) -> None:
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_large_rows_are_read_from_the_middle_of_pages(verify: bool, tmp_path: Path) -> None:
     keys, rows = some(9, channels=960)
-    reader = Reader(tmp_path, [write_shard(tmp_path, keys, rows)])
+    reader = Reader(tmp_path, [write_shard(tmp_path, keys, rows)], verify)
     index = np.array([[0, 8], [0, 1], [0, 0]])
     np.testing.assert_array_equal(reader.read(reader.places(index)), rows[[8, 1, 0]])
+
+
+def test_pages_are_asked_for_unless_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Watched(mmap.mmap):
+        def madvise(self, *given: Any) -> None:
+            asked.append(given)
+            super().madvise(*given)
+
+    monkeypatch.setattr(mmap, "mmap", Watched)
+    keys, rows = some(9, channels=960)  # of 7,680 bytes, the first on the second page or later
+    names = [write_shard(tmp_path, keys, rows)]
+    places = np.array([[0, 8], [0, 1]])
+    verified = Reader(tmp_path, names)
+    verified.read(verified.places(places))
+    assert asked == []
+    reader = Reader(tmp_path, names, verify=False)
+    found = reader.places(places)
+    reader.read(found)
+    pages = [(byte // 4096 * 4096, byte % 4096 + 7680) for byte in sorted(found[:, 1].tolist())]
+    assert asked == [(mmap.MADV_WILLNEED, *page) for page in pages]
+
+
+def test_places_beyond_two_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _, _ = one_shard(tmp_path)
+    reader = Reader(tmp_path, [path.name])
+    monkeypatch.setattr(reader, "_size", 1 << 30)
+    place = reader.places(np.array([[0, 3]], np.int32))
+    assert place.tolist() == [[0, Shard(path).offset + (3 << 30)]]
+
+
+def test_a_shard_cut_short_after_it_was_opened(tmp_path: Path) -> None:
+    path, _, _ = one_shard(tmp_path)
+    reader = Reader(tmp_path, [path.name])
+    path.write_bytes(path.read_bytes()[: Shard(path).end - 1])
+    with pytest.raises(StoreError, match=f"{path.name}: was cut short.*run ExtractPyramid again"):
+        reader.read(reader.places(np.array([[0, 4]])))
 
 
 @pytest.mark.parametrize("outside", [[0, 3], [0, -1], [2, 0], [-1, 0]])
