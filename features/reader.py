@@ -15,8 +15,6 @@ from features.store import TYPES, Shard, StoreError
 # Shards that are mapped at once: each holds a file descriptor, and the system grants so many.
 _GRANTED = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 MAX_MAPS = 1024 if _GRANTED == resource.RLIM_INFINITY else max(1, min(1024, _GRANTED // 4))
-
-
 AGAIN = "run ExtractPyramid again"
 
 
@@ -47,9 +45,9 @@ class Reader:
         Done once for all batches: it would cost each a few percent of its time. Raises IndexError.
         """
         numbers, rows = np.moveaxis(index.astype(np.int64), -1, 0)
-        if index.min(initial=0) < 0 or numbers.max(initial=0) >= len(self._counts):
+        if ((numbers < 0) | (numbers >= len(self._counts))).any():
             raise IndexError(f"a shard number is not one of 0 to {len(self._counts) - 1}")
-        if (rows >= self._counts[numbers]).any():
+        if ((rows < 0) | (rows >= self._counts[numbers])).any():
             raise IndexError("a row number is outside its shard")
         return np.stack((numbers, self._offsets[numbers] + rows * self._size), axis=-1)
 
@@ -89,11 +87,11 @@ class _Maps(dict[int, memoryview]):
         self._shards = shards
 
     def __missing__(self, number: int) -> memoryview:
-        path = self._shards[number].path
+        path, end = self._shards[number].path, self._shards[number].end
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < end:
+                raise StoreError(f"{path.name}: was cut short in the meantime; {AGAIN}", path)
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if len(mapped) < self._shards[number].end:
-            raise StoreError(f"{path.name}: was cut short in the meantime; {AGAIN}", path)
         if len(self) == MAX_MAPS:
             del self[next(iter(self))]
         found = self[number] = memoryview(mapped)

@@ -100,18 +100,21 @@ def test_places_beyond_two_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert place.tolist() == [[0, Shard(path).offset + (3 << 30)]]
 
 
-def test_a_shard_cut_short_after_it_was_opened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_shard_cut_short_after_it_was_opened(empty: bool, tmp_path: Path) -> None:
     path, _, _ = one_shard(tmp_path)
     reader = Reader(tmp_path, [path.name])
-    path.write_bytes(path.read_bytes()[: Shard(path).end - 1])
+    path.write_bytes(b"" if empty else path.read_bytes()[: Shard(path).end - 1])
     with pytest.raises(StoreError, match=f"{path.name}: was cut short.*run ExtractPyramid again"):
         reader.read(reader.places(np.array([[0, 4]])))
 
 
-@pytest.mark.parametrize("outside", [[0, 3], [0, -1], [2, 0], [-1, 0]])
-def test_a_place_outside_is_refused(outside: list[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("outside", "told"), [([0, 3], "row"), ([0, -1], "row"), ([2, 0], "shard"), ([-1, 0], "shard")]
+)
+def test_a_place_outside_is_refused(outside: list[int], told: str, tmp_path: Path) -> None:
     names, _ = many(tmp_path, 2)
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=f"a {told} number"):
         Reader(tmp_path, names).places(np.array([[0, 0], outside]))
 
 
