@@ -6,7 +6,6 @@ replaced there, the rest stays. `--device cuda` measures training and extraction
 """
 
 import argparse
-import importlib.metadata
 import json
 import logging
 import os
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.jsonfile import write_json
+from pipeline.stage import versions
 
 RESULTS = Path(__file__).parent / "results.json"
-PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "luigi", "pillow")
 # What the ratio should reach: at least, or, for what costs, at most.
 AT_LEAST = {
     "train_fp32": 7.0,
@@ -80,7 +79,7 @@ def main() -> None:
         return
     wanted = asked.names or (list(ON_A_GPU) if asked.device == "cuda" else names)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results |= {"machine": _machine(), "versions": _versions()}
+    results |= {"machine": _machine(), "versions": versions()}
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
         for name in wanted:
             began = time.monotonic()
@@ -152,11 +151,6 @@ def _machine() -> dict[str, Any]:
         "gpu": gpu,
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}
 
 
 if __name__ == "__main__":

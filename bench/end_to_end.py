@@ -34,9 +34,9 @@ class EndToEnd(nn.Module):
         super().__init__()
         self.resnet = models.resnet50(weights=None)
         self.maps: list[Tensor] = []
-        for layer in (self.resnet.layer1, self.resnet.layer2, self.resnet.layer3):
+        net = self.resnet
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             layer.register_forward_hook(self._keep)
-        self.resnet.layer4.register_forward_hook(self._keep)
         self.bert = BertModel.from_pretrained(encoder, attn_implementation=NAME, dtype="float32")
         self.bert.resize_token_embeddings(30_526, mean_resizing=False)
         self.prefix = VisualPrefix(channels, 2, 12, 768, 12, "paper", "hvpnet", 800)
@@ -83,7 +83,7 @@ def collate(posts: Sequence[Encoded], pictures: Sequence[Path], padding: int) ->
     }
 
 
-_PREPARE = v2.Compose(
+PREPARE = v2.Compose(
     [
         v2.Resize(256),
         v2.CenterCrop(224),
@@ -98,9 +98,9 @@ def _four(file: Path) -> Tensor:
     """The published code opens a file for each crop: a little more than this."""
     whole = Image.open(file).convert("RGB")
     width, height = whole.size
-    found = [_PREPARE(whole)]
+    found = [PREPARE(whole)]
     for x in (0, width // 4, width // 2):
-        found.append(_PREPARE(whole.crop((x, 0, x + width // 2, height))))
+        found.append(PREPARE(whole.crop((x, 0, x + width // 2, height))))
     return torch.stack(found)
 
 

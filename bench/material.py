@@ -14,18 +14,20 @@ import numpy as np
 from PIL import Image
 from transformers import AutoTokenizer, BertConfig, BertModel
 
+from features.backbone import block_channels
 from features.grounding import Region
 from features.reader import Reader
 from features.store import write_shard
 from pipeline import corpus
 from pipeline.batches import StoredPyramids
-from pipeline.corpus import Post
+from pipeline.corpus import DataError, Post
 from pipeline.crops import Grounded, GroundedPosts
+from pipeline.extract import SHARD_ROWS
+from pipeline.presets import ExtractConfig
 
 REGIONS = 4  # of a post: the picture and three crops
-CHANNELS, GRID = (256, 512, 1024, 2048), 2
+CHANNELS, GRID = block_channels(ExtractConfig.backbone), ExtractConfig.grid
 MNRE_PICTURES, MNRE_POSTS = 9_201, 12_247  # all splits; train
-SHARD_ROWS = 256
 ROWS = 16_384
 SIZES = ((600, 450), (600, 600), (600, 338), (450, 600), (1024, 768))
 PLACES = (Path("data"), Path("../shared/data"))  # where MNRE's texts are looked for
@@ -41,9 +43,11 @@ class Material:
     def posts(self) -> list[Post]:
         """MNRE's training posts."""
         for place in PLACES:
-            if any(place.glob("**/mnre/train.txt")) or any(place.glob("**/ours_train.txt")):
-                found = corpus.read(corpus.locate("mnre", place)).posts
-                return [post for post in found if post.split == "train"]
+            try:
+                found = corpus.locate("mnre", place)
+            except DataError:
+                continue
+            return [post for post in corpus.read(found).posts if post.split == "train"]
         told = " or ".join(map(str, PLACES))
         raise SystemExit(f"expected MNRE's texts in {told}, found none; see the README's Data")
 

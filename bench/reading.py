@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.material import CHANNELS, GRID, REGIONS, ROWS, SHARD_ROWS, Material
+from bench.material import CHANNELS, GRID, REGIONS, ROWS, Material
 from bench.turns import in_turns
 from features.reader import Reader
 from features.store import Shard
+from pipeline.extract import SHARD_ROWS
 
 BATCH = 32 * REGIONS  # rows
 BATCHES = 60

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import models
-from torchvision.transforms import v2
 
+from bench.end_to_end import PREPARE
 from features.backbone import load_backbone
 from features.grounding import Region
 from features.pyramid import pool
@@ -96,20 +96,11 @@ def test_rows_are_those_of_torchvisions_own_forward(root: Path) -> None:
     maps = []
     for layer in (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4):
         layer.register_forward_hook(lambda *args: maps.append(args[2]))
-    prepare = v2.Compose(
-        [
-            v2.Resize(256),
-            v2.CenterCrop(224),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-        ]
-    )
     picture = Image.open(root / "0.png")
     for slot, image in enumerate((picture, picture.crop((10, 20, 90, 110)))):
         maps.clear()
         with torch.no_grad():
-            resnet(prepare(image)[None])
+            resnet(PREPARE(image)[None])
         expected = torch.cat(
             [torch.nn.functional.avg_pool2d(m, m.shape[-1] // 2)[..., :2, :2] for m in maps], 1
         )
