@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.jsonfile import write_json
-from pipeline.stage import versions
+from pipeline.engine.files import write_json
+from pipeline.engine.stage import versions
 
 RESULTS = Path(__file__).parent / "results.json"
 # What the ratio should reach: at least, or, for what costs, at most.

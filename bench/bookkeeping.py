@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from bench.turns import in_turns
-from pipeline.digests import Digests
+from pipeline.engine.digests import Digests
 
 if TYPE_CHECKING:
     from bench.material import Material

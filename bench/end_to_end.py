@@ -20,8 +20,8 @@ from torchvision.transforms import v2
 from transformers import AttentionInterface, AttentionMaskInterface, BertModel
 from transformers.masking_utils import sdpa_mask
 
-from model.prefix import VisualPrefix
-from pipeline.encode import Encoded
+from model.hvpnet.prefix import VisualPrefix
+from pipeline.training.encode import Encoded
 
 LONGEST = 80
 NAME = "bench_prefix"
@@ -79,7 +79,7 @@ def collate(posts: Sequence[Encoded], pictures: Sequence[Path], padding: int) ->
         "attention_mask": torch.tensor([[1] * n + [0] * (LONGEST - n) for n in length]),
         "markers": torch.tensor([post.positions for post in posts]),
         "labels": torch.tensor([post.labels[0] for post in posts]),
-        "pixels": torch.stack([_four(pictures[post.row % len(pictures)]) for post in posts]),
+        "pixels": torch.stack([_four(pictures[post.number % len(pictures)]) for post in posts]),
     }
 
 

@@ -15,9 +15,10 @@ from bench.memory import PeakMemory
 from bench.turns import in_turns
 from features.backbone import load_backbone
 from features.folded import Folded
-from pipeline.device import pick_device
-from pipeline.extract import BATCHES, extract
-from pipeline.presets import ExtractConfig, Machine
+from pipeline.extraction.compute import BATCHES
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.extract import Extraction, extract
+from pipeline.machine import Machine, pick_device
 
 PICTURES = 96  # each with three crops
 SMALL = ExtractConfig(backbone="resnet18", size=64, weights="random")
@@ -37,8 +38,7 @@ def _seconds(
     folder = Path(tempfile.mkdtemp(dir=material.root))
     posts = ground(files, material.root, folder)
     began = now()
-    extract(
-        posts,
+    run = Extraction(
         material.root,
         4,
         lambda file: hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -46,8 +46,8 @@ def _seconds(
         "random",
         config,
         Machine(device),
-        folder,
     )
+    extract(posts, run, folder)
     took = now() - began
     shutil.rmtree(folder)
     return took

@@ -10,9 +10,11 @@ import numpy as np
 from features.grounding import Region
 from features.pictures import Preparation
 from features.store import write_shard
-from pipeline.crops import Grounded
-from pipeline.extract import absent_key, extract, sources_of
-from pipeline.presets import ExtractConfig, Machine
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.extract import Extraction, extract
+from pipeline.extraction.rows import absent_key, sources_of
+from pipeline.grounding.crops import Grounded
+from pipeline.machine import Machine
 
 SHARD = 4096  # rows
 CONFIG = ExtractConfig(backbone="resnet18", weights="random", grid=1)
@@ -48,7 +50,7 @@ def index(folder: Path) -> None:
     """Find all rows and write the index, as ExtractPyramid does after texts changed."""
     rows, out = folder / "rows", folder / "out"
     out.mkdir()
-    extract(_posts(folder), folder, 4, _digest, rows, "random", CONFIG, Machine(), out)
+    extract(_posts(folder), Extraction(folder, 4, _digest, rows, "random", CONFIG, Machine()), out)
 
 
 def _posts(folder: Path) -> Posts:

@@ -19,11 +19,12 @@ from features.grounding import Region
 from features.reader import Reader
 from features.store import write_shard
 from pipeline import corpus
-from pipeline.batches import StoredPyramids
-from pipeline.corpus import DataError, Post
-from pipeline.crops import Grounded, GroundedPosts
-from pipeline.extract import SHARD_ROWS
-from pipeline.presets import ExtractConfig
+from pipeline.corpus.post import Post
+from pipeline.errors import DataError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.extraction.extract import SHARD_ROWS
+from pipeline.extraction.index import StoredPyramids
+from pipeline.grounding.crops import Grounded, GroundedPosts
 
 REGIONS = 4  # of a post: the picture and three crops
 CHANNELS, GRID = block_channels(ExtractConfig.backbone), ExtractConfig.grid

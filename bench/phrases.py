@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import corpus
-from pipeline.corpus import Post
-from pipeline.noun_phrases import Chunker, NltkPhrases, SpacyPhrases
+from pipeline.corpus.post import Post
+from pipeline.grounding.noun_phrases import Chunker, NltkPhrases, SpacyPhrases
 
 TWEETS = 300
 LONGEST = 6  # words

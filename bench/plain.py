@@ -27,10 +27,10 @@ from transformers import (
 )
 
 from pipeline import corpus
-from pipeline.corpus import Post
-from pipeline.encode import MARKERS, mark_spans
-from pipeline.posts import tag_labels
-from pipeline.score import entity_scores, relation_scores
+from pipeline.corpus.labels import tag_labels
+from pipeline.corpus.post import Post
+from pipeline.training.relations import MARKERS, mark_spans
+from pipeline.training.score import entity_scores, relation_scores
 
 IGNORED = -100
 

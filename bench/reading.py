@@ -12,7 +12,7 @@ from bench.material import CHANNELS, GRID, REGIONS, ROWS, Material
 from bench.turns import in_turns
 from features.reader import Reader
 from features.store import Shard
-from pipeline.extract import SHARD_ROWS
+from pipeline.extraction.extract import SHARD_ROWS
 
 BATCH = 32 * REGIONS  # rows
 BATCHES = 60

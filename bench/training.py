@@ -20,11 +20,10 @@ from bench.memory import PeakMemory
 from bench.turns import in_turns
 from model.config import ExtractorConfig
 from model.ner import EntityTagger
-from pipeline.batches import Collator
-from pipeline.presets import TrainConfig
-from pipeline.task import TASKS
-from pipeline.train import build
-from pipeline.trainer import make_trainer
+from pipeline.training.batches import Collator
+from pipeline.training.config import TrainConfig
+from pipeline.training.train import HEADS, build
+from pipeline.training.trainer import make_trainer
 
 EPOCHS = 15  # of the published script for relations, in batches of 16
 POSTS = 4_000  # of MNRE's, encoded
@@ -38,22 +37,22 @@ class Loop:
         transformers.logging.disable_progress_bar()
         self.config = TrainConfig(encoder=material.encoder, epochs=1, **config)
         transformers.set_seed(self.config.seed)
-        task, numbered = TASKS["re"], dict(enumerate(material.posts[:posts]))
-        labels = task.labels(sorted({str(p.relation) for p in numbered.values()}), "paper")
+        head, numbered = HEADS["re"], dict(enumerate(material.posts[:posts]))
+        labels = head.labels(sorted({str(p.relation) for p in numbered.values()}), "paper")
         self.pictures = None
         if self.config.variant != "text-only":
             self.pictures = material.pyramids(posts)
         self.tokenizer, self.model = build(
-            task, numbered.values(), labels, self.config, self.pictures
+            head, numbered.values(), labels, self.config, self.pictures
         )
-        self.encoded = task.encode(numbered, self.tokenizer, labels, 80, "paper")
+        self.encoded = head.encode(numbered, self.tokenizer, labels, 80, "paper")
         self.device = device
 
     def posts_a_second(self, steps: int) -> float:
         """Of `steps` steps, loading included, after two that aren't counted."""
         with tempfile.TemporaryDirectory() as folder:
             data = {"train": self.encoded, "val": self.encoded[:8]}
-            collator = Collator(self.tokenizer.pad_token_id, False, self.pictures)
+            collator = Collator(self.tokenizer.pad_token_id, HEADS["re"].collate, self.pictures)
             trainer = make_trainer(
                 self.model, data, collator, self.config, Path(folder), self.device
             )

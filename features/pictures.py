@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from features.errors import FeatureError
+
 if TYPE_CHECKING:
     import torch
 
@@ -63,7 +65,7 @@ _BROKEN = (
 _OF_THE_FILE = (None, errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
-class PictureError(ValueError):
+class PictureError(FeatureError):
     """One picture can't be used. The message is one line, with the file and the reason.
 
     `reason` is the message without the file; `kind` is the reason in a word, for counting:

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from features.errors import FeatureError
+
 POOLINGS = ("floor", "adaptive")
 
 
-class PyramidError(ValueError):
+class PyramidError(FeatureError):
     """Maps that can't be pooled as asked. The message is one line."""
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from features.errors import FeatureError
+
 KEY_BYTES = 32
 PAGE = 4096
 ROW_BITS = 20
@@ -30,15 +32,8 @@ TYPES: dict[str, np.dtype] = {
 }
 
 
-class StoreError(ValueError):
-    """Rows that can't be stored, or a shard that can't be used. The message is one line.
-
-    `file`: the shard, where a Reader can't use it.
-    """
-
-    def __init__(self, message: str, file: Path | None = None) -> None:
-        super().__init__(message)
-        self.file = file
+class StoreError(FeatureError):
+    """Rows that can't be stored, or a shard that can't be used. `file`: the shard."""
 
 
 def write_shard(folder: Path, keys: Sequence[bytes], rows: np.ndarray) -> str:

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from features.errors import FeatureError
+
 # A published checkpoint may hold its score as a NumPy scalar, which is a number and no code; NumPy
 # has moved the function that makes one.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -49,7 +51,7 @@ DAMAGED = (
 )
 
 
-class WeightsError(ValueError):
+class WeightsError(FeatureError):
     """Weights can't be had. The message is one line and says what to do."""
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from model.variants import HVPNET, PAPER
+from model.hvpnet.variants import HVPNET, PAPER
 
 
 class ExtractorConfig(PreTrainedConfig):

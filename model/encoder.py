@@ -1,6 +1,7 @@
 """A stock Hugging Face text encoder that takes a visual prefix."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,23 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from model import attention
 from model.config import ExtractorConfig
-from model.dropout import quicken
-from model.prefix import VisualPrefix
-from model.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
+from model.errors import ModelError
+from model.groups import ParameterGroup
+from model.hvpnet import attention
+from model.hvpnet.dropout import quicken
+from model.hvpnet.prefix import VisualPrefix
+from model.hvpnet.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 
 # Encoders that hand the prefix on to every layer of their own. Others swallow it silently
 # (DeBERTa-v2, MPNet) or share one layer (ALBERT).
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
+_AS_OURS = {"attn_implementation": attention.NAME, "dtype": "float32"}
 # What loaders raise for files that are missing, cut short or damaged.
 _DAMAGED = (OSError, ValueError, RuntimeError, LookupError, SafetensorError, pickle.UnpicklingError)
 
 
-class EncoderError(ValueError):
+class EncoderError(ModelError):
     """The text encoder can't be had, or can't take a prefix."""
 
 
@@ -35,10 +39,19 @@ def check_encoder(config: PreTrainedConfig) -> None:
         )
 
 
-def load_encoder(name: str) -> PreTrainedModel:
-    """A pretrained encoder by hub name or folder. Raises EncoderError, one line, with the fix."""
+def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
+    """A pretrained encoder by hub name or folder: from the hub's cache, else downloaded.
+
+    ask_hub: raises OSError within seconds if the hub is out of reach or has no such model; the
+    loader by itself would try for a minute. Raises EncoderError, one line, with the fix.
+    """
+    attention.register()
     try:
-        model = AutoModel.from_pretrained(name, attn_implementation=attention.NAME, dtype="float32")
+        model = _from_cache(name)
+        if model is None:
+            if not Path(name).is_dir():
+                ask_hub(name)
+            model = AutoModel.from_pretrained(name, **_AS_OURS)
     except _DAMAGED as error:
         reason = _first_line(error)
         raise EncoderError(
@@ -47,6 +60,16 @@ def load_encoder(name: str) -> PreTrainedModel:
         ) from error
     check_encoder(model.config)
     return model
+
+
+def _from_cache(name: str) -> PreTrainedModel | None:
+    """The hub's model of that name if this machine has all of it."""
+    if Path(name).is_dir():
+        return None
+    try:
+        return AutoModel.from_pretrained(name, local_files_only=True, **_AS_OURS)
+    except OSError:
+        return None
 
 
 def load_saved(kind: "type[PrefixedEncoder]", folder: Path) -> "PrefixedEncoder":
@@ -87,14 +110,13 @@ class PrefixedEncoder(PreTrainedModel):
     accepts_loss_kwargs = False
 
     def __init__(self, config: ExtractorConfig) -> None:
+        attention.register()
         super().__init__(config)
         assert config.variant in VARIANTS, config.variant
         assert config.style in STYLES, config.style
         encoder_config = config.encoder_config()
         check_encoder(encoder_config)
-        self.encoder = AutoModel.from_config(
-            encoder_config, attn_implementation=attention.NAME, dtype="float32"
-        )
+        self.encoder = AutoModel.from_config(encoder_config, **_AS_OURS)
         self._prepare_encoder()
         self.hidden = encoder_config.hidden_size
         self.prefix = (
@@ -123,6 +145,10 @@ class PrefixedEncoder(PreTrainedModel):
         if self.encoder.config.model_type == "distilbert":
             for number, layer in enumerate(self.encoder.transformer.layer):
                 layer.attention.layer_idx = number
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Which rate each parameter trains at; a head adds its own."""
+        return [ParameterGroup("base", [m for m in (self.encoder, self.prefix) if m is not None])]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Ours keep the initialisation of their constructors; the encoder has its own."""

@@ -9,6 +9,7 @@ from transformers.utils import ModelOutput
 
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder
+from model.groups import ParameterGroup
 
 IGNORED = -100  # label and tag of a slot that is no word
 
@@ -36,6 +37,11 @@ class EntityTagger(PrefixedEncoder):
         self.classifier = nn.Linear(self.hidden, config.num_labels)
         self.crf = CRF(config.num_labels, batch_first=True)
         self.post_init()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The CRF's first and last transitions are vectors, and no biases."""
+        head = ParameterGroup("head", [self.classifier])
+        return [*super().parameter_groups(), head, ParameterGroup("head", [self.crf], True)]
 
     def forward(
         self,

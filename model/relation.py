@@ -7,6 +7,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder
+from model.groups import ParameterGroup
 
 
 class RelationExtractor(PrefixedEncoder):
@@ -21,6 +22,9 @@ class RelationExtractor(PrefixedEncoder):
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * self.hidden, config.num_labels)
         self.post_init()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [*super().parameter_groups(), ParameterGroup("head", [self.classifier])]
 
     def forward(
         self,

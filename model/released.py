@@ -15,9 +15,10 @@ from transformers import BertConfig
 
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder
+from model.errors import ModelError
+from model.hvpnet.variants import HVPNET, RELEASED, TEXT_ONLY
 from model.ner import EntityTagger
 from model.relation import RelationExtractor
-from model.variants import HVPNET, RELEASED, TEXT_ONLY
 
 BACKBONE = "image_model.resnet."
 HEAD_WIDTH = 64  # of every published BERT: heads leave no trace in the weights' shapes
@@ -31,7 +32,7 @@ POSITIONS = "encoder.embeddings.position_ids"
 BLOCK_RATIO = (1, 2, 4, 8)  # channels of a ResNet's four blocks
 
 
-class ReleasedError(ValueError):
+class ReleasedError(ModelError):
     """A file that is no published checkpoint. The message is one line."""
 
 

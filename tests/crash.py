@@ -191,7 +191,7 @@ def stamps(paths: Sequence[Path]) -> dict[str, tuple[int, int]]:
 
 
 @dataclass
-class World:
+class Trials:
     """A folder with data, the store of an undisturbed run, and new stores."""
 
     root: Path
@@ -280,7 +280,7 @@ class Job:
     exact: bool = True
 
 
-def extraction(world: World) -> Job:
+def extraction(world: Trials) -> Job:
     """Rows; a run keeps whole shards of them."""
     wanted = rows_of(world.reference).keys() - {index_of(world.reference)[0]}
     return Job(
@@ -293,7 +293,7 @@ def extraction(world: World) -> Job:
     )
 
 
-def grounding(world: World) -> Job:
+def grounding(world: Trials) -> Job:
     """Answers of the grounder."""
     return Job(
         "GroundCrops",
@@ -313,7 +313,7 @@ def _answers(store: Path) -> int:
         return sum(boxes.execute(f"select count(*) from {name}").fetchone()[0] for [name] in tables)
 
 
-def training(_: World) -> Job:
+def training(_: Trials) -> Job:
     """Epochs, each with a checkpoint that is sealed."""
 
     def said(log: str) -> int | None:
@@ -375,7 +375,7 @@ def drawn(job: Job, kills: int, polite: int, chance: random.Random) -> list[Kill
     return plan
 
 
-def crash(world: World, job: Job, plan: Sequence[Kill], chance: random.Random) -> Tally:
+def crash(world: Trials, job: Job, plan: Sequence[Kill], chance: random.Random) -> Tally:
     """Kill runs by the plan, over as many stores as it takes; the last run of each ends."""
     tally, waiting = Tally(job.task, job.total), list(plan)
     while waiting and len(tally.wrong) < 20:
@@ -388,7 +388,7 @@ def crash(world: World, job: Job, plan: Sequence[Kill], chance: random.Random) -
 
 
 def _ends(
-    world: World, job: Job, store: Path, waiting: list[Kill], tally: Tally, chance: random.Random
+    world: Trials, job: Job, store: Path, waiting: list[Kill], tally: Tally, chance: random.Random
 ) -> bool:
     """One run, killed unless it ends before. Whether the store is done with."""
     tally.runs += 1
@@ -431,7 +431,7 @@ def _ends(
     return ended or bool(wrong)
 
 
-def _renamed(world: World, job: Job, store: Path) -> list[str]:
+def _renamed(world: Trials, job: Job, store: Path) -> list[str]:
     """What is wrong with a run that has only to rename what a killed one made."""
     folder = output(store, job.task)
     folder.rename(folder.with_name(f".{folder.name}.partial"))
@@ -445,7 +445,7 @@ def _renamed(world: World, job: Job, store: Path) -> list[str]:
 # --- several at once
 
 
-def heirs(world: World) -> list[str]:
+def heirs(world: Trials) -> list[str]:
     """One extracts, two wait; whoever works is ended, by SIGTERM and then by SIGKILL."""
     store, job = world.new_store(), extraction(world)
     first = world.start(job.task, store)
@@ -468,7 +468,7 @@ def heirs(world: World) -> list[str]:
     return wrong + _all_end(world, store, [last], kept)
 
 
-def twins(world: World, delay: float = 0.0) -> list[str]:
+def twins(world: Trials, delay: float = 0.0) -> list[str]:
     """Two of the same begin at once, or nearly."""
     store, job = world.new_store(), extraction(world)
     first = world.start(job.task, store)
@@ -478,7 +478,7 @@ def twins(world: World, delay: float = 0.0) -> list[str]:
 
 
 def neighbours(
-    world: World, moment: Moment, extracted: bool = False, alone: Path | None = None
+    world: Trials, moment: Moment, extracted: bool = False, alone: Path | None = None
 ) -> list[str]:
     """One trains; then another extracts a data set that shares pictures with it, in one store.
 
@@ -501,7 +501,7 @@ def neighbours(
 
 
 def _all_end(
-    world: World, store: Path, commands: Sequence[Command], before: int = 1, same: bool = True
+    world: Trials, store: Path, commands: Sequence[Command], before: int = 1, same: bool = True
 ) -> list[str]:
     """What is wrong where commands are to end well, and to compute each row once together.
 
@@ -514,7 +514,7 @@ def _all_end(
     return wrong or world.wrong_store(store, same)
 
 
-def at_once(world: World, times: int, chance: random.Random) -> Tally:
+def at_once(world: Trials, times: int, chance: random.Random) -> Tally:
     """Several commands at once, in so many stores each, apart by chance."""
     tally, alone = Tally("at once"), world.root / "alone"
     world.undisturbed("ExtractPyramid", alone, OTHER)
@@ -530,7 +530,7 @@ def at_once(world: World, times: int, chance: random.Random) -> Tally:
 
 # --- by hand
 
-MODES: dict[str, tuple[tuple[int, int, int], Callable[[World], Job]]] = {
+MODES: dict[str, tuple[tuple[int, int, int], Callable[[Trials], Job]]] = {
     "extract": ((120, 40, 40), extraction),
     "ground": ((180, 60, 60), grounding),
     "train": ((24, 8, 8), training),
@@ -541,7 +541,7 @@ MODES: dict[str, tuple[tuple[int, int, int], Callable[[World], Job]]] = {
 def run_mode(name: str, root: Path, kills: int, polite: int, chance: random.Random) -> Tally:
     """Run one mode in a folder of its own."""
     posts, kind = MODES[name]
-    world = World(root / name, posts)
+    world = Trials(root / name, posts)
     until = "GroundCrops" if kind is grounding else "ExtractPyramid"
     world.undisturbed(until, world.reference)
     if kind is training:

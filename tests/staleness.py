@@ -17,7 +17,7 @@ from luigi.configuration import get_config
 from luigi.task_register import Register
 
 import tasks
-from pipeline.stage import Stage, upstream
+from pipeline.engine.stage import Stage, upstream
 
 COLUMNS = "MRGXTNOESWBI"  # the letters of `columns`, as the table has them
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
@@ -61,8 +61,28 @@ FILES = (  # what options name
 )
 
 
+PRECISION_IS_CHOSEN_IN = ("pipeline.extraction.config", "pipeline.training.recipes")
+
+
+@contextmanager
+def plain_machine() -> Iterator[None]:
+    """One with spaCy's model, without the detector's weights, whose CPU does float32 best."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("features.grounding.hub.is_cached", lambda name: Path(name).is_dir())
+        patch.setattr("pipeline.grounding.phrases.installed", lambda: True)
+        for file in PRECISION_IS_CHOSEN_IN:
+            patch.setattr(f"{file}.well_done", lambda device: "float32")
+        patch.setattr("pipeline.grounding.noun_phrases.parser_version", parser("3.8"))
+        yield
+
+
+def parser(version: str) -> Callable[[str], str | None]:
+    """A stand-in for `parser_version`."""
+    return lambda mode: f"parser {version}" if "spacy" in mode else None
+
+
 @dataclass(frozen=True)
-class World:
+class Layouts:
     """Folders `data` and `files` below a root."""
 
     root: Path
@@ -109,7 +129,7 @@ class World:
             Register.clear_instance_cache()
 
 
-def write_world(root: Path) -> World:
+def write_layouts(root: Path) -> Layouts:
     """A world of all layouts."""
     data = [f"data/{name}" for name in (BARE, *OWN, *LABELLED, *MNRE, *TWITTER)]
     for name in [*data, *(f"files/{name}" for name in FILES)]:
@@ -121,7 +141,7 @@ def write_world(root: Path) -> World:
     (root / "files/words/model/config.json").write_text('{"variant": "text-only"}')
     (root / "outside.jpg").write_text("a picture that is not among the data")
     (root / "data/own/pictures/linked.jpg").symlink_to(root / "outside.jpg")
-    return World(root)
+    return Layouts(root)
 
 
 def columns(dataset: str) -> dict[str, Stage]:
@@ -164,8 +184,7 @@ def make(stages: Sequence[Stage]) -> list[str]:
         for stage in stages:
             for one in upstream(stage):
                 patch.setattr(type(one), "work", work)
-                patch.setattr(type(one), "run", Stage.run)  # else it tells what it found
-                patch.setattr(type(one), "shared", Stage.shared)
+                patch.setattr(type(one), "lines", Stage.lines)
         assert luigi.build(stages, local_scheduler=True, no_lock=True, log_level="ERROR")
     return ran
 
@@ -174,7 +193,8 @@ def own_values(dataset: str) -> dict[str, str]:
     """Every parameter's value as the stages have it, spelt out."""
     values: dict[str, str] = {}
     for stage in columns(dataset).values():
-        config = stage.config() if hasattr(stage, "config") else None
+        config = getattr(stage, "config", None)
+        config = config() if callable(config) else config
         for name, parameter in stage.get_params():
             value = getattr(stage, name)
             value = getattr(config, name, None) if value is None else value
@@ -227,75 +247,75 @@ def remove(path: Path) -> None:
 # --- where the files are and when they were written
 
 
-def everything(world: World) -> Iterator[Path]:
+def everything(world: Layouts) -> Iterator[Path]:
     for folder in ("data", "files"):
         yield from (p for p in (world.root / folder).rglob("*") if not p.is_symlink())
 
 
-def touch(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def touch(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     for path in everything(world):
         path.touch()
     return world
 
 
-def set_clock_forward(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def set_clock_forward(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     for path in everything(world):
         os.utime(path, (5e9, 5e9))  # 2128
     return world
 
 
-def set_clock_back(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def set_clock_back(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     for path in everything(world):
         os.utime(path, (5e7, 5e7))  # 1971
     return world
 
 
-def replace_all_by_copies(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def replace_all_by_copies(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     for path in [path for path in everything(world) if path.is_file()]:
         replace_by_copy(path)
     return world
 
 
-def move(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def move(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     moved = world.root / "moved"
     for folder in ("data", "files"):
         shutil.copytree(world.root / folder, moved / folder, symlinks=True)
         shutil.rmtree(world.root / folder)
-    return World(moved)
+    return Layouts(moved)
 
 
-def link(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def link(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     linked = world.root / "linked"
     linked.mkdir()
     for folder in ("data", "files"):
         (linked / folder).symlink_to(world.root / folder)
-    return World(linked)
+    return Layouts(linked)
 
 
-def name_relatively(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def name_relatively(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     monkeypatch.chdir(world.root)
-    return World(Path("."))
+    return Layouts(Path("."))
 
 
-def work_elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def work_elsewhere(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
     monkeypatch.chdir(world.root)
     return world
 
 
-def use_another_store(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(world.root, str(world.root / "store"))
+def use_another_store(world: Layouts, monkeypatch: pytest.MonkeyPatch) -> Layouts:
+    return Layouts(world.root, str(world.root / "store"))
 
 
 # --- what happens to a store
 
 
-def copy_of(made: World, root: Path) -> World:
+def copy_of(made: Layouts, root: Path) -> Layouts:
     for folder in ("data", "files", "store"):
         shutil.copytree(made.root / folder, root / folder, symlinks=True)
-    return World(root, str(root / "store"))
+    return Layouts(root, str(root / "store"))
 
 
-def output(world: World, stage: str, dataset: str) -> Path:
+def output(world: Layouts, stage: str, dataset: str) -> Path:
     [folder] = (Path(world.store) / stage).glob(f"{dataset}-*")
     return folder
 

@@ -7,40 +7,40 @@ from signal import SIGINT, SIGKILL
 import pytest
 
 from tests import crash
-from tests.crash import Job, Kill, World
+from tests.crash import Job, Kill, Trials
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World(tmp_path_factory.mktemp("world"), (48, 12, 12))
+def world(tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    world = Trials(tmp_path_factory.mktemp("world"), (48, 12, 12))
     world.undisturbed("TrainRE", world.reference)
     world.seconds = dict.fromkeys(crash.STAGES, world.seconds["TrainRE"])
     return world
 
 
-def killed(world: World, job: Job, *plan: Kill) -> None:
+def killed(world: Trials, job: Job, *plan: Kill) -> None:
     """Kill a command as planned: nothing may be wrong after any kill, nor at the end."""
     tally = crash.crash(world, job, plan, random.Random(0))
     assert tally.wrong == []
     assert tally.kills.total() == len(plan)
 
 
-def test_grounding_goes_on_when_killed(world: World) -> None:
+def test_grounding_goes_on_when_killed(world: Trials) -> None:
     killed(world, crash.grounding(world), (SIGINT, "locks/G"), (SIGKILL, "manifest"))
 
 
-def test_extraction_goes_on_in_those_that_waited_for_the_one_that_was_killed(world: World) -> None:
+def test_extraction_goes_on_in_those_that_waited_for_the_one_that_was_killed(world: Trials) -> None:
     assert crash.heirs(world) == []
 
 
-def test_reader_and_writer_of_shared_pictures_dont_disturb_each_other(world: World) -> None:
+def test_reader_and_writer_of_shared_pictures_dont_disturb_each_other(world: Trials) -> None:
     assert crash.neighbours(world, "locks/resnet18") == []
 
 
 # --- whether the tool itself sees what is wrong
 
 
-def test_damage_is_seen(world: World, tmp_path: Path) -> None:
+def test_damage_is_seen(world: Trials, tmp_path: Path) -> None:
     store = world.new_store("TrainRE")
     assert world.wrong_store(store) == []
     (store / "GroundCrops" / ".own-0.partial").mkdir()

@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from features.weights import WeightsError, fill, read_state
-from pipeline.corpus import DataError
-from pipeline.noun_phrases import MOST_PARSED, Chunker, SpacyPhrases, clean, installed, readable
+from pipeline.errors import DataError
+from pipeline.grounding.noun_phrases import (
+    MOST_PARSED,
+    Chunker,
+    SpacyPhrases,
+    clean,
+    installed,
+    readable,
+)
 from tests import fuzz
 
 EXAMPLES = 12  # of each target

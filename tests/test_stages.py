@@ -12,45 +12,29 @@ import torch
 
 from pipeline.corpus.demo import draw_picture
 from tests.cli import luigi, newest, outputs
-from tests.tiny import write_own_data
+from tests.world import EXTRACT, OWN_EXTRACT, World, write_own_data
 
 STAGES = ("ReadPosts", "GroundCrops", "ExtractPyramid", "TrainRE")
-SMALL = (
-    *("--ExtractPyramid-weights", "random", "--ExtractPyramid-backbone", "resnet18"),
-    *("--ExtractPyramid-size", "64", "--encoder", "scratch", "--epochs", "1"),
-)
+SMALL = (*EXTRACT, "--encoder", "scratch", "--epochs", "1")
 
 
 @dataclass
-class World:
-    """A data set of our own, its store, and what has run so far."""
+class Trained(World):
+    """A world in which TrainRE is run, and what has run so far."""
 
-    data: Path
-    store: Path
     seen: dict[str, int] = field(default_factory=dict)
 
     def train(self, *options: str) -> dict[str, int]:
         """Run TrainRE; how many outputs each stage made anew."""
-        done = luigi(
-            "TrainRE", "--dataset", "own", *SMALL, *options, data=self.data, store=self.store
-        )
-        assert done.returncode == 0, done.stderr
+        self.printed("TrainRE", "--dataset", "own", *SMALL, *options)
         now = {stage: len(outputs(self.store, stage)) for stage in STAGES}
         new = {stage: now[stage] - self.seen.get(stage, 0) for stage in STAGES}
         self.seen = now
         return {stage: count for stage, count in new.items() if count}
 
-    def report(self) -> dict[str, int]:
-        report: dict[str, int] = newest(self.store, "ExtractPyramid", "report.json")
-        return report
-
-    def status(self, *options: str) -> str:
+    def status(self, *options: str) -> dict[str, str]:
         small = [o.replace("--e", "--TrainRE-e") if o.startswith("--e") else o for o in SMALL]
-        done = luigi(
-            "Status", "--dataset", "own", *small, *options, data=self.data, store=self.store
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return super().status(*small, *options)
 
     @property
     def posts(self) -> Path:
@@ -58,16 +42,16 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     root = tmp_path_factory.mktemp("world")
     write_own_data(root / "data")
-    world = World(root / "data", root / "store")
+    world = Trained(root / "data", root / "store")
     assert world.train() == dict.fromkeys(STAGES, 1)
     assert world.report()["pictures_computed"] == 40
     return world
 
 
-def test_metrics_tell_what_went_in(world: World) -> None:
+def test_metrics_tell_what_went_in(world: Trained) -> None:
     metrics = newest(world.store, "TrainRE", "metrics.json")
     stages = [key["stage"] for key in metrics["keys"]]
     assert stages == ["TrainRE", "ReadPosts", "ExtractPyramid", "GroundCrops"]
@@ -76,13 +60,13 @@ def test_metrics_tell_what_went_in(world: World) -> None:
     assert metrics["versions"].keys() >= {"python", "torch", "transformers"}
 
 
-def test_nothing_changed_nothing_runs(world: World) -> None:
+def test_nothing_changed_nothing_runs(world: Trained) -> None:
     before = {p: p.stat().st_mtime_ns for p in world.store.rglob("manifest.json")}
     assert world.train() == {}
     assert {p: p.stat().st_mtime_ns for p in world.store.rglob("manifest.json")} == before
 
 
-def test_what_cannot_change_the_result_changes_nothing(world: World) -> None:
+def test_what_cannot_change_the_result_changes_nothing(world: Trained) -> None:
     options = (
         "--ExtractPyramid-device",
         "cpu",
@@ -94,7 +78,7 @@ def test_what_cannot_change_the_result_changes_nothing(world: World) -> None:
     assert world.train(*options) == {}
 
 
-def test_touched_and_moved_data_changes_nothing(world: World) -> None:
+def test_touched_and_moved_data_changes_nothing(world: Trained) -> None:
     world.posts.touch()
     moved = world.data.with_name("moved")
     shutil.copytree(world.data, moved)
@@ -103,25 +87,24 @@ def test_touched_and_moved_data_changes_nothing(world: World) -> None:
     assert world.train() == {}
 
 
-def test_learning_rate_only_trains(world: World) -> None:
-    assert world.status("--TrainRE-learning-rate", "5e-4").splitlines()[-2] == (
-        "TrainRE is stale: learning_rate 1e-05 → 0.0005"
-    )
+def test_learning_rate_only_trains(world: Trained) -> None:
+    status = world.status("--TrainRE-learning-rate", "5e-4")
+    assert status["TrainRE"] == "stale: learning_rate 1e-05 → 0.0005"
     assert world.train("--learning-rate", "5e-4") == {"TrainRE": 1}
-    assert "TrainRE is fresh" in world.status("--TrainRE-learning-rate", "5e-4")
+    assert world.status("--TrainRE-learning-rate", "5e-4")["TrainRE"].startswith("fresh")
 
 
-def test_text_computes_no_picture(world: World) -> None:
+def test_text_computes_no_picture(world: Trained) -> None:
     lines = world.posts.read_text().splitlines()
     post = json.loads(lines[0])
     post["tokens"][0] = post["tokens"][0] + "!"
     world.posts.write_text("\n".join([json.dumps(post), *lines[1:]]) + "\n")
-    assert "ReadPosts is stale: own/posts.jsonl sha256" in world.status()
+    assert world.status()["ReadPosts"].startswith("stale: own/posts.jsonl sha256")
     assert world.train() == dict.fromkeys(STAGES, 1)
     assert world.report()["rows_computed"] == 0
 
 
-def test_ten_more_pictures_compute_ten(world: World) -> None:
+def test_ten_more_pictures_compute_ten(world: Trained) -> None:
     with world.posts.open("a") as file:
         for n in range(10):
             draw_picture("heart", random.Random(n)).save(world.data / f"own/pictures/new{n}.jpg")
@@ -140,54 +123,49 @@ def test_ten_more_pictures_compute_ten(world: World) -> None:
     assert world.report()["pictures"] == 50
 
 
-def test_pooling_extracts_and_trains_and_back_is_free(world: World) -> None:
+def test_pooling_extracts_and_trains_and_back_is_free(world: Trained) -> None:
     changed = ("--ExtractPyramid-pooling", "adaptive")
-    assert "ExtractPyramid is stale: pooling floor → adaptive" in world.status(*changed)
+    assert world.status(*changed)["ExtractPyramid"] == "stale: pooling floor → adaptive"
     assert world.train(*changed) == {"ExtractPyramid": 1, "TrainRE": 1}
     assert world.report()["pictures_computed"] == 50
     assert world.train() == {}
 
 
-def test_damaged_shard_is_found_and_made_again(world: World) -> None:
+def test_damaged_shard_is_found_and_made_again(world: Trained) -> None:
     shard = sorted((world.store / "pyramids").glob("*floor*/*.h5"))[0]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    assert f"{shard.name} was altered" in world.status()
-    run = luigi(
-        "ExtractPyramid", "--dataset", "own", *_own(SMALL), data=world.data, store=world.store
-    )
+    assert f"{shard.name} was altered" in world.status()["ExtractPyramid"]
+    run = world.run("ExtractPyramid", "--dataset", "own", *OWN_EXTRACT)
     assert run.returncode == 0, run.stderr
     assert "computing a damaged shard again" in run.stderr
     assert 0 < world.report()["rows_computed"] < world.report()["rows"]
-    assert "ExtractPyramid is fresh" in world.status()
+    assert world.status()["ExtractPyramid"].startswith("fresh")
 
 
-def test_prune_leaves_a_data_set_alone_while_a_run_is_under_way(world: World) -> None:
+def test_prune_leaves_a_data_set_alone_while_a_run_is_under_way(world: Trained) -> None:
     partial = world.store / "ExtractPyramid" / ".own-0123456789abcdef.partial"
     partial.mkdir()
     lock = world.store / "locks" / "ExtractPyramid-own-0123456789abcdef"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        run = luigi("Prune", data=world.data, store=world.store)
-    assert "own: nothing removed (a run is under way)" in run.stdout
+        printed = world.printed("Prune")
+    assert "own: nothing removed (a run is under way)" in printed
     assert partial.exists()
 
 
-def test_prune_removes_what_no_configuration_names(world: World) -> None:
+def test_prune_removes_what_no_configuration_names(world: Trained) -> None:
     left = world.store / "ExtractPyramid" / ".own-0123456789abcdef.partial"  # by the test before
     others = world.store / "ExtractPyramid" / ".own-two-0123456789abcdef.partial"
     others.mkdir()
     adaptive = list((world.store / "pyramids").glob("*adaptive*/*.h5"))
     runs = len(outputs(world.store, "TrainRE"))
     assert adaptive
-    options = [o for o in SMALL if o.startswith("--Ex") or o in ("random", "resnet18", "64")]
-    dry = luigi("Prune", "--dry-run", *options, data=world.data, store=world.store)
-    assert dry.returncode == 0, dry.stderr
+    dry = world.printed("Prune", "--dry-run", *EXTRACT)
     assert all(shard.exists() for shard in adaptive)
-    assert f"pyramids/{adaptive[0].parent.name}/{adaptive[0].name}" in dry.stdout
-    wet = luigi("Prune", *options, data=world.data, store=world.store)
-    assert wet.stdout.replace("freed", "would free") == dry.stdout
+    assert f"pyramids/{adaptive[0].parent.name}/{adaptive[0].name}" in dry
+    assert world.printed("Prune", *EXTRACT).replace("freed", "would free") == dry
     assert not any(shard.exists() for shard in adaptive)
     assert (left.exists(), others.exists()) == (False, True)
     assert len(outputs(world.store, "TrainRE")) == runs
@@ -197,22 +175,10 @@ def test_prune_removes_what_no_configuration_names(world: World) -> None:
     assert world.train() == {}
 
 
-def _own(options: tuple[str, ...]) -> list[str]:
-    """ExtractPyramid's own options, without its name and without training's."""
-    pairs = zip(options[::2], options[1::2], strict=True)
-    prefix = "--ExtractPyramid-"
-    return [
-        part
-        for name, value in pairs
-        if name.startswith(prefix)
-        for part in (f"--{name.removeprefix(prefix)}", value)
-    ]
-
-
 # --- errors and places
 
 
-def test_works_from_another_folder(world: World, tmp_path: Path) -> None:
+def test_works_from_another_folder(world: Trained, tmp_path: Path) -> None:
     run = luigi("Status", "--dataset", "own", data=world.data, store=world.store, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert not list(tmp_path.iterdir())
@@ -242,7 +208,7 @@ def test_missing_and_broken_pictures_are_counted_and_named(tmp_path: Path) -> No
     pictures[0].unlink()
     pictures[1].write_bytes(b"no picture")
     run = luigi(
-        "ExtractPyramid", "--dataset", "own", *_own(SMALL),
+        "ExtractPyramid", "--dataset", "own", *OWN_EXTRACT,
         data=tmp_path / "data", store=tmp_path / "store",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -273,7 +239,7 @@ def test_no_picture_at_all_is_an_error(tmp_path: Path) -> None:
     folder = write_own_data(tmp_path / "data", posts=(2, 1, 1))
     shutil.rmtree(folder / "pictures")
     run = luigi(
-        "ExtractPyramid", "--dataset", "own", *_own(SMALL),
+        "ExtractPyramid", "--dataset", "own", *OWN_EXTRACT,
         data=tmp_path / "data", store=tmp_path / "store",
     )  # fmt: skip
     assert run.returncode != 0

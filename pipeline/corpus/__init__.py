@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.corpus import conll, jsonl, labelled, mnre
 from pipeline.corpus.files import Layout, Places, clip, is_file_name
-from pipeline.corpus.post import SPLITS, DataError, Post
+from pipeline.corpus.post import SPLITS, Post
+from pipeline.errors import DataError
 
 __all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "locate", "read"]
 
@@ -110,3 +111,6 @@ def _first_folders(candidates: list[tuple[Path, ...]]) -> tuple[Path, ...]:
     """The folders that are read: of each split's candidates the first that exists."""
     read = {next(filter(os.path.isdir, paths), None) for paths in candidates}
     return tuple(path for path in dict.fromkeys(sum(candidates, ())) if path in read)
+
+
+DEMO = "demo"

@@ -1,7 +1,6 @@
 """What the readers share: where files may be, lines with their numbers, checks of what is read."""
 
 import codecs
-import os
 import pickle
 import reprlib
 import unicodedata
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from pipeline.corpus.post import DataError
+from pipeline.errors import DataError
 
 MAX_BYTES = 1_000_000  # of a line, or a small file: a Python literal takes 500 times its size
 CROPS_USED = 3  # the published crops carry no score; the first three are the ones used
@@ -187,18 +186,6 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         raise ValueError("a field twice")
     return fields
-
-
-def leads_out(file: Path, root: Path) -> bool:
-    """Whether a picture is a link to what lies neither below the data root nor in its own folder.
-
-    People may link a folder of pictures; a link for one picture could show any file of theirs.
-    """
-    if not file.is_symlink():
-        return False
-    real = os.path.realpath(file)
-    within = (os.path.realpath(root), os.path.realpath(file.parent))
-    return not any(real.startswith(os.path.join(folder, "")) for folder in within)
 
 
 def is_span(value: object, tokens: int) -> bool:

@@ -21,7 +21,8 @@ from pipeline.corpus.files import (
     is_texts,
     lines,
 )
-from pipeline.corpus.post import SPLITS, DataError, Post
+from pipeline.corpus.post import SPLITS, Post
+from pipeline.errors import DataError
 
 # The published order; "alumi" is so spelt.
 RELATIONS = (

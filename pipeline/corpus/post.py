@@ -10,10 +10,6 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels of the uprig
 SPLITS = ("train", "val", "test")
 
 
-class DataError(ValueError):
-    """People's data is not as expected. The message names the file and what to do."""
-
-
 @dataclass(frozen=True)
 class Post:
     """One post. File names are relative to the data root, with forward slashes.

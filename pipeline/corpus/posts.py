@@ -1,0 +1,55 @@
+"""Texts as published -> `posts.jsonl` and `labels.json`, which every later stage reads."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from pipeline import corpus
+from pipeline.corpus.files import Layout
+from pipeline.corpus.labels import relation_labels, tag_labels
+from pipeline.corpus.post import Post
+from pipeline.engine.files import read_json, write_json
+from pipeline.errors import DataError
+
+POSTS, LABELS = "posts.jsonl", "labels.json"
+log = logging.getLogger(__name__)
+
+
+def read_posts(layout: Layout, folder: Path) -> None:
+    """Read a data set whole, and write it into `folder`, a line a post."""
+    found = corpus.read(layout)
+    with (folder / POSTS).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(post.to_json() + "\n" for post in found.posts)
+    labels = {
+        "re": found.relations or relation_labels(found.posts),
+        "ner": tag_labels(found.posts),
+    }
+    write_json(folder / LABELS, labels)
+    if not layout.released and any(post.crops is not None for post in found.posts):
+        log.warning(
+            "%s: only some splits have released crops; the others get another grounder's. Choose "
+            "one for all with --GroundCrops-grounder",
+            layout.dataset,
+        )
+    splits = Counter(post.split for post in found.posts)
+    log.info(
+        "%s: %s posts, %d with a picture's name",
+        layout.dataset,
+        " / ".join(f"{splits[name]} {name}" for name in corpus.SPLITS),
+        sum(post.picture is not None for post in found.posts),
+    )
+
+
+def load_posts(folder: Path) -> list[Post]:
+    """The posts that `read_posts` wrote."""
+    with (folder / POSTS).open(encoding="utf-8", newline="\n") as file:
+        return [Post.from_json(line) for line in file]
+
+
+def load_labels(folder: Path, task: str) -> list[str]:
+    """The labels of a task ("re" or "ner"), in the order of their numbers."""
+    labels: list[str] = read_json(folder / LABELS)[task]
+    if len(labels) < 2:
+        kind = "tags" if task == "ner" else "relations other than None"
+        raise DataError(f"expected {kind} in the posts, found none")
+    return labels

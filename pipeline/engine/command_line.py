@@ -1,0 +1,124 @@
+"""The command line before Luigi reads it: what is wrong with it is one line, and exit code 2.
+
+Luigi itself answers a wrong option with its whole usage, and a wrong value with a traceback.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+import luigi
+from luigi.cmdline_parser import CmdlineParser
+from luigi.configuration import get_config
+from luigi.task_register import Register
+
+WRONG = 2  # the exit code, as argparse has it
+# What a parameter expects, by its class; a subclass comes before its base.
+_EXPECTED = (
+    (luigi.BoolParameter, "true or false"),
+    (luigi.IntParameter, "a whole number"),
+    (luigi.FloatParameter, "a number"),
+)
+
+
+def check(arguments: Sequence[str]) -> None:
+    """End the process with one line on stderr unless Luigi can run the command.
+
+    arguments: as typed behind `luigi`. Values in luigi.cfg are checked too. Only Luigi's own parser
+    knows which options there are, so it does the parsing.
+    """
+    task = _parsed(arguments, None)[0].root_task
+    parsed, rest = _parsed(arguments, task)
+    if parsed.core_help or parsed.core_help_all:
+        return
+    names = [n for n, kind in _sections().items() if not issubclass(kind, luigi.Config)]
+    every = f"; the tasks are {', '.join(names)}"
+    if task is None:
+        _refuse(f"expected a task, found none{every}")
+    if task not in Register.task_names():
+        _refuse(f"no task {task}{_nearest(task, names) or every}")
+    for word in rest:
+        option = word.partition("=")[0]
+        if option.startswith("--"):
+            _refuse(f"{task} has no option {option}{_nearest_option(option, task)}")
+        _refuse(f"expected an option, found {word!r}; a value follows its option")
+    for option, parameter, value in _values_given(parsed, task):
+        _check_value(f"--{option}", parameter, value)
+    _check_configuration()
+
+
+def _parsed(arguments: Sequence[str], task: str | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = CmdlineParser._build_parser(root_task=task)
+    parser.error = _refuse
+    return parser.parse_known_args(list(arguments))
+
+
+def _sections() -> dict[str, type[luigi.Task]]:
+    """Our tasks and `paths`, by the names of their sections in luigi.cfg."""
+    kinds = {name: Register.get_task_cls(name) for name in Register.task_names()}
+    return {n: kind for n, kind in kinds.items() if not kind.__module__.startswith("luigi.")}
+
+
+def _nearest_option(option: str, task: str) -> str:
+    """Another task's option of that name; else the nearest of the task's own, or of all."""
+    own, others = [], []
+    for name, bare, parameter, _ in Register.get_all_params():
+        if name == task:
+            own.append(f"--{parameter}".replace("_", "-"))
+        others.append(f"--{parameter if bare else f'{name}_{parameter}'}".replace("_", "-"))
+    same = [other for other in others if other.endswith(option[1:])]
+    if same:
+        return f"; did you mean {' or '.join(same)}?"
+    return _nearest(option, own) or _nearest(option, others)
+
+
+def _values_given(
+    parsed: argparse.Namespace, task: str
+) -> Iterator[tuple[str, luigi.Parameter, str]]:
+    """Each option that was given a value: its name, its parameter, the value as typed."""
+    for name, bare, parameter, kind in Register.get_all_params():
+        dests = {kind._parser_global_dest(parameter, name): f"{name}_{parameter}"}
+        if name == task or bare:
+            dests[parameter] = parameter
+        for dest, option in dests.items():
+            value = getattr(parsed, dest, None)
+            if isinstance(value, str):
+                yield option.replace("_", "-"), kind, value
+
+
+def _check_configuration() -> None:
+    """Names and values in luigi.cfg, whichever of its files they are in."""
+    config = get_config()
+    for section, kind in _sections().items():
+        parameters = dict(kind.get_params())
+        for key, value in config.items(section, raw=True) if config.has_section(section) else ():
+            if key not in parameters:
+                _refuse(f"luigi.cfg, [{section}]: no option {key}{_nearest(key, parameters)}")
+            _check_value(f"luigi.cfg, [{section}] {key}", parameters[key], value)
+
+
+def _check_value(option: str, parameter: Any, text: str) -> None:
+    try:
+        parameter.normalize(parameter.parse(text))
+    except ValueError as error:
+        choices = getattr(parameter, "_choices", None)
+        if choices is not None:
+            expected = f"one of {', '.join(sorted(map(str, choices)))}"
+            _refuse(f"{option}: expected {expected}, found {text!r}{_nearest(text, choices)}")
+        for kind, expected in _EXPECTED:
+            if isinstance(parameter, kind):
+                _refuse(f"{option}: expected {expected}, found {text!r}")
+        _refuse(str(error))
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    """A hint at the words most like a wrong one."""
+    near = get_close_matches(word, dict.fromkeys(map(str, words)), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _refuse(message: str) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(WRONG)

@@ -1,0 +1,164 @@
+"""What people see of a command: progress, errors in one line, and a prompt end when they ask."""
+
+import errno
+import logging
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+
+from pipeline.errors import FAMILY
+
+OURS = ("pipeline", "features", "model")
+GO_ON = "the same command goes on from what is finished"
+
+# What the operating system refuses, and what to do about it.
+_FULL = (
+    "free some space (Prune --dry-run tells what can go) or give another folder with "
+    f"--paths-store; then {GO_ON}"
+)
+_CLOSED = f"give the rights to it, or another folder with --paths-store; then {GO_ON}"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: f"raise the limit of a file's size (ulimit -f); then {GO_ON}",
+    errno.EROFS: _CLOSED,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EMFILE: f"raise the limit of open files (ulimit -n); then {GO_ON}",
+    errno.ENFILE: f"the whole system has too many open; then {GO_ON}",
+    errno.EIO: f"the disk may be failing; where it isn't, {GO_ON}",
+}
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+# Libraries that aren't Python's tell the number, or only that they couldn't write.
+_NUMBERED = re.compile(r"\(os error (\d+)\)")
+_UNWRITTEN = ("PytorchStreamWriter failed", "unexpected pos", "File too large", "No space left")
+
+
+def line_of(error: BaseException) -> str | None:
+    """An error in one line where people can do something about it; else None: show where it was."""
+    if isinstance(error, FAMILY):
+        return str(error)
+    if isinstance(error, OSError) and error.errno:
+        where = f"{error.filename}: " if error.filename else ""
+        return _refused(f"{where}{os.strerror(error.errno)}", error.errno)
+    if isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return _refused(f"the store's memory (*.sqlite): {error}", _OF_SQLITE.get(code, 0))
+    text = " ".join(str(error).split())
+    numbered = _NUMBERED.search(text)
+    if numbered:
+        return _refused(text, int(numbered[1]))
+    if isinstance(error, RuntimeError) and any(sign in text for sign in _UNWRITTEN):
+        return _refused(f"a file couldn't be written whole ({text[:100]})", errno.ENOSPC)
+    return None
+
+
+def _refused(what: str, number: int) -> str:
+    advice = _ADVICE.get(number)
+    return f"{what}; {advice}" if advice else what
+
+
+log = logging.getLogger(__name__)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Turn the known error that a record is about, if any, into its one line."""
+    error = record.exc_info[1] if record.exc_info else None
+    line = line_of(error) if error is not None else None
+    if line is not None:
+        record.msg, record.args, record.exc_info, record.exc_text = line, (), None, None
+    return line is not None
+
+
+class _Plain(logging.Filter):
+    """The summary passes; a known error becomes one line; what is said twice, or chatter, goes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _in_one_line(record):
+            return True
+        text = record.getMessage()
+        if text.startswith("Will not run ") and " due to error in " in text:
+            return False  # Luigi's own text of an error that the stage has logged
+        return record.levelno >= logging.WARNING or "Execution Summary" in text
+
+
+def set_up() -> None:
+    """Show our own progress, and of Luigi's only what people need; end when told to."""
+    logging.getLogger("luigi-interface").addFilter(_Plain())
+    if "luigi.cmdline" not in sys.modules:  # other code uses the tasks, and has its own ways
+        return
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: _in_one_line(record) or True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    for name in OURS:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers = [handler]
+        logger.propagate = False
+    threading.excepthook = _thread_failed
+    _open_more_files()
+    _end_when_told()
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """A library's own thread, such as TensorBoard's writer, can meet a full disk first."""
+    line = line_of(failure.exc_value) if failure.exc_value is not None else None
+    if line is None:
+        threading.__excepthook__(failure)
+    else:
+        log.error("%s", line)
+
+
+def _open_more_files() -> None:
+    """The soft limit of open files is often 1,024, for reasons that ended long ago."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _end_when_told() -> None:
+    """SIGTERM and Ctrl-C end the process at once, also in the middle of a long computation.
+
+    Nothing is tidied up: whatever a stage leaves behind at any moment is made for being found by
+    the next run. A thread does it, as Python's own handlers wait for native code to return.
+    """
+    told = [number for number in (signal.SIGINT, signal.SIGTERM) if _heeded(number)]
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    for number in told:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: _as_usual(told))
+    ending = threading.Thread(target=_end, args=(reader, writer, told), daemon=True)
+    ending.start()
+
+
+def _heeded(number: int) -> bool:
+    """A command in the background of some shells is to ignore Ctrl-C."""
+    return signal.getsignal(number) is not signal.SIG_IGN
+
+
+def _as_usual(numbers: list[signal.Signals]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _end(reader: socket.socket, writer: socket.socket, told: list[signal.Signals]) -> None:
+    # `writer` is kept open by being held here.
+    while (number := reader.recv(1)[0]) not in told:
+        pass
+    for child in multiprocessing.active_children():
+        child.kill()
+    os.write(sys.stderr.fileno(), f"\nended by {signal.Signals(number).name}; {GO_ON}\n".encode())
+    os._exit(128 + number)

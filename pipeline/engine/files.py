@@ -1,0 +1,66 @@
+"""Files on a disk: room before work begins, writes that survive a power cut, sizes, links."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SpaceError
+
+
+def leads_out(file: Path, root: Path) -> bool:
+    """Whether a picture is a link to what lies neither below the data root nor in its own folder.
+
+    People may link a folder of pictures; a link for one picture could show any file of theirs.
+    """
+    if not file.is_symlink():
+        return False
+    real = os.path.realpath(file)
+    within = (os.path.realpath(root), os.path.realpath(file.parent))
+    return not any(real.startswith(os.path.join(folder, "")) for folder in within)
+
+
+def need_space(folder: Path, size: int, what: str) -> None:
+    """Raise SpaceError unless `size` bytes are free where `folder` is, which exists."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise SpaceError(
+            f"{what} needs about {_in_units(size)} in {folder}, found {_in_units(free)} free; free "
+            "some (Prune --dry-run tells what can go) or give another folder with --paths-store"
+        )
+
+
+def _in_units(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def settle(folder: Path) -> None:
+    """Make all files and folders below `folder`, and itself, survive a power cut."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader finds the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read the value that `write_json` wrote. Raises OSError or ValueError."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,64 @@
+"""Output folders: where a stage's outputs lie, their manifests, and whether one is whole."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine.digests import Digests
+from pipeline.engine.files import read_json
+
+MANIFEST = "manifest.json"
+PARTIAL = ".{}.partial"  # an output folder that is not whole yet
+
+
+def folders(store: Path, stage: str) -> list[Path]:
+    """All whole output folders of a stage."""
+    return sorted(manifest.parent for manifest in (store / stage).glob(f"[!.]*/{MANIFEST}"))
+
+
+def partials(store: Path, stage: str) -> dict[Path, Path]:
+    """Folders that are not whole, of runs under way or ended -> what each is to become."""
+    hidden = sorted((store / stage).glob(PARTIAL.format("*")))
+    return {f: f.with_name(f.name.removeprefix(".").removesuffix(".partial")) for f in hidden}
+
+
+def partial_of(folder: Path) -> Path:
+    """Where an output is made, until it is whole."""
+    return folder.with_name(PARTIAL.format(folder.name))
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """An output folder's manifest; None if it is missing or damaged."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, ValueError, RecursionError):
+        return None
+    whole = _has(manifest, {"files": dict, "key": dict, "made": str}) and _has(
+        manifest["key"], {"dataset": str, "settings": dict, "sources": dict, "requires": dict}
+    )
+    return manifest if whole else None
+
+
+def _has(value: Any, parts: dict[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(n), t) for n, t in parts.items())
+
+
+def damage(folder: Path, digests: Digests) -> str | None:
+    """Why an output folder cannot be used, in a few words; None if it is whole."""
+    if not folder.exists():
+        return "never made"
+    manifest = read_manifest(folder)
+    if manifest is None or not manifest["files"]:
+        return "its manifest is missing or broken"
+    if str(manifest.get("fingerprint")) not in folder.name:
+        return "its manifest is another output's"
+    for name, digest in manifest["files"].items():
+        path = os.path.join(folder, name)
+        try:
+            if digests.of(path) != digest:
+                digests.forget(path)  # what is remembered may be wrong itself
+                if digests.of(path) != digest:
+                    return f"{name} was altered"
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return f"{name} is missing"
+    return None

@@ -1,0 +1,131 @@
+"""Prune: remove outputs that the present configuration does not name, and rows without an index."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from pipeline.engine.files import size_of
+from pipeline.engine.locks import in_use, lock_name, locked
+from pipeline.engine.outputs import damage, folders, partials, read_manifest
+from pipeline.engine.paths import paths
+from pipeline.engine.stage import Stage, upstream
+from pipeline.errors import FAMILY
+
+Kinds = Sequence[type[Stage]]
+
+
+def prune(
+    place: paths,
+    kinds: Kinds,
+    stages_of: Callable[[str], list[Stage]],
+    results: bool,
+    dry_run: bool,
+) -> list[str]:
+    """Remove outputs that no present configuration names, and rows that no index refers to.
+
+    kinds: all classes of stages. stages_of: the present configuration's stages of a data set.
+    results: whether stages' results go too: training runs, evaluations, imports, pages, written
+    crops. Nothing is removed of a data set that cannot be found. Returns the lines to print: what
+    was left alone and why, each folder or file removed, the space freed.
+    """
+    store = place.store_root
+    notes: list[str] = []
+    doomed: list[Path] = []
+    unfinished: set[Path] = set()  # folders of rows that a stage has not finished
+    for dataset in _datasets(store, kinds):
+        try:
+            present = [one for stage in stages_of(dataset) for one in upstream(stage)]
+            named = {one.folder for one in present} | _folders_read(present)
+        except FAMILY as error:
+            notes.append(f"{dataset}: nothing removed ({error})")
+            if _has_unlisted_rows(store, kinds, dataset):
+                unfinished |= _row_folders(place)
+            continue
+        outputs = _outputs(store, kinds, dataset)
+        unfinished |= {rows for one in present if (rows := one.fills()) and _is_stale(one)}
+        if any(in_use(store, lock_name(becomes)) for f, becomes in outputs.items() if f != becomes):
+            notes.append(f"{dataset}: nothing removed (a run is under way)")
+            continue
+        kept = set() if results else {kind.STAGE for kind in kinds if kind.RESULT}
+        doomed += [
+            folder
+            for folder, becomes in outputs.items()
+            if becomes not in named and folder.parent.name not in kept
+        ]
+    removed = {folder: size_of(folder) for folder in doomed}
+    if not dry_run:
+        for folder in doomed:
+            shutil.rmtree(folder)
+    for rows in sorted(_row_folders(place)):
+        if rows in unfinished or in_use(store, rows.name):
+            notes.append(f"{rows.relative_to(store)}: nothing removed (not yet finished)")
+            continue
+        # Locked: rows just written have no index yet.
+        with nullcontext() if dry_run else locked(store, rows.name, "filling rows"):
+            for file in _unused(store, rows, kinds, set(doomed)):
+                removed[file] = size_of(file)
+                if not dry_run:
+                    file.unlink()
+    return [*notes, *_report(store, removed, dry_run)]
+
+
+def _report(store: Path, removed: dict[Path, int], dry_run: bool) -> list[str]:
+    lines = [f"{path.relative_to(store)}  {size / 1e6:.1f} MB" for path, size in removed.items()]
+    freed = sum(removed.values()) / 1e6
+    return [*lines, f"{'would free' if dry_run else 'freed'} {freed:.1f} MB"]
+
+
+def _datasets(store: Path, kinds: Kinds) -> list[str]:
+    """The data sets that the store has an output of."""
+    return sorted({_dataset(f) for kind in kinds for f in folders(store, kind.STAGE)})
+
+
+def _dataset(folder: Path) -> str:
+    return folder.name.rsplit("-", 1)[0]
+
+
+def _outputs(store: Path, kinds: Kinds, dataset: str) -> dict[Path, Path]:
+    """A data set's output folders, whole or not -> the folder that each is or becomes."""
+    outputs: dict[Path, Path] = {}
+    for stage in dict.fromkeys(kind.STAGE for kind in kinds):
+        outputs |= {folder: folder for folder in folders(store, stage)} | partials(store, stage)
+    return {folder: becomes for folder, becomes in outputs.items() if _dataset(becomes) == dataset}
+
+
+def _folders_read(stages: Iterable[Stage]) -> set[Path]:
+    """Folders of what the stages read from outside: some of it is an output in the store."""
+    sources = [path.absolute() for stage in stages for path in stage.sources().values()]
+    return {parent for path in sources for parent in path.parents}
+
+
+def _is_stale(stage: Stage) -> bool:
+    return damage(stage.folder, stage.paths.digests) is not None
+
+
+def _row_folders(place: paths) -> set[Path]:
+    return {path for path in place.pyramids.glob("*") if path.is_dir()}
+
+
+def _fill_rows(kinds: Kinds) -> list[str]:
+    """Names of the stages whose outputs refer to rows."""
+    return [kind.STAGE for kind in kinds if kind.fills is not Stage.fills]
+
+
+def _has_unlisted_rows(store: Path, kinds: Kinds, dataset: str) -> bool:
+    """Whether a data set may have rows that no manifest names: an extraction that is not whole."""
+    stages = _fill_rows(kinds)
+    outputs = [f for f in _outputs(store, kinds, dataset) if f.parent.name in stages]
+    return any(read_manifest(folder) is None for folder in outputs)
+
+
+def _unused(store: Path, rows: Path, kinds: Kinds, gone: set[Path]) -> list[Path]:
+    """Files in `rows` that no index refers to, once the folders `gone` are removed."""
+    used: set[str] = set()
+    for folder in (f for stage in _fill_rows(kinds) for f in folders(store, stage)):
+        manifest = read_manifest(folder)
+        if folder not in gone and manifest is not None:
+            here = os.path.relpath(rows, folder) + os.sep
+            used |= {name.removeprefix(here) for name in manifest["files"]}
+    return [file for file in sorted(rows.iterdir()) if file.name not in used]

@@ -1,0 +1,76 @@
+"""Status: for each stage, whether its output is fresh, and if not, what changed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.engine.locks import in_use, lock_name
+from pipeline.engine.outputs import damage, folders, partial_of, read_manifest
+from pipeline.engine.stage import FRESH, Stage
+from pipeline.errors import FAMILY
+
+
+def status(stages: Iterable[Stage]) -> list[str]:
+    """A line a stage: fresh, or stale and why."""
+    return [f"{stage.STAGE} is {_state(stage)}" for stage in stages]
+
+
+def _state(stage: Stage) -> str:
+    try:
+        reason = damage(stage.folder, stage.paths.digests)
+    except (*FAMILY, OSError) as error:  # the data set is not there, or cannot be read
+        return f"stale: {error}"
+    if reason is None:
+        return f"{FRESH}: {stage.folder}"
+    if not stage.folder.exists():
+        last = _last_key(stage)
+        reason = "never made" if last is None else "; ".join(changes(last, stage.key))
+    return f"stale: {reason}{_begun(stage)}"
+
+
+def _begun(stage: Stage) -> str:
+    """Whether a run is making it, or one was and ended before its time."""
+    if in_use(stage.paths.store_root, lock_name(stage.folder)):
+        return " (a run is making it)"
+    if partial_of(stage.folder).exists():
+        return " (a run was interrupted; what it finished is kept)"
+    return ""
+
+
+def _last_key(stage: Stage) -> dict[str, Any] | None:
+    """The key of an output of the same stage and data set: the nearest, of several the newest."""
+    outputs = folders(stage.paths.store_root, stage.STAGE)
+    manifests = [manifest for folder in outputs if (manifest := read_manifest(folder))]
+    similar = [m for m in manifests if _comparable(m["key"], stage.key)]
+    similar.sort(key=lambda m: m["made"], reverse=True)
+    nearest = min(similar, key=lambda m: len(changes(m["key"], stage.key)), default=None)
+    return None if nearest is None else nearest["key"]
+
+
+def _comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two keys are of one data set and of one kind: a run and a summary share no setting."""
+    ours, theirs = a["settings"].keys(), b["settings"].keys()
+    same_kind = bool(ours & theirs) or not (ours and theirs)
+    return bool(a["dataset"] == b["dataset"]) and same_kind
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs between two keys, in words."""
+    lines = []
+    for part in ("version", "settings", "sources", "requires"):
+        old, new = _flat(before[part], part), _flat(after[part], part)
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) == new.get(name):
+                continue
+            if part == "requires":
+                lines.append(f"{name} changed")
+            elif name not in old:
+                lines.append(f"{name} is new ({new[name]})")
+            elif name not in new:
+                lines.append(f"{name} is gone (was {old[name]})")
+            else:
+                lines.append(f"{name} {old[name]} → {new[name]}")
+    return lines
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {name: value}

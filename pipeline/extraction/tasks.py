@@ -1,0 +1,125 @@
+"""ExtractPyramid, and the base of stages that read what it stored."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import luigi
+
+from pipeline.corpus.tasks import OfDataset, ReadPosts
+from pipeline.engine.settings import changed, on_disk, without_path
+from pipeline.engine.stage import Stage, upstream, versions
+from pipeline.extraction.config import (
+    RANDOM,
+    ROW_VERSION,
+    ExtractConfig,
+    PictureFiles,
+    extract_config,
+)
+from pipeline.grounding.tasks import GroundCrops
+from pipeline.machine import DEVICES, PRECISIONS, Machine
+
+
+class ExtractPyramid(OfDataset):
+    """Pictures and crops -> ResNet blocks, pooled: a row each, in the store."""
+
+    VERSION = 2  # of the index; the rows have their own
+
+    backbone = luigi.OptionalStrParameter(default=None, description="any torchvision ResNet")
+    weights = luigi.OptionalStrParameter(
+        default=None, description="torchvision's name, a file, or random"
+    )
+    seed = luigi.OptionalIntParameter(default=None, description="of random weights")
+    grid = luigi.OptionalIntParameter(default=None, description="side of a pooled map")
+    pooling = luigi.OptionalChoiceParameter(choices=["floor", "adaptive"], default=None)
+    resize = luigi.OptionalChoiceParameter(choices=["center", "stretch"], default=None)
+    size = luigi.OptionalIntParameter(default=None, description="side of the input, pixels")
+    precision = luigi.OptionalChoiceParameter(choices=PRECISIONS, default=None)
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+    batch_size = luigi.OptionalIntParameter(default=None, significant=False)
+    threads = luigi.OptionalIntParameter(default=None, significant=False)
+
+    IMPLIED = ("MakeDemo",)
+
+    def requires(self) -> list[Stage]:
+        return [GroundCrops(dataset=self.dataset), *super().requires()]
+
+    def config(self) -> ExtractConfig:
+        """The data set's preset with people's own values."""
+        return extract_config(self.dataset, self.param_kwargs)
+
+    def settings(self) -> dict[str, Any]:
+        rows = {"row_version": ROW_VERSION}
+        return without_path(asdict(self.config()), "weights", RANDOM) | rows
+
+    def sources(self) -> dict[str, Path]:
+        return on_disk("weights", self.config().weights, RANDOM)
+
+    def weights_name(self) -> str:
+        """The backbone's weights by torchvision's name, or by what a file of people's own holds."""
+        name: str = self.key["sources"].get("weights", self.config().weights)
+        return name
+
+    def fills(self) -> Path:
+        """The store's folder of this backbone's rows."""
+        from pipeline.extraction.rows import rows_folder
+
+        return self.paths.pyramids / rows_folder(self.config(), self.weights_name())
+
+    def work(self, folder: Path) -> list[Path]:
+        from pipeline.extraction.extract import Extraction, extract
+        from pipeline.extraction.index import shard_files
+        from pipeline.grounding.crops import GroundedPosts
+
+        grounding = GroundCrops(dataset=self.dataset)
+        run = Extraction(
+            root=self.root,
+            slots=1 + grounding.max_crops,
+            digest=self.paths.digests.of,
+            rows=self.fills(),
+            weights=self.weights_name(),
+            config=self.config(),
+            machine=changed(Machine(), self.param_kwargs),
+        )
+        extract(GroundedPosts(grounding.folder), run, folder)
+        grounding.check_sources()  # the pictures, which this stage reads too
+        return shard_files(folder, self.paths.pyramids)
+
+
+class ReadsPyramids(OfDataset):
+    """A stage that runs a model, on pyramids unless it is text-only."""
+
+    IMPLIED = ("GroundCrops", "MakeDemo")
+
+    def with_pictures(self) -> bool:
+        """Whether the model reads pyramids."""
+        raise NotImplementedError
+
+    def requires(self) -> list[Stage]:
+        reading: list[Stage] = [ReadPosts(dataset=self.dataset)]
+        if not self.with_pictures():
+            return reading
+        extraction = ExtractPyramid(dataset=self.dataset)
+        return [*reading, extraction, GroundCrops(dataset=self.dataset), *super().requires()]
+
+    def pictures(self) -> PictureFiles | None:
+        """Where the pyramids are, and the pictures that they were computed from."""
+        if not self.with_pictures():
+            return None
+        extraction = ExtractPyramid(dataset=self.dataset)
+        return PictureFiles(
+            extraction=extraction.folder,
+            grounding=GroundCrops(dataset=self.dataset).folder,
+            pyramids=self.paths.pyramids,
+            root=self.root,
+            config=extraction.config(),
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What decided the result, for people who find it later."""
+        return {
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "keys": [one.key for one in upstream(self)],
+            "versions": versions(),
+        }

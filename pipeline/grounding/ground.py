@@ -1,0 +1,207 @@
+"""Posts + grounders -> at most m regions of each post's picture."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from features.grounding import Candidate, Region
+from features.grounding.select import Rule, choose, usable
+from features.pictures import PictureError, picture_size
+from model.hvpnet.variants import RELEASED
+from pipeline.corpus.post import Post
+from pipeline.engine.files import leads_out, write_json
+from pipeline.grounding.config import (
+    BY_PHRASE,
+    GENERIC,
+    GENERIC_PHRASES,
+    NONE,
+    SALIENCE,
+    GroundConfig,
+)
+from pipeline.grounding.crops import LEADS_OUT, LINKED_OUT, Grounded
+from pipeline.grounding.finder import Answer, Finder, Question
+from pipeline.grounding.phrases import Phrases, phrases_of
+from pipeline.grounding.report import Counts, in_short, log_report, report
+
+Regions = tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A grounder, and the phrases that it is given for a post."""
+
+    grounder: str
+    phrases: tuple[str, ...] = ()
+    source: str | None = None  # of the phrases
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The posts' pictures by name: size by the header, or why a picture cannot be used."""
+
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    problems: dict[str, PictureError] = field(default_factory=dict)
+
+
+def ground(
+    posts: Sequence[Post],
+    root: Path,
+    config: GroundConfig,
+    finder: Callable[[str], Finder],
+    folder: Path,
+) -> None:
+    """Ground all posts into `folder/crops.jsonl`, a line a post, and count into `report.json`.
+
+    root: the data root that the posts' file names are relative to. config: with nothing left on
+    "auto". finder: a grounder by its name.
+    """
+    phrases = phrases_of(posts, config.phrases)
+    pictures = look_at_pictures(posts, root)
+    counts = Counts()
+    regions = [released_regions(post, pictures, config, counts) for post in posts]
+    find_regions(posts, phrases, regions, pictures, root, config, finder, counts)
+    lines = [
+        Grounded(
+            id=post.id,
+            split=post.split,
+            tokens=post.tokens,
+            picture=post.picture,
+            problem=_problem(post, pictures),
+            phrases=words.found,
+            regions=own or (),
+            phrase_source=words.source,
+        )
+        for post, words, own in zip(posts, phrases, regions, strict=True)
+    ]
+    with (folder / "crops.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(line.to_json() + "\n" for line in lines)
+    write_json(folder / "report.json", report(lines, config, pictures.problems, counts))
+    log_report(lines, config, pictures.problems, counts)
+
+
+def look_at_pictures(posts: Sequence[Post], root: Path) -> Pictures:
+    """Read every picture's header."""
+    pictures = Pictures()
+    names = dict.fromkeys(post.picture for post in posts if post.picture is not None)
+    for name in tqdm(names, "pictures", unit="picture", disable=None):
+        try:
+            if leads_out(root / name, root):
+                raise PictureError(LEADS_OUT, kind=LINKED_OUT)
+            pictures.sizes[name] = picture_size(root / name)
+        except PictureError as error:
+            pictures.problems[name] = error
+    return pictures
+
+
+def _problem(post: Post, pictures: Pictures) -> str | None:
+    error = None if post.picture is None else pictures.problems.get(post.picture)
+    return None if error is None else in_short(error)
+
+
+def released_regions(
+    post: Post, pictures: Pictures, config: GroundConfig, counts: Counts
+) -> Regions | None:
+    """The grounding that came with a post: crops, which need no picture, or else boxes.
+
+    None where none came, or another is wanted.
+    """
+    if not config.grounder.released or (post.boxes is None and post.crops is None):
+        return None
+    most = config.max_crops
+    if post.crops:
+        return tuple(Region(None, None, None, crop, RELEASED) for crop in post.crops[:most])
+    if post.picture not in pictures.sizes:
+        return ()
+    boxes = [Candidate(None, box, 1.0) for box in post.boxes or ()]
+    good = usable(boxes, pictures.sizes[post.picture], counts.rejected)
+    return tuple(Region(None, one.box, None, None, RELEASED) for one in good[:most])
+
+
+def attempts(phrases: Phrases, config: GroundConfig) -> list[Attempt]:
+    """The grounders to try for a post, in turn, until one finds something."""
+    if config.finder == NONE:
+        return []
+    if config.finder == SALIENCE:
+        return [Attempt(SALIENCE)]
+    if phrases.found:
+        return [Attempt(config.finder, phrases.found, phrases.source)]
+    fallback = [Attempt(config.finder, GENERIC_PHRASES, GENERIC), Attempt(SALIENCE)]
+    return {GENERIC: fallback, SALIENCE: fallback[1:], NONE: []}[config.fallback]
+
+
+def find_regions(
+    posts: Sequence[Post],
+    phrases: Sequence[Phrases],
+    regions: list[Regions | None],
+    pictures: Pictures,
+    root: Path,
+    config: GroundConfig,
+    finder: Callable[[str], Finder],
+    counts: Counts,
+) -> None:
+    """Fill `regions` for the posts that have none yet and whose picture can be used.
+
+    All posts' first attempts are made together, so that a grounder sees full batches; then the
+    second attempts of those for which nothing was found. A picture that turns out broken is noted
+    in `pictures.problems`.
+    """
+    left = {
+        number: attempts(words, config)
+        for number, (post, words) in enumerate(zip(posts, phrases, strict=True))
+        if regions[number] is None and post.picture in pictures.sizes
+    }
+    while left := {number: tries for number, tries in left.items() if tries}:
+        first = {number: tries[0] for number, tries in left.items()}
+        for number, answer in _answers(first, posts, pictures, root, finder, counts):
+            if isinstance(answer, Answer):
+                regions[number] = _choose(answer, first[number], config, counts)
+            else:
+                pictures.problems[str(posts[number].picture)] = answer
+        left = {
+            number: tries[1:]
+            for number, tries in left.items()
+            if not regions[number] and posts[number].picture not in pictures.problems
+        }
+
+
+def _answers(
+    tried: Mapping[int, Attempt],
+    posts: Sequence[Post],
+    pictures: Pictures,
+    root: Path,
+    finder: Callable[[str], Finder],
+    counts: Counts,
+) -> Iterator[tuple[int, Answer | PictureError]]:
+    """What the grounders answer for the posts of these numbers, grounder by grounder."""
+    for name in dict.fromkeys(attempt.grounder for attempt in tried.values()):
+        questions = {}
+        for number, attempt in tried.items():
+            if attempt.grounder == name:
+                picture = str(posts[number].picture)
+                questions[number] = Question(
+                    root / picture, pictures.sizes[picture], attempt.phrases
+                )
+        grounder = finder(name)
+        answers = grounder.answers(questions.values())
+        counts.asked[name] += grounder.answered
+        counts.identity[name] = list(grounder.identity)
+        for number, question in questions.items():
+            yield number, answers[question]
+
+
+def _choose(answer: Answer, attempt: Attempt, config: GroundConfig, counts: Counts) -> Regions:
+    rule = Rule(
+        most=config.max_crops,
+        by_phrase=config.order == BY_PHRASE,
+        least_score=0.0 if attempt.grounder != config.finder else float(config.min_score or 0),
+        overlap=config.overlap,
+        per_phrase=config.boxes_per_phrase,
+    )
+    boxes = usable(answer.candidates, answer.size, counts.rejected)
+    good = choose(boxes, rule, attempt.phrases)
+    return tuple(
+        Region(one.phrase, one.box, round(one.score, 4), None, attempt.grounder, attempt.source)
+        for one in good
+    )

@@ -1,0 +1,93 @@
+"""GroundCrops's report: counts for `report.json`, and a few lines for the log."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from features.pictures import PictureError
+from pipeline.errors import first_few
+from pipeline.grounding.config import DETECTOR_WEIGHTS, SALIENCE, GroundConfig
+from pipeline.grounding.crops import Grounded
+
+log = logging.getLogger(__name__)
+
+Problems = Mapping[str, PictureError]  # by the picture's name
+
+
+@dataclass
+class Counts:
+    """What happened while posts were grounded."""
+
+    rejected: Counter[str] = field(default_factory=Counter)  # boxes, by the reason
+    asked: Counter[str] = field(default_factory=Counter)  # questions not answered before
+    identity: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # what decides a grounder's answers
+
+
+def report(
+    lines: Sequence[Grounded], config: GroundConfig, problems: Problems, counts: Counts
+) -> dict[str, Any]:
+    """The contents of `report.json`, which `ShowCrops` shows too."""
+    regions = [region for line in lines for region in line.regions]
+    return {
+        "settings": config.described(),
+        "posts": len(lines),
+        "posts_without_picture": sum(line.picture is None for line in lines),
+        "posts_with_phrases": sum(bool(line.phrases) for line in lines),
+        "posts_by_phrases": _count(line.phrase_source for line in lines),
+        "pictures": len({line.picture for line in lines} - {None}),
+        "problems_by_kind": _count(error.kind for error in problems.values()),
+        "problems": {name: in_short(error) for name, error in sorted(problems.items())},
+        "grounded_now": dict(counts.asked),
+        "answers_by": counts.identity,
+        "regions": len(regions),
+        "regions_by_grounder": _count(region.source for region in regions),
+        "regions_by_phrases": _count(region.phrase_source for region in regions),
+        "posts_by_regions": dict(sorted(Counter(len(line.regions) for line in lines).items())),
+        "rejected": dict(counts.rejected),
+    }
+
+
+def log_report(
+    lines: Sequence[Grounded], config: GroundConfig, problems: Problems, counts: Counts
+) -> None:
+    """The same in a few lines of the log."""
+    regions = _count(region.source for line in lines for region in line.regions)
+    log.info(
+        "%d posts: %s; pictures grounded now: %s",
+        len(lines),
+        ", ".join(f"{n} regions by {name}" for name, n in regions.items()) or "no regions",
+        ", ".join(f"{n} by {name}" for name, n in counts.asked.items()) or "none",
+    )
+    by_auto = config.grounder.released and config.finder == SALIENCE
+    if by_auto and SALIENCE in regions:
+        log.info(
+            "salience reads no phrases: --grounder detector does; no weights of %s are on this "
+            "machine, it downloads them once, or takes --weights FOLDER",
+            DETECTOR_WEIGHTS,
+        )
+    if counts.rejected:
+        log.info(
+            "boxes rejected: %s", ", ".join(f"{n} {why}" for why, n in counts.rejected.items())
+        )
+    if problems:
+        kinds = _count(error.kind for error in problems.values())
+        log.warning(
+            "%d pictures can't be used (%s): %s",
+            len(problems),
+            ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
+            first_few({name: in_short(error) for name, error in problems.items()}),
+        )
+
+
+def in_short(error: PictureError) -> str:
+    """A picture's problem as reports write it: the kind, and what is not said by it."""
+    return error.kind if error.kind == "missing" else f"{error.kind}: {error.reason}"
+
+
+def _count(names: Iterable[str | None]) -> dict[str, int]:
+    """How often each name occurs; None is not counted."""
+    return dict(Counter(name for name in names if name is not None))

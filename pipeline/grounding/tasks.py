@@ -1,0 +1,222 @@
+"""Stages of grounding: GroundCrops, and what shows, writes and scores what it found."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import luigi
+
+from pipeline import corpus
+from pipeline.corpus.tasks import OfDataset, ReadPosts, named
+from pipeline.engine.files import need_space, size_of
+from pipeline.engine.settings import changed, check, existing, on_disk, without_path
+from pipeline.engine.stage import Stage, versions
+from pipeline.grounding.config import (
+    FALLBACKS,
+    GROUNDERS,
+    ORDERS,
+    READ_PHRASES,
+    TRAINED_ON,
+    GroundConfig,
+    ground_config,
+)
+from pipeline.grounding.phrases import MODES
+from pipeline.machine import AUTO, DEVICES, PRECISIONS, Machine
+
+
+class GroundCrops(OfDataset):
+    """Posts -> phrases of the sentence, and at most m boxes in the picture."""
+
+    VERSION = 3
+
+    grounder = luigi.ChoiceParameter(
+        choices=GROUNDERS,
+        default=AUTO,
+        description="auto: what came with the data, else the detector if its weights are on this "
+        "machine, else salience",
+    )
+    phrases = luigi.ChoiceParameter(
+        choices=MODES,
+        default=GroundConfig.phrases,
+        description="auto: what came with the data, else spaCy's where a model is installed",
+    )
+    max_crops = luigi.IntParameter(
+        default=GroundConfig.max_crops, description="at most so many regions a post (m)"
+    )
+    order = luigi.ChoiceParameter(choices=ORDERS, default=GroundConfig.order)
+    min_score = luigi.OptionalFloatParameter(default=None, description="of a region, 0 to 1")
+    overlap = luigi.FloatParameter(
+        default=GroundConfig.overlap,
+        description="intersection over union above which the later region goes",
+    )
+    boxes_per_phrase = luigi.IntParameter(default=GroundConfig.boxes_per_phrase)
+    fallback = luigi.ChoiceParameter(
+        choices=FALLBACKS,
+        default=GroundConfig.fallback,
+        description="for posts without a phrase: generic phrases, then salience, then none",
+    )
+    weights = luigi.OptionalStrParameter(
+        default=None, description="hub name or folder of a detector; checkpoint of faoa"
+    )
+    vocabulary = luigi.OptionalStrParameter(default=None, description="of faoa")
+    trained_on = luigi.OptionalChoiceParameter(
+        choices=TRAINED_ON, default=None, description="faoa's data set, if the file doesn't tell"
+    )
+    precision = luigi.ChoiceParameter(choices=PRECISIONS, default=GroundConfig.precision)
+    longest_side = luigi.OptionalIntParameter(default=None, description="pixels, in a detector")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+    batch_size = luigi.IntParameter(default=8, significant=False)
+    threads = luigi.OptionalIntParameter(default=None, significant=False)
+
+    IMPLIED = ("MakeDemo",)
+
+    def requires(self) -> list[Stage]:
+        return [ReadPosts(dataset=self.dataset), *super().requires()]
+
+    @cached_property
+    def config(self) -> GroundConfig:
+        """The values, with what "auto" means on this machine; decided once."""
+        layout = self.layout_if_any()
+        return ground_config(
+            self.param_kwargs, self.dataset, layout is not None and layout.released
+        )
+
+    def settings(self) -> dict[str, Any]:
+        from pipeline.grounding.noun_phrases import parser_version
+
+        settings = self.config.described()
+        if self.config.finder in READ_PHRASES:
+            settings["parser"] = parser_version(self.config.phrases)
+        for name in ("weights", "vocabulary"):
+            settings = without_path(settings, name)
+        return settings
+
+    def sources(self) -> dict[str, Path]:
+        layout, config = self.layout_if_any(), self.config
+        pictures = {} if layout is None else named(layout, layout.picture_files())
+        named_files = {"weights": config.weights, "vocabulary": config.vocabulary}
+        return pictures | {
+            name: path
+            for kind, value in named_files.items()
+            for name, path in on_disk(kind, value).items()
+        }
+
+    @contextmanager
+    def finders(self) -> Iterator[Callable[[str], Any]]:
+        """Grounders by name, with the store's memory of what they answered."""
+        from pipeline.grounding.finder import BoxCache, make_finder
+
+        machine = changed(Machine(), self.param_kwargs)
+        with BoxCache(self.paths.store_root / "boxes.sqlite") as cache:
+            yield lambda name: make_finder(
+                name, self.config, machine, self.paths.digests.of, self.paths.content, cache
+            )
+
+    def work(self, folder: Path) -> None:
+        from pipeline.corpus.posts import load_posts
+        from pipeline.grounding.ground import ground
+
+        texts = ReadPosts(dataset=self.dataset).folder
+        need_space(folder, 4 * size_of(texts), self.STAGE)
+        posts = load_posts(texts)
+        with self.finders() as finder:
+            ground(posts, self.root, self.config, finder, folder)
+
+
+class ReadsCrops(OfDataset):
+    """A stage for people: it reads what GroundCrops found, and no other stage needs it."""
+
+    IMPLIED = ("MakeDemo",)
+    RESULT = True
+
+    def requires(self) -> list[Stage]:
+        made = super().requires()
+        return [ReadPosts(dataset=self.dataset), GroundCrops(dataset=self.dataset), *made]
+
+    def lines(self) -> list[str]:
+        return [str(self.folder)]
+
+
+class ShowCrops(ReadsCrops):
+    """One HTML page of posts with their pictures, boxes and crops."""
+
+    posts = luigi.IntParameter(default=50, description="at most so many, evenly spread")
+
+    def work(self, folder: Path) -> None:
+        from pipeline.engine.files import read_json
+        from pipeline.grounding.crops import GroundedPosts
+        from pipeline.grounding.page import show
+
+        check("--posts", "1 or more", self.posts, self.posts > 0)
+        need_space(folder, 150_000 * self.posts, self.STAGE)  # pictures are shown small
+        grounding = GroundCrops(dataset=self.dataset).folder
+        report = read_json(grounding / "report.json")
+        page = folder / "crops.html"
+        show(list(GroundedPosts(grounding)), self.root, report, self.dataset, self.posts, page)
+
+    def lines(self) -> list[str]:
+        return [f"open in a browser: {self.folder / 'crops.html'}"]
+
+
+class WriteCrops(ReadsCrops):
+    """The crops as files under their published names, for other people's code."""
+
+    def work(self, folder: Path) -> None:
+        from pipeline.corpus.posts import load_posts
+        from pipeline.grounding.crops import GroundedPosts
+        from pipeline.grounding.write import write_crops
+
+        layout = self.layout_if_any()
+        pictures = sum(map(size_of, layout.picture_files() if layout else []))
+        need_space(folder, pictures, self.STAGE)
+        lines = list(GroundedPosts(GroundCrops(dataset=self.dataset).folder))
+        posts = load_posts(ReadPosts(dataset=self.dataset).folder)
+        write_crops(lines, self.root, posts, self.dataset, folder)
+
+
+class EvaluateGrounding(ReadsCrops):
+    """A grounder's boxes against those that people drew around entities."""
+
+    boxes = luigi.OptionalStrParameter(
+        default=None, description="folder of Pascal-VOC XML; default: xml/ in the data set's folder"
+    )
+    split = luigi.OptionalChoiceParameter(choices=corpus.SPLITS, default=None)
+
+    def boxes_folder(self) -> Path:
+        """Where the XML files are."""
+        return existing("--boxes", self.boxes or str(self.root / self.dataset / "xml"))
+
+    def settings(self) -> dict[str, Any]:
+        return {"split": self.split}
+
+    def sources(self) -> dict[str, Path]:
+        return {"boxes": self.boxes_folder()}
+
+    def work(self, folder: Path) -> None:
+        from pipeline.corpus.posts import load_posts
+        from pipeline.grounding.crops import GroundedPosts
+        from pipeline.grounding.evaluate import evaluate_grounding
+
+        grounding = GroundCrops(dataset=self.dataset)
+        posts = load_posts(ReadPosts(dataset=self.dataset).folder)
+        numbers = [n for n, post in enumerate(posts) if self.split in (None, post.split)]
+        lines = list(GroundedPosts(grounding.folder))
+        with grounding.finders() as finder:
+            evaluate_grounding(
+                [posts[n] for n in numbers],
+                [lines[n] for n in numbers],
+                self.root,
+                self.boxes_folder(),
+                grounding.config,
+                finder,
+                {"dataset": self.dataset, "split": self.split, "versions": versions()},
+                folder,
+            )
+
+    def lines(self) -> list[str]:
+        from pipeline.engine.files import read_json
+        from pipeline.grounding.evaluate import table
+
+        return [*table(read_json(self.folder / "metrics.json")), str(self.folder)]

@@ -1,0 +1,75 @@
+"""The frame of every page: one file, complete in itself, in light and dark."""
+
+from html import escape
+
+# Okabe and Ito's, some lighter: told apart by the colour-blind, and black is readable on each.
+COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#2BB38A", "#E8702A")
+
+STYLE = """
+:root{color-scheme:light dark;
+--page:#f4f4f2;--card:#fff;--ink:#1b1b1b;--soft:#636363;--line:#dcdcd8}
+@media(prefers-color-scheme:dark){
+:root{--page:#161718;--card:#212325;--ink:#ececea;--soft:#a6a8aa;--line:#3a3d40}}
+*{box-sizing:border-box}p,dl,dd,figure{margin:0}a{color:inherit}
+img{outline:1px solid var(--line)}
+body{margin:0 auto;padding:24px 20px 48px;max-width:1400px;background:var(--page);color:var(--ink);
+font:15px/1.5 system-ui,"Segoe UI",Roboto,"Noto Sans",sans-serif;overflow-wrap:anywhere}
+h1{margin:0;font-size:24px;line-height:1.25}h2{font-size:17px;margin:32px 0 6px}
+.soft,dt,figcaption{color:var(--soft)}figcaption b,.settings b{color:var(--ink)}
+dl,.charts{display:flex;flex-wrap:wrap;gap:10px 26px;margin:16px 0}
+.charts{gap:14px}dt{font-size:14px}
+.number{font-size:21px;font-weight:600;line-height:1.2}
+.chart,article{background:var(--card);border:1px solid var(--line);border-radius:8px}
+.chart{padding:10px 12px;flex:0 1 264px}
+.chart svg{display:block;width:100%;margin-top:4px}.chart rect{fill:#3f86b8}
+.chart text{fill:var(--soft);font-size:11px;text-anchor:middle}.chart path{stroke:var(--line)}
+.cards{columns:600px 2;column-gap:16px;margin-top:14px}
+article{padding:12px 16px 16px;margin-bottom:16px;break-inside:avoid}
+.id{display:flex;justify-content:space-between;gap:12px;font-size:13px}
+.text{font-size:17px;line-height:1.65;margin:2px 0 4px}.also{font-size:14px;line-height:1.8}
+mark{background:var(--c);color:#000;border-radius:3px;padding:1px 5px;
+-webkit-box-decoration-break:clone;box-decoration-break:clone}
+.n{background:#000;color:var(--c);border-radius:3px;padding:0 5px;font-size:12px;font-weight:700}
+mark .n{margin-inline:5px -2px}
+.lost{text-decoration:underline 3px #8d8d8d;text-underline-offset:4px}
+.why{border-left:4px solid #8d8d8d;padding:2px 0 2px 10px;margin:8px 0 2px}
+.look{display:flex;gap:16px;align-items:flex-start;margin-top:10px}
+.picture{position:relative;line-height:0;max-width:100%}.picture>img{width:100%;height:auto}
+.picture svg{position:absolute;inset:0;width:100%;height:100%}
+.picture rect{vector-effect:non-scaling-stroke}
+.halo,.box{fill:none;stroke:var(--c);stroke-width:3px}.halo{stroke:#000a;stroke-width:6px}
+.tag{fill:var(--c)}.tag-n{fill:#000}.picture text{font-weight:600;
+font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono","Liberation Mono",monospace}
+.picture tspan{fill:var(--c)}
+.crops{display:flex;flex-direction:column;gap:12px;flex:0 0 160px}
+.crops img{display:block;max-width:100%;height:auto}
+figcaption{font-size:13px;line-height:1.4;margin-top:4px}
+@media(max-width:640px){body{padding:14px 10px 32px}article{padding:10px 12px 12px}
+.look{flex-direction:column}.crops{flex:none;display:grid;grid-template-columns:repeat(3,1fr)}}
+@media print{*{print-color-adjust:exact}body{padding:0}}
+"""
+
+
+def as_words(name: object) -> str:
+    """A name of the code as people read it."""
+    return escape(str(name).replace("_", " "))
+
+
+def as_number(value: object) -> str:
+    """A value as people read it, whole numbers in groups of three digits."""
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+
+
+def whole_page(title: str, header: str, body: str) -> str:
+    """A whole page. title: plain text; header: HTML below the title; body: HTML."""
+    colours = "".join(f".c{n}{{--c:{colour}}}" for n, colour in enumerate(COLOURS))
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+content="default-src 'none';img-src data:;style-src 'unsafe-inline'">
+<title>{escape(title)}</title><style>{STYLE}{colours}</style></head>
+<body><header><h1 dir="auto">{escape(title)}</h1>
+{header}</header>
+{body}</body></html>
+"""

@@ -1,0 +1,104 @@
+"""A saved model on a data set: predictions and scores, without training."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from model.config import ExtractorConfig
+from model.encoder import load_saved
+from pipeline.corpus.posts import load_posts
+from pipeline.engine.files import write_json
+from pipeline.errors import DataError
+from pipeline.extraction.config import PictureFiles
+from pipeline.training.batches import Collator, Pictures
+from pipeline.training.encode import load_tokenizer
+from pipeline.training.heads import SCORED, Head, predict_into
+from pipeline.training.train import HEADS, about_pictures, open_pictures
+from pipeline.training.trainer import CHECKPOINTS, make_evaluator
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_into(
+    folder: Path,
+    model_folder: Path,
+    posts_folder: Path,
+    files: PictureFiles | None,
+    device: str,
+    precision: str,
+    about: dict[str, Any],
+) -> None:
+    """The evaluation stage: `predictions.jsonl` and `metrics.json` of val and test into `folder`.
+
+    model_folder: as training or ImportReleased wrote it. files: None for a text-only model.
+    Raises DataError where the pyramids are not of the kind that the model was trained on.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    config = ExtractorConfig.from_pretrained(model_folder)
+    head = _head_of(config, model_folder)
+    pictures = open_pictures(files, finetune=False)
+    if pictures is not None:
+        check_pyramids(config, pictures, model_folder)
+    tokenizer = load_tokenizer(str(model_folder))
+    labels = [config.id2label[number] for number in range(config.num_labels)]
+    posts = load_posts(posts_folder)
+    splits = {name: head.numbered(posts, name) for name in SCORED}
+    encoded = {
+        name: head.encode(chosen, tokenizer, labels, tokenizer.model_max_length, config.style)
+        for name, chosen in splits.items()
+    }
+    evaluator = make_evaluator(
+        load_saved(head.model, model_folder),
+        Collator(tokenizer.pad_token_id, head.collate, pictures),
+        folder,
+        device,
+        precision,
+    )
+    results = predict_into(folder, head, evaluator, splits, encoded, labels)
+    shutil.rmtree(folder / CHECKPOINTS)  # the Trainer makes it, empty
+    if not results:
+        raise DataError(
+            f"expected posts of val or test with labels of task {head.name}, found none"
+        )
+    if files is not None:
+        about |= about_pictures(files)
+    posts_by_split = {name: len(chosen) for name, chosen in splits.items()}
+    write_json(
+        folder / "metrics.json",
+        {**about, "task": head.name, **results, "posts": posts_by_split, "model": config.to_dict()},
+    )
+
+
+def _head_of(config: ExtractorConfig, model_folder: Path) -> Head:
+    for head in HEADS.values():
+        if head.model.__name__ in (config.architectures or ()):
+            return head
+    expected = " or ".join(head.model.__name__ for head in HEADS.values())
+    raise DataError(f"{model_folder}: expected a model of ours, {expected}, found another")
+
+
+def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
+    """Rows made in another way would be read without a complaint, and mean nothing.
+
+    Raises DataError, but where only `resize` or `precision` differ: then they mean nearly the same,
+    and a warning does.
+    """
+    expected, found = config.pyramids, pictures.made_by
+    differ = sorted(name for name in found if expected.get(name) != found[name])
+    if not differ:
+        return
+    told = (
+        f"{model_folder}: expected pyramids with "
+        + ", ".join(f"{name} {expected.get(name)}" for name in differ)
+        + "; found "
+        + ", ".join(f"{name} {found[name]}" for name in differ)
+    )
+    if set(differ) <= {"resize", "precision"}:
+        log.warning("%s", told)
+        return
+    options = ", ".join(f"--ExtractPyramid-{name}" for name in differ)
+    raise DataError(f"{told}; extract them with {options}")

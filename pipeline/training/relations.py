@@ -1,0 +1,190 @@
+"""Relations: head and tail between markers, and the relation read from their states."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from model.hvpnet.variants import PAPER, RELEASED
+from model.relation import RelationExtractor
+from pipeline.corpus.post import Post, Span
+from pipeline.errors import DataError
+from pipeline.training.encode import Encoded, number_of, tokenize
+from pipeline.training.heads import Head
+from pipeline.training.score import relation_scores
+
+
+class Marker(str):
+    """A marker's piece: a word of a post that is written in the same way is none."""
+
+
+MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))
+
+
+def add_markers(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """Give the tokenizer the four markers, and return their ids: the next four free ones."""
+    tokenizer.add_tokens(list(MARKERS), special_tokens=True)
+    return tuple(tokenizer.convert_tokens_to_ids(list(MARKERS)))
+
+
+def encode_relations(
+    posts: Mapping[int, Post],
+    tokenizer: PreTrainedTokenizerFast,
+    labels: Sequence[str],
+    longest: int,
+    style: str = PAPER,
+) -> list[Encoded]:
+    """Numbered posts with head and tail -> word pieces with markers around the two.
+
+    A sentence that is too long loses the words that are farthest from its entities. Raises
+    DataError where the entities alone don't fit, or for a relation that is not in `labels`.
+    """
+    number = {label: n for n, label in enumerate(labels)}
+    markers: dict[str, int] = {
+        marker: tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS
+    }
+    mark = mark_as_released if style == RELEASED else mark_spans
+    pieces = tokenize([post.tokens for post in posts.values()], tokenizer, None)
+    encoded = []
+    for (row, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
+        ids, places = _insert(mark(post), markers, ids, owners)
+        if len(ids) > longest:
+            ids, places = _shorten(ids, places, longest, post)
+        label = [number_of(post.relation, number, post)] if post.relation is not None else []
+        encoded.append(Encoded(row, ids, [places[MARKERS[0]], places[MARKERS[2]]], label))
+    return encoded
+
+
+def _insert(
+    marked: Sequence[str],
+    markers: Mapping[str, int],
+    ids: Sequence[int],
+    owners: Sequence[int | None],
+) -> tuple[list[int], dict[str, int]]:
+    """Put the markers' ids between a sentence's pieces. Returns the ids, and the markers' places.
+
+    marked: the words and Markers in their order. owners: for each piece the number of its word.
+    """
+    inner = [place for place, word in enumerate(owners) if word is not None]
+    # Of a sentence whose words are all dropped the two ends alone are left.
+    start, stop = (inner[0], inner[-1] + 1) if inner else (len(ids) // 2, len(ids) // 2)
+    of_word: dict[int, list[int]] = {}
+    for place in inner:
+        of_word.setdefault(owners[place] or 0, []).append(ids[place])
+    found, word = list(ids[:start]), 0
+    places: dict[str, int] = {}
+    for item in marked:
+        if isinstance(item, Marker):
+            places[item] = len(found)
+            found.append(markers[item])
+        else:
+            found.extend(of_word.get(word, ()))
+            word += 1
+    return [*found, *ids[stop:]], places
+
+
+def mark_spans(post: Post) -> list[str]:
+    """The tokens with a marker before and after head and tail.
+
+    Where markers meet, a span closes before the next one opens; of nested spans the longer one is
+    outside, and of equal ones the head.
+    """
+    spans = dict(enumerate(_spans(post)))  # number of the span -> [start, end)
+    tokens: list[str] = []
+    for place in range(len(post.tokens) + 1):
+        closing = [n for n, (_, end) in spans.items() if end == place]
+        for n in sorted(closing, key=lambda n: (spans[n][0], n), reverse=True):
+            tokens.append(MARKERS[2 * n + 1])
+        opening = [n for n, (start, _) in spans.items() if start == place]
+        for n in sorted(opening, key=lambda n: (-spans[n][1], n)):
+            tokens.append(MARKERS[2 * n])
+        tokens.extend(post.tokens[place : place + 1])
+    return tokens
+
+
+def mark_as_released(post: Post) -> list[str]:
+    """The tokens with markers where the published code puts them.
+
+    Before each word: the head's opening and closing marker, then the tail's, whichever are due. So
+    a span that ends with the sentence is not closed, and one may open before another closes.
+    """
+    places = [place for span in _spans(post) for place in span]
+    tokens: list[str] = []
+    for n, word in enumerate(post.tokens):
+        tokens += [marker for marker, place in zip(MARKERS, places, strict=True) if place == n]
+        tokens.append(word)
+    return tokens
+
+
+def _spans(post: Post) -> tuple[Span, Span]:
+    assert post.head is not None, post.id
+    assert post.tail is not None, post.id
+    return post.head, post.tail
+
+
+def _shorten(
+    ids: list[int], places: Mapping[str, int], longest: int, post: Post
+) -> tuple[list[int], dict[str, int]]:
+    """Cut a marked sentence down to a window around its markers, first and last piece kept."""
+    start, stop = min(places.values()), max(places.values()) + 1
+    spare = longest - 2 - (stop - start)
+    if spare < 0:
+        raise DataError(
+            f"post {post.id!r}: expected head and tail within {longest} word pieces, "
+            f"found {stop - start + 2} from one to the other; raise --max-tokens"
+        )
+    left = min(spare // 2, start - 1)
+    right = min(spare - left, len(ids) - 1 - stop)
+    left = min(spare - right, start - 1)
+    moved = start - left - 1
+    window = [ids[0], *ids[start - left : stop + right], ids[-1]]
+    return window, {marker: place - moved for marker, place in places.items()}
+
+
+class Relations(Head):
+    """A relation for each post, of its head to its tail."""
+
+    name = "re"
+    model = RelationExtractor
+    labelled = "a relation"
+
+    def gold(self, post: Post) -> str | None:
+        return post.relation
+
+    def labels(self, known: Sequence[str], style: str) -> list[str]:
+        return list(known)
+
+    def add_markers(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+        return add_markers(tokenizer)
+
+    def encode(
+        self,
+        posts: Mapping[int, Post],
+        tokenizer: PreTrainedTokenizerFast,
+        labels: Sequence[str],
+        longest: int,
+        style: str,
+    ) -> list[Encoded]:
+        return encode_relations(posts, tokenizer, labels, longest, style)
+
+    def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
+        """markers (B, 2): places of the opening markers; labels (B,)."""
+        batch = {"markers": torch.tensor([post.positions for post in posts])}
+        if all(post.labels for post in posts):
+            batch["labels"] = torch.tensor([post.labels[0] for post in posts])
+        return batch
+
+    def read(
+        self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
+    ) -> list[str]:
+        """answers: (posts, labels) logits."""
+        return [labels[number] for number in answers.argmax(-1)]
+
+    def scores(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
+        return relation_scores(gold, predicted)
+
+    def as_fields(self, answer: str) -> dict[str, Any]:
+        return {"predicted_relation": answer}

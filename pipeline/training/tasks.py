@@ -1,0 +1,272 @@
+"""Stages that run a model: training, published checkpoints, evaluation; and lists of them."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import luigi
+
+from model.hvpnet.variants import PAPER, RELEASED, STYLES, TEXT_ONLY, VARIANTS
+from pipeline.corpus.tasks import OfDataset, ReadPosts
+from pipeline.engine.files import need_space, size_of
+from pipeline.engine.listing import Listing
+from pipeline.engine.outputs import damage
+from pipeline.engine.paths import paths
+from pipeline.engine.settings import existing, on_disk, without_path
+from pipeline.engine.stage import Stage
+from pipeline.errors import SettingError
+from pipeline.extraction.tasks import ReadsPyramids
+from pipeline.machine import DEVICES, PRECISIONS
+from pipeline.training.config import BACKBONE, SCRATCH, TrainConfig
+from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
+
+
+class _Seeds(luigi.Parameter):
+    """Several seeds, separated by commas."""
+
+    def parse(self, x: str) -> tuple[int, ...]:
+        seeds = [seed.strip() for seed in x.split(",")]
+        if not all(seed.isdecimal() for seed in seeds):
+            raise SettingError(f"--seeds: expected numbers such as 1,49,1234, found {x!r}")
+        return tuple(dict.fromkeys(int(seed) for seed in seeds))
+
+    def serialize(self, x: tuple[int, ...]) -> str:
+        return ",".join(map(str, x))
+
+
+class _Training(ReadsPyramids):
+    """The options that a training run and a summary of several share."""
+
+    TASK: str
+    VERSION = 3
+    RESULT = True
+
+    recipe = luigi.ChoiceParameter(
+        choices=RECIPES, default=PAPER, description="where values that aren't given are from"
+    )
+    variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
+    style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
+    encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
+    seed = luigi.OptionalIntParameter(default=None)
+    seeds = _Seeds(default=(), description="runs each; 1,49,1234: mean and deviation")
+    epochs = luigi.OptionalIntParameter(default=None)
+    batch_size = luigi.OptionalIntParameter(default=None)
+    learning_rate = luigi.OptionalFloatParameter(default=None)
+    head_learning_rate = luigi.OptionalFloatParameter(default=None)
+    weight_decay = luigi.OptionalFloatParameter(default=None)
+    decay_all = luigi.OptionalBoolParameter(
+        default=None, description="weight decay on biases and normalisation too"
+    )
+    warmup = luigi.OptionalFloatParameter(default=None, description="share of all steps")
+    evaluate_from = luigi.OptionalIntParameter(default=None, description="first epoch scored")
+    max_tokens = luigi.OptionalIntParameter(default=None, description="word pieces a post")
+    dropout = luigi.OptionalFloatParameter(default=None, description="before the head")
+    max_grad_norm = luigi.OptionalFloatParameter(default=None)
+    precision = luigi.OptionalChoiceParameter(choices=PRECISIONS, default=None)
+    finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
+    backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def config(self) -> TrainConfig:
+        """The task's preset with people's own values."""
+        return train_config(self.TASK, self.dataset, self.param_kwargs)
+
+    def with_pictures(self) -> bool:
+        return self.config().variant != TEXT_ONLY
+
+    def lines(self) -> list[str]:
+        from pipeline.training.results import result
+
+        text_only = self.clone(variant=TEXT_ONLY)
+        made = damage(text_only.folder, self.paths.digests) is None
+        return result(self.folder, text_only.folder, made)
+
+
+class _Train(_Training):
+    """One run: train, choose the epoch, score on test."""
+
+    RESUMES = True
+
+    def __new__(cls, *args: Any, **values: Any) -> "_Train | _Summary":
+        """`--seeds` leads to the summary of one run for each seed."""
+        given = dict(cls.get_param_values(cls.get_params(), args, values))
+        return cls.summary()(**given) if given["seeds"] else super().__new__(cls)
+
+    @classmethod
+    def summary(cls) -> "type[_Summary]":
+        """The class of this stage's summaries."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        return without_path(asdict(self.config()), "encoder", SCRATCH)
+
+    def sources(self) -> dict[str, Path]:
+        return on_disk("encoder", self.config().encoder, SCRATCH)
+
+    @property
+    def name(self) -> str:
+        return f"{super().name} seed {self.config().seed}"
+
+    def work(self, folder: Path) -> None:
+        from pipeline.training.train import train_into
+
+        train_into(
+            folder,
+            task=self.TASK,
+            posts_folder=ReadPosts(dataset=self.dataset).folder,
+            config=self.config(),
+            files=self.pictures(),
+            device=self.device,
+            about={"task": self.TASK, **self.about()},
+        )
+
+
+class _Summary(_Training):
+    """Mean and deviation of runs that differ in their seed alone."""
+
+    RUN: type[_Train]
+
+    def requires(self) -> list[Stage]:
+        return [self.clone(self.RUN, seed=seed, seeds=()) for seed in self.seeds]
+
+    def settings(self) -> dict[str, Any]:
+        return {"seeds": sorted(self.seeds)}  # all else that decides the result decides the runs'
+
+    def work(self, folder: Path) -> None:
+        from pipeline.training.results import summarise
+
+        summarise([run.folder for run in self.requires()], folder, self.about())
+
+
+class TrainRE(_Train):
+    """Relations between two marked entities: train, choose the epoch, score on test."""
+
+    TASK = "re"
+
+    @classmethod
+    def summary(cls) -> type[_Summary]:
+        return _SummaryRE
+
+
+class TrainNER(_Train):
+    """Entities, with a CRF: train, choose the epoch, score on test."""
+
+    TASK = "ner"
+    dataset = luigi.Parameter(
+        default="twitter2015", description="twitter2015, twitter2017, demo, or a folder of your own"
+    )
+
+    @classmethod
+    def summary(cls) -> type[_Summary]:
+        return _SummaryNER
+
+
+class _SummaryRE(_Summary):
+    TASK, STAGE, RUN = "re", "TrainRE", TrainRE
+
+
+class _SummaryNER(_Summary):
+    TASK, STAGE, RUN = "ner", "TrainNER", TrainNER
+
+
+class ImportReleased(OfDataset):
+    """A published best_model.pth -> a model folder of ours, and its backbone's weights."""
+
+    RESULT = True
+
+    checkpoint = luigi.Parameter(description="a published best_model.pth")
+    tokenizer = luigi.Parameter(
+        default=TrainConfig.encoder, description="of the checkpoint's encoder: hub name or folder"
+    )
+
+    def requires(self) -> list[Stage]:
+        return [ReadPosts(dataset=self.dataset)]
+
+    def settings(self) -> dict[str, Any]:
+        return without_path({"tokenizer": self.tokenizer}, "tokenizer")
+
+    def sources(self) -> dict[str, Path]:
+        checkpoint = {"checkpoint": existing("--checkpoint", self.checkpoint)}
+        return checkpoint | on_disk("tokenizer", self.tokenizer)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.training.import_released import import_into
+
+        need_space(folder, 2 * size_of(Path(self.checkpoint)), self.STAGE)
+        import_into(
+            folder,
+            Path(self.checkpoint),
+            self.tokenizer,
+            posts_folder=ReadPosts(dataset=self.dataset).folder,
+            longest=train_preset("ner", self.dataset, RELEASED).max_tokens,
+        )
+
+    def lines(self) -> list[str]:
+        made = [self.folder / name for name in ("model", BACKBONE)]
+        return [str(path) for path in made if path.exists()]  # without pictures, no backbone
+
+
+class Evaluate(ReadsPyramids):
+    """A saved model on a data set: predictions and scores of val and test."""
+
+    VERSION = 2
+    RESULT = True
+
+    model = luigi.Parameter(description="output of TrainRE, TrainNER or ImportReleased")
+    precision = luigi.ChoiceParameter(choices=PRECISIONS, default=TrainConfig.precision)
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def with_pictures(self) -> bool:
+        from pipeline.training.results import needs_pictures
+
+        return needs_pictures(self.model_folder())
+
+    def model_folder(self) -> Path:
+        """The model itself, also where people named the folder of the run that made it."""
+        named = existing("--model", self.model)
+        return named / "model" if (named / "model").is_dir() else named
+
+    def settings(self) -> dict[str, Any]:
+        return {"precision": self.precision}
+
+    def sources(self) -> dict[str, Path]:
+        return {"model": self.model_folder()}
+
+    def work(self, folder: Path) -> None:
+        from pipeline.training.evaluate import evaluate_into
+
+        evaluate_into(
+            folder,
+            self.model_folder(),
+            posts_folder=ReadPosts(dataset=self.dataset).folder,
+            files=self.pictures(),
+            device=self.device,
+            precision=self.precision,
+            about=self.about(),
+        )
+
+    def lines(self) -> list[str]:
+        from pipeline.training.results import evaluation
+
+        return evaluation(self.folder)
+
+
+class Recipes(Listing):
+    """The named recipes' values for both tasks on a data set."""
+
+    dataset = luigi.Parameter(default="mnre")
+    variant = luigi.ChoiceParameter(choices=VARIANTS, default=VARIANTS[0])
+
+    def lines(self) -> list[str]:
+        return recipes(self.dataset, self.variant)
+
+
+class Scores(Listing):
+    """A table of all training runs in the store."""
+
+    dataset = luigi.OptionalStrParameter(default=None, description="only this one's")
+
+    def lines(self) -> list[str]:
+        from pipeline.training.results import scores
+
+        return scores(paths().store_root, [TrainRE.STAGE, TrainNER.STAGE], self.dataset)

@@ -1,0 +1,269 @@
+"""Training and evaluation of both tasks, with transformers' Trainer."""
+
+import logging
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerFast, Trainer
+
+from features.grounding.hub import ask_hub
+from model.config import ExtractorConfig
+from model.encoder import PrefixedEncoder, load_encoder
+from pipeline.corpus.post import SPLITS, Post
+from pipeline.corpus.posts import load_labels, load_posts
+from pipeline.engine.files import need_space, read_json, settle, size_of, write_json
+from pipeline.errors import DataError
+from pipeline.extraction.config import PictureFiles
+from pipeline.extraction.index import StoredPyramids
+from pipeline.training.batches import Collator, Pictures
+from pipeline.training.config import SCRATCH, TrainConfig
+from pipeline.training.encode import Encoded, load_tokenizer, scratch_tokenizer
+from pipeline.training.entities import Entities
+from pipeline.training.finetune import FineTuned, Pixels
+from pipeline.training.heads import Head, predict_into
+from pipeline.training.relations import Relations
+from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
+
+HEADS: dict[str, Head] = {head.name: head for head in (Relations(), Entities())}
+METRICS = "metrics.json"  # written when all else of a run is
+log = logging.getLogger(__name__)
+SCRATCH_SHAPE = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+}
+
+
+def train_into(
+    folder: Path,
+    task: str,
+    posts_folder: Path,
+    config: TrainConfig,
+    files: PictureFiles | None,
+    device: str,
+    about: dict[str, Any],
+) -> None:
+    """The training stage: read posts and labels, train, write everything into `folder`.
+
+    about: what else `metrics.json` should tell, such as fingerprints and versions. With pictures it
+    tells too how many there were, and how many regions each grounder gave.
+    """
+    if (folder / METRICS).exists():  # a killed run had only its checkpoints to remove
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        return
+    if files is not None:  # scores with other crops can't be compared
+        about |= about_pictures(files)
+    results = train(
+        HEADS[task],
+        load_posts(posts_folder),
+        load_labels(posts_folder, task),
+        config,
+        open_pictures(files, config.finetune_backbone),
+        folder,
+        device,
+    )
+    settle(folder)
+    write_json(folder / METRICS, {**about, **results})
+    shutil.rmtree(folder / CHECKPOINTS)
+
+
+def about_pictures(files: PictureFiles) -> dict[str, Any]:
+    """How many pictures there are, and how many regions each grounder gave."""
+    return {
+        "crops": read_json(files.grounding / "report.json")["regions_by_grounder"],
+        "pictures": read_json(files.extraction / "report.json")["pictures"],
+    }
+
+
+def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
+    """Stored pyramids, or pixels where the backbone is to be fine-tuned; None without pictures."""
+    if files is None:
+        return None
+    stored = StoredPyramids.open(files.extraction, files.pyramids)
+    return Pixels.open(files, stored) if finetune else stored
+
+
+def train(
+    head: Head,
+    posts: Sequence[Post],
+    labels: Sequence[str],
+    config: TrainConfig,
+    pictures: Pictures | None,
+    folder: Path,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Train on train, keep the epoch that is best on val, score it on val and test.
+
+    pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for a text-only
+    variant. Writes into `folder`: `model/` (a Hugging Face folder, with `backbone.safetensors`
+    where the backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`, and checkpoints, which
+    it leaves there. Goes on from the last one that a killed run left. Returns the figures.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    transformers.set_seed(config.seed)
+    splits = {name: head.numbered(posts, name) for name in SPLITS}
+    for needed in ("train", "val"):
+        if not splits[needed]:
+            raise DataError(
+                f"expected posts with {head.labelled} in split {needed!r} to train on, found none"
+            )
+    labels = head.labels(labels, config.style)
+    tokenizer, model = build(head, splits["train"].values(), labels, config, pictures)
+    encoded = {
+        name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style)
+        for name, chosen in splits.items()
+    }
+    _log_unseen_words(encoded)
+    trainer = make_trainer(
+        model,
+        encoded,
+        Collator(tokenizer.pad_token_id, head.collate, pictures),
+        config,
+        folder,
+        device,
+    )
+    need_space(folder, _space(model) - size_of(folder), "this training, with its checkpoints,")
+    gold = [head.gold(post) for post in splits["val"].values()]
+
+    def figures(answers: EvalPrediction) -> dict[str, float]:
+        found = _figures(head.scores(gold, head.read(answers.predictions, encoded["val"], labels)))
+        # Of equal epochs the latest is the best, as in the published scripts.
+        return {**found, RANK: found["f1"] + 1e-9 * round(trainer.state.epoch)}
+
+    trainer.compute_metrics = figures
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+    trainer.compute_metrics = None
+    epochs = _epochs(trainer)
+    results = predict_into(folder, head, trainer, splits, encoded, labels)
+    _save(model, tokenizer, config, folder / "model")
+    return {
+        "epochs": epochs,
+        "best_epoch": _best_epoch(epochs),
+        **results,
+        "posts": {name: len(chosen) for name, chosen in splits.items()},
+        "encoder_revision": _revision(model),
+        "config": asdict(config),
+    }
+
+
+def _space(model: PrefixedEncoder | FineTuned) -> int:
+    """Bytes of the model and of three checkpoints: its weights and AdamW's two moments."""
+    size = sum(weight.nbytes for weight in model.parameters())
+    return size * (1 + 3 * 3)
+
+
+def build(
+    head: Head,
+    posts: Iterable[Post],
+    labels: Sequence[str],
+    config: TrainConfig,
+    pictures: Pictures | None,
+) -> tuple[PreTrainedTokenizerFast, PrefixedEncoder | FineTuned]:
+    """Tokenizer and untrained model; `posts` train the tokenizer of a scratch encoder."""
+    if config.encoder == SCRATCH:
+        tokenizer = scratch_tokenizer(posts)
+    else:
+        tokenizer = load_tokenizer(config.encoder)
+    marker_ids = head.add_markers(tokenizer)
+    encoder = None
+    if config.encoder == SCRATCH:
+        encoder_config = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
+    else:
+        encoder = load_encoder(config.encoder, ask_hub)
+        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+            encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        encoder_config = encoder.config
+    most = min(tokenizer.model_max_length, encoder_config.max_position_embeddings)
+    if config.max_tokens > most:
+        raise DataError(
+            f"expected --max-tokens up to {most} with encoder {config.encoder!r}, "
+            f"found {config.max_tokens}"
+        )
+    seen: dict[str, Any] = {}
+    if pictures is not None:
+        seen = {
+            "block_channels": pictures.channels,
+            "grid": pictures.grid,
+            "pyramids": pictures.made_by,
+        }
+    model = head.model(
+        ExtractorConfig(
+            encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
+            style=config.style,
+            variant=config.variant,
+            dropout=config.dropout,
+            marker_ids=marker_ids,
+            id2label=dict(enumerate(labels)),
+            label2id={label: n for n, label in enumerate(labels)},
+            **seen,
+        )
+    )
+    if encoder is not None:
+        model.adopt(encoder)
+    if isinstance(pictures, Pixels):
+        return tokenizer, FineTuned(model, pictures)
+    return tokenizer, model
+
+
+def _extractor(model: PrefixedEncoder | FineTuned) -> PrefixedEncoder:
+    return model.extractor if isinstance(model, FineTuned) else model
+
+
+def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
+    """The hub's commit of a downloaded encoder; None for one from disk or from scratch."""
+    return getattr(_extractor(model).encoder.config, "_commit_hash", None)
+
+
+def _log_unseen_words(encoded: Mapping[str, list[Encoded]]) -> None:
+    """How many of the words that get a tag the model does not see."""
+    for name, posts in encoded.items():
+        unseen = sum(token < 0 for post in posts for token in post.words)
+        total = sum(len(post.words) for post in posts)
+        if unseen:
+            log.info(
+                "%s: %d of %d words have no word piece or lie beyond the longest text: tagged O",
+                name,
+                unseen,
+                total,
+            )
+
+
+def _figures(scores: dict[str, Any]) -> dict[str, float]:
+    return {name: scores[name] for name in ("precision", "recall", "f1")}
+
+
+def _epochs(trainer: Trainer) -> list[dict[str, float]]:
+    """Validation figures by epoch, from the Trainer's log."""
+    return [
+        {
+            "epoch": round(entry["epoch"]),
+            **{name: entry[f"eval_{name}"] for name in ("loss", "precision", "recall", "f1")},
+        }
+        for entry in trainer.state.log_history
+        if "eval_f1" in entry
+    ]
+
+
+def _best_epoch(epochs: list[dict[str, float]]) -> int:
+    """The epoch that the Trainer keeps: the latest of the equal best."""
+    return int(max(epochs, key=lambda entry: (entry["f1"], entry["epoch"]))["epoch"])
+
+
+def _save(
+    model: PrefixedEncoder | FineTuned,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainConfig,
+    folder: Path,
+) -> None:
+    """A Hugging Face folder that tells all that evaluation needs."""
+    if isinstance(model, FineTuned):
+        model.save_backbone(folder)
+    _extractor(model).save_pretrained(folder)
+    tokenizer.model_max_length = config.max_tokens
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,105 @@
+"""Models of the hub as folders: cached, fetched, or told to be missing."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from features.grounding.hub import is_cached, model_folder
+from features.weights import WeightsError
+from tests.tiny_detectors import write_owlv2
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_owlv2(tmp_path_factory.mktemp("owlv2"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub's."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that is soon known not to answer."""
+
+    def fail(self: object, name: str, timeout: float) -> None:
+        assert timeout <= 10
+        raise LocalEntryNotFoundError("no network\nat all")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+
+
+def put(model: Path, cache: Path) -> Path:
+    """The model as the hub's a/b. Returns its snapshot."""
+    place = cache / "models--a--b"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs/main").write_text("5f3c")
+    return Path(shutil.copytree(model, place / "snapshots/5f3c"))
+
+
+def never(*args: object, **kwargs: object) -> None:
+    raise AssertionError("the hub was asked")
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert model_folder(str(tmp_path)) == tmp_path
+    assert is_cached(str(tmp_path))
+
+
+def test_a_whole_snapshot_needs_no_network(
+    model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", never)
+    snapshot = put(model, cache)
+    assert is_cached("a/b")
+    assert model_folder("a/b") == snapshot
+
+
+def test_a_snapshot_without_weights_is_not_cached(model: Path, cache: Path, offline: None) -> None:
+    (put(model, cache) / "model.safetensors").unlink()
+    assert not is_cached("a/b")
+    with pytest.raises(WeightsError, match="not in the hub's cache"):
+        model_folder("a/b")
+
+
+@pytest.mark.parametrize("name", ["a/b", "/no/such/folder", "../b", "a b"])
+def test_what_is_not_there_is_not_cached(name: str, cache: Path, offline: None) -> None:
+    assert not is_cached(name)
+    with pytest.raises(WeightsError) as error:
+        model_folder(name)
+    told = str(error.value)
+    assert told.startswith(f"grounder weights {name!r}: no such folder, not in the hub's cache on")
+    assert told.endswith("give --weights FOLDER of the model, or take --grounder salience")
+    assert "\n" not in told
+
+
+def test_a_hub_out_of_reach_is_told_in_one_line(cache: Path, offline: None) -> None:
+    with pytest.raises(WeightsError, match=r"and can't be fetched \(no network at all\); give"):
+        model_folder("a/b")
+
+
+def test_what_is_not_cached_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(name: str, allow_patterns: list[str]) -> str:
+        assert "*.safetensors" in allow_patterns
+        return f"fetched {name}"
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, timeout: None)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert model_folder("a/b") == Path("fetched a/b")
+
+
+def test_asking_for_the_cache_imports_nothing_heavy() -> None:
+    code = "import sys; from features.grounding.hub import is_cached; is_cached('a/b')"
+    code += "; print(sorted({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
+    run = [sys.executable, "-c", code]
+    folder = Path(__file__).resolve().parents[3]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=folder)
+    assert done.stdout.strip() == "['huggingface_hub']"

@@ -1,0 +1,117 @@
+"""SQLite files that remember: damaged, read-only, in the way."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.memo import Memo
+
+TABLE = "create table if not exists numbers (name text primary key, value integer)"
+KEEP = "insert or replace into numbers values (?, ?)"
+FIND = "select value from numbers where name=?"
+MANY = [(f"{n:05d}", n) for n in range(5000)]
+
+
+def filled(path: Path) -> Path:
+    memo = Memo(path, TABLE)
+    memo.keep(KEEP, MANY)
+    memo.close()
+    return path
+
+
+def test_what_is_kept_is_found_by_the_next(tmp_path: Path) -> None:
+    path = filled(tmp_path / "new" / "memo.sqlite")
+    memo = Memo(path, TABLE)
+    assert memo.find(FIND, ["00042"]) == (42,)
+    assert memo.find(FIND, ["none"]) is None
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut", "emptied", "pages"])
+def test_a_damaged_file_is_put_aside_and_begun_anew(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    content = path.read_bytes()
+    middle = len(content) // 2 // 4096 * 4096
+    path.write_bytes(
+        {
+            "no database": b"no database " * 1000,
+            "cut": content[: middle + 100],
+            "emptied": b"",
+            "pages": content[:4096] + b"\xff" * (len(content) - 4096),
+        }[damage]
+    )
+    memo = Memo(path, TABLE, check=True)
+    assert memo.find(FIND, ["00042"]) is None
+    memo.keep(KEEP, [("a", 1)])
+    assert memo.find(FIND, ["a"]) == (1,)
+    aside = tmp_path / "memo.sqlite.damaged"
+    assert aside.exists() == (damage != "emptied")  # an empty file is a new one
+    assert ("begun anew" in caplog.text) == aside.exists()
+
+
+@pytest.mark.parametrize("ask", ["find", "keep"])
+def test_damage_that_is_met_later_is_mended_too(ask: str, tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    memo = Memo(path, TABLE)  # looks at the first page alone
+    if ask == "find":
+        assert memo.find(FIND, ["00042"]) is None
+    memo.keep(KEEP, [("a", 1)])
+    assert memo.find(FIND, ["a"]) == (1,)
+
+
+def test_the_journal_of_a_damaged_file_is_not_played_back(tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    path.write_bytes(b"no database " * 1000)
+    journal = tmp_path / "memo.sqlite-journal"
+    journal.write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(600))
+    memo = Memo(path, TABLE)
+    memo.keep(KEEP, [("a", 1)])
+    assert memo.find(FIND, ["a"]) == (1,)
+    assert not journal.exists()
+
+
+def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    content = path.read_bytes()
+    assert content.count(b"00042") == 2  # the row's, and the index's
+    damaged = sqlite3.connect(path)
+    with damaged:
+        damaged.execute("update numbers set value=cast(x'ff' as text) where name='00042'")
+    damaged.close()
+    memo = Memo(path, TABLE, check=True)
+    assert memo.find(FIND, ["00042"]) is None
+    assert (tmp_path / "memo.sqlite.damaged").exists()
+
+
+def test_what_another_process_began_anew_is_left(tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    first, second = Memo(path, TABLE), Memo(path, TABLE)
+    assert first.find(FIND, ["00042"]) is None
+    first.keep(KEEP, [("a", 1)])
+    assert second.find(FIND, ["00042"]) is None
+    first.keep(KEEP, [("b", 2)])
+    assert second.find(FIND, ["b"]) == (2,)
+    assert second.find(FIND, ["a"]) == (1,)
+
+
+def test_without_a_place_for_a_file_it_is_forgotten_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    memo = Memo(tmp_path / "file" / "memo.sqlite", TABLE)  # no folder can be made there
+    memo.keep(KEEP, [("a", 1)])
+    assert memo.find(FIND, ["a"]) == (1,)
+
+
+def test_a_full_disk_is_not_taken_for_damage(tmp_path: Path) -> None:
+    path = filled(tmp_path / "memo.sqlite")
+    memo = Memo(path, TABLE)
+    memo._connection.execute("pragma max_page_count=1")  # as many as there are is the least
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        memo.keep(KEEP, [(f"more {n}", n) for n in range(50_000)])
+    assert memo.find(FIND, ["00042"]) == (42,)
+    assert not (tmp_path / "memo.sqlite.damaged").exists()

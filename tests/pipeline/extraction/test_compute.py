@@ -1,0 +1,83 @@
+"""Rows from pixels, without a store: the same numbers, whatever stands beside them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from features.pictures import open_picture
+from pipeline.extraction.compute import RowComputer, Wanted
+from pipeline.extraction.config import ExtractConfig
+from pipeline.machine import Machine
+
+CONFIG = ExtractConfig(backbone="resnet18", weights="random", size=64)
+BOX = (10.0, 20.0, 90.0, 110.0)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 150, 200, 3), np.uint8)
+    files = [tmp_path / f"{n}.png" for n in range(3)]
+    for file, pixels in zip(files, noise, strict=True):
+        Image.fromarray(pixels).save(file)
+    return files
+
+
+def compute(
+    wanted: Iterable[Wanted], problems: dict[Path, str] | None = None, batch: int = 8
+) -> dict[bytes, np.ndarray]:
+    computer = RowComputer(CONFIG, Machine("cpu", batch_size=batch, threads=2))
+    batches = computer.rows(wanted, {} if problems is None else problems)
+    return {key: row for keys, rows in batches for key, row in zip(keys, rows, strict=True)}
+
+
+def test_a_row_alone_is_the_row_in_a_batch(pictures: list[Path]) -> None:
+    wanted = [
+        Wanted(file, {bytes([n]): None, bytes([n, 1]): BOX}) for n, file in enumerate(pictures)
+    ]
+    together = compute(wanted)
+    assert list(together) == [key for one in wanted for key in one.boxes]
+    assert together[b"\0"].shape == (64 + 128 + 256 + 512, 2, 2)
+    assert together[b"\0"].dtype == np.float16
+    for one in wanted:
+        for key, row in compute([one], batch=1).items():
+            np.testing.assert_allclose(row, together[key], atol=2e-3, rtol=2e-3)
+
+
+def test_what_cannot_be_used_costs_only_itself(pictures: list[Path], tmp_path: Path) -> None:
+    pictures[1].write_bytes(b"no picture")
+    far = (500.0, 500.0, 600.0, 600.0)
+    problems: dict[Path, str] = {}
+    rows = compute(
+        [
+            Wanted(pictures[0], {b"whole": None, b"far": far}),
+            Wanted(pictures[1], {b"broken": None}),
+            Wanted(tmp_path / "gone.png", {b"gone": None}),
+            Wanted(pictures[2], {b"good": None}),
+        ],
+        problems,
+    )
+    assert list(rows) == [b"whole", b"good"]
+    assert problems.keys() == {pictures[0], pictures[1], tmp_path / "gone.png"}
+    assert problems[pictures[0]].startswith("crop: ")
+    assert problems[pictures[1]].startswith("broken: ")
+    assert problems[tmp_path / "gone.png"].startswith("missing")
+
+
+def test_an_all_zero_input_is_no_black_picture(pictures: list[Path]) -> None:
+    Image.new("RGB", (64, 64)).save(pictures[0])
+    rows = compute([Wanted(None, {b"nothing": None}), Wanted(pictures[0], {b"black": None})])
+    assert list(rows) == [b"nothing", b"black"]
+    assert np.abs(rows[b"nothing"].astype(float) - rows[b"black"]).max() > 0.01
+
+
+def test_no_batch_reaches_over_a_span(pictures: list[Path]) -> None:
+    computer = RowComputer(CONFIG, Machine("cpu", batch_size=2, threads=1))
+    wanted = [
+        Wanted(file, {bytes([n]): None, bytes([n, 1]): BOX}) for n, file in enumerate(pictures)
+    ]
+    sizes = [len(keys) for keys, _ in computer.rows(wanted, {}, open_picture, span=3)]
+    assert sizes == [2, 1, 2, 1]
+    assert [len(keys) for keys, _ in computer.rows(wanted, {})] == [2, 2, 2]

@@ -1,0 +1,68 @@
+"""Results for people: several seeds, tables, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.config import ExtractorConfig
+from pipeline.engine.files import read_json, write_json
+from pipeline.errors import DataError
+from pipeline.training.evaluate import check_pyramids
+from pipeline.training.results import figures, summarise
+
+
+def run(folder: Path, seed: int, f1: float) -> Path:
+    """A run's folder, with what `summarise` reads of it."""
+    folder = folder / str(seed)
+    folder.mkdir()
+    scores = {"precision": f1 + 1, "recall": f1 - 1, "f1": f1, "per_class": {}}
+    config = {"variant": "hvpnet", "style": "paper", "seed": seed}
+    metrics = {"task": "re", "fingerprint": f"of {seed}", "best_epoch": 2, "config": config}
+    write_json(folder / "metrics.json", {**metrics, "val": scores, "test": scores})
+    return folder
+
+
+def test_mean_and_sample_deviation(tmp_path: Path) -> None:
+    runs = [run(tmp_path, seed, f1) for seed, f1 in ((1, 60.0), (49, 62.0), (7, 67.0))]
+    summarise(runs, tmp_path, {"dataset": "mnre"})
+    found = read_json(tmp_path / "metrics.json")
+    assert found["mean"]["test"]["f1"] == pytest.approx(63)
+    assert found["deviation"]["test"]["f1"] == pytest.approx(13**0.5)  # (9 + 1 + 16) / 2
+    assert found["mean"]["val"]["precision"] == pytest.approx(64)
+    assert found["runs"]["49"]["test"]["f1"] == 62
+    assert found["runs"]["7"]["fingerprint"] == "of 7"
+    assert found["config"] == {"variant": "hvpnet", "style": "paper"}
+    assert figures(found, "test", ["f1"]) == "63.00 ± 3.61"
+
+
+def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
+    summarise([run(tmp_path, 1, 60.0)], tmp_path, {"dataset": "mnre"})
+    assert read_json(tmp_path / "metrics.json")["deviation"]["test"]["f1"] == 0
+
+
+class Made:
+    """Pyramids, as far as they tell how they were made."""
+
+    def __init__(self, **made_by: Any) -> None:
+        self.made_by = made_by
+
+
+MADE = {"weights": "sha256 1", "grid": 2, "size": 224, "resize": "center", "precision": "float32"}
+
+
+@pytest.mark.parametrize("name", ["weights", "grid", "size"])
+def test_pyramids_of_another_kind_are_refused(name: str) -> None:
+    config = ExtractorConfig(pyramids=MADE)
+    same: Any = Made(**MADE)
+    other: Any = Made(**MADE | {name: "other"})
+    check_pyramids(config, same, Path("model"))
+    with pytest.raises(DataError, match=f"with {name} .*; found {name} other; .*-{name}$"):
+        check_pyramids(config, other, Path("model"))
+
+
+def test_pyramids_nearly_of_the_kind_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    made: Any = Made(**MADE | {"resize": "stretch"})
+    check_pyramids(ExtractorConfig(pyramids=MADE), made, Path("model"))
+    [warning] = caplog.messages
+    assert warning == "model: expected pyramids with resize center; found resize stretch"
