@@ -20,12 +20,10 @@ import sys
 from pathlib import Path
 
 import luigi
-from luigi.configuration import get_config
 
-import pipeline
 from pipeline.corpus import DEMO
 from pipeline.corpus.tasks import MakeDemo, ReadPosts
-from pipeline.engine import command_line, console
+from pipeline.engine import command_line, configuration, console
 from pipeline.engine.listing import Listing
 from pipeline.engine.paths import paths
 from pipeline.engine.prune import prune
@@ -70,22 +68,7 @@ class Prune(Listing):
         return prune(paths(), STAGES, stages_of, self.runs, self.dry_run)
 
 
-def _configure() -> None:
-    """Read the project's luigi.cfg from any folder; what stands in the present folder's wins.
-
-    A relative path in it is relative to the checkout that it lies in, or, where the package was
-    installed without one, to the present folder.
-    """
-    config = get_config()
-    config.read([str(Path(pipeline.__path__[0]) / "luigi.cfg")])
-    type(config).reload()
-    here = Path(__file__).resolve().parent
-    home = here if (here / "luigi.cfg").exists() else Path.cwd()
-    for name in ("data", "store"):
-        config.set("paths", name, str(home / Path(config.get("paths", name)).expanduser()))
-
-
-_configure()
+configuration.read_own(Path(__file__).resolve().parent)
 console.set_up()
-if "--module" in sys.argv:  # `luigi --module tasks TASK …`, and not a program that imports this
+if any(word.startswith("--module") for word in sys.argv):  # else a program of its own imports this
     command_line.check(sys.argv[1:])

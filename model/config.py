@@ -12,8 +12,9 @@ class ExtractorConfig(PreTrainedConfig):
 
     `encoder` is the text encoder's own configuration as a plain dictionary, `block_channels` the
     channels of the pyramid's four blocks, `grid` its side, `dropout` acts before the head;
-    `style` and `variant` are names in `model/variants.py`, `bottleneck` is the inner width of the
-    published code's visual map, and `pyramids` tells how those that it was trained on were made.
+    `style` and `variant` are names in `model/hvpnet/variants.py`, `bottleneck` is the inner width
+    of the published code's visual map, and `pyramids` tells how those that it was trained on were
+    made.
     Labels live in the usual `id2label`.
     """
 

@@ -194,7 +194,6 @@ def own_values(dataset: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for stage in columns(dataset).values():
         config = getattr(stage, "config", None)
-        config = config() if callable(config) else config
         for name, parameter in stage.get_params():
             value = getattr(stage, name)
             value = getattr(config, name, None) if value is None else value

@@ -47,7 +47,7 @@ def _last_key(stage: Stage) -> dict[str, Any] | None:
 
 
 def _comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two keys are of one data set and of one kind: a run and a summary share no setting."""
+    """Whether two keys are of one data set and kind: a run and a summary share no setting."""
     ours, theirs = a["settings"].keys(), b["settings"].keys()
     same_kind = bool(ours & theirs) or not (ours and theirs)
     return bool(a["dataset"] == b["dataset"]) and same_kind

@@ -1,6 +1,7 @@
 """ExtractPyramid, and the base of stages that read what it stored."""
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +45,28 @@ class ExtractPyramid(OfDataset):
     def requires(self) -> list[Stage]:
         return [GroundCrops(dataset=self.dataset), *super().requires()]
 
+    @cached_property
     def config(self) -> ExtractConfig:
         """The data set's preset with people's own values."""
         return extract_config(self.dataset, self.param_kwargs)
 
     def settings(self) -> dict[str, Any]:
         rows = {"row_version": ROW_VERSION}
-        return without_path(asdict(self.config()), "weights", RANDOM) | rows
+        return without_path(asdict(self.config), "weights", RANDOM) | rows
 
     def sources(self) -> dict[str, Path]:
-        return on_disk("weights", self.config().weights, RANDOM)
+        return on_disk("weights", self.config.weights, RANDOM)
 
     def weights_name(self) -> str:
         """The backbone's weights by torchvision's name, or by what a file of people's own holds."""
-        name: str = self.key["sources"].get("weights", self.config().weights)
+        name: str = self.key["sources"].get("weights", self.config.weights)
         return name
 
     def fills(self) -> Path:
         """The store's folder of this backbone's rows."""
         from pipeline.extraction.rows import rows_folder
 
-        return self.paths.pyramids / rows_folder(self.config(), self.weights_name())
+        return self.paths.pyramids / rows_folder(self.config, self.weights_name())
 
     def work(self, folder: Path) -> list[Path]:
         from pipeline.extraction.extract import Extraction, extract
@@ -78,7 +80,7 @@ class ExtractPyramid(OfDataset):
             digest=self.paths.digests.of,
             rows=self.fills(),
             weights=self.weights_name(),
-            config=self.config(),
+            config=self.config,
             machine=changed(Machine(), self.param_kwargs),
         )
         extract(GroundedPosts(grounding.folder), run, folder)
@@ -112,7 +114,7 @@ class ReadsPyramids(OfDataset):
             grounding=GroundCrops(dataset=self.dataset).folder,
             pyramids=self.paths.pyramids,
             root=self.root,
-            config=extraction.config(),
+            config=extraction.config,
         )
 
     def about(self) -> dict[str, Any]:

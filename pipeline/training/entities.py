@@ -20,9 +20,9 @@ from pipeline.training.score import entity_scores
 PAD, LATER, START, END = "PAD", "X", "[CLS]", "[SEP]"
 
 
-def entity_labels(tags: Sequence[str], style: str) -> list[str]:
+def entity_labels(known: Sequence[str], style: str) -> list[str]:
     """The CRF's labels for tags that begin with O: these, or the published code's too."""
-    return [PAD, *tags, LATER, START, END] if style == RELEASED else list(tags)
+    return [PAD, *known, LATER, START, END] if style == RELEASED else list(known)
 
 
 def encode_entities(
@@ -38,10 +38,10 @@ def encode_entities(
     released all pieces, the two ends too. A word beyond `longest` pieces, or one that the tokenizer
     drops, has no token: it is tagged O. Raises DataError for a tag that is not in `labels`.
     """
-    number = {label: n for n, label in enumerate(labels)}
+    number = {label: place for place, label in enumerate(labels)}
     encoded = []
     pieces = tokenize([post.tokens for post in posts.values()], tokenizer, longest)
-    for (row, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
+    for (n, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
         first: dict[int, int] = {}  # word -> place of its first piece
         for place, word in enumerate(owners):
             if word is not None:
@@ -54,7 +54,7 @@ def encode_entities(
         if post.tags is not None:
             named = _token_labels(len(ids), positions, first, post.tags, style)
             found = [number_of(label, number, post) for label in named]
-        encoded.append(Encoded(row, ids, positions, found, words))
+        encoded.append(Encoded(n, ids, positions, found, words))
     return encoded
 
 
@@ -74,25 +74,15 @@ class Entities(Head):
     name = "ner"
     model = EntityTagger
     labelled = "tags"
+    labels = staticmethod(entity_labels)
+    encode = staticmethod(encode_entities)
+    scores = staticmethod(entity_scores)
 
     def gold(self, post: Post) -> list[str] | None:
         return None if post.tags is None else list(post.tags)
 
-    def labels(self, known: Sequence[str], style: str) -> list[str]:
-        return entity_labels(known, style)
-
     def add_markers(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
         return ()
-
-    def encode(
-        self,
-        posts: Mapping[int, Post],
-        tokenizer: PreTrainedTokenizerFast,
-        labels: Sequence[str],
-        longest: int,
-        style: str,
-    ) -> list[Encoded]:
-        return encode_entities(posts, tokenizer, labels, longest, style)
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
         """words (B, W): places of the CRF's tokens; labels (B, W): what they are taught."""
@@ -109,11 +99,6 @@ class Entities(Head):
             [labels[answer[token]] if token >= 0 else OUTSIDE for token in post.words]
             for post, answer in zip(encoded, answers, strict=True)
         ]
-
-    def scores(
-        self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
-    ) -> dict[str, Any]:
-        return entity_scores(gold, predicted)
 
     def as_fields(self, answer: Sequence[str]) -> dict[str, Any]:
         return {"predicted_tags": clean_tags(answer)}

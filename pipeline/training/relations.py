@@ -42,19 +42,19 @@ def encode_relations(
     A sentence that is too long loses the words that are farthest from its entities. Raises
     DataError where the entities alone don't fit, or for a relation that is not in `labels`.
     """
-    number = {label: n for n, label in enumerate(labels)}
+    number = {label: place for place, label in enumerate(labels)}
     markers: dict[str, int] = {
         marker: tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS
     }
     mark = mark_as_released if style == RELEASED else mark_spans
     pieces = tokenize([post.tokens for post in posts.values()], tokenizer, None)
     encoded = []
-    for (row, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
+    for (n, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
         ids, places = _insert(mark(post), markers, ids, owners)
         if len(ids) > longest:
             ids, places = _shorten(ids, places, longest, post)
         label = [number_of(post.relation, number, post)] if post.relation is not None else []
-        encoded.append(Encoded(row, ids, [places[MARKERS[0]], places[MARKERS[2]]], label))
+        encoded.append(Encoded(n, ids, [places[MARKERS[0]], places[MARKERS[2]]], label))
     return encoded
 
 
@@ -150,25 +150,15 @@ class Relations(Head):
     name = "re"
     model = RelationExtractor
     labelled = "a relation"
+    add_markers = staticmethod(add_markers)
+    encode = staticmethod(encode_relations)
+    scores = staticmethod(relation_scores)
 
     def gold(self, post: Post) -> str | None:
         return post.relation
 
     def labels(self, known: Sequence[str], style: str) -> list[str]:
         return list(known)
-
-    def add_markers(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-        return add_markers(tokenizer)
-
-    def encode(
-        self,
-        posts: Mapping[int, Post],
-        tokenizer: PreTrainedTokenizerFast,
-        labels: Sequence[str],
-        longest: int,
-        style: str,
-    ) -> list[Encoded]:
-        return encode_relations(posts, tokenizer, labels, longest, style)
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
         """markers (B, 2): places of the opening markers; labels (B,)."""
@@ -182,9 +172,6 @@ class Relations(Head):
     ) -> list[str]:
         """answers: (posts, labels) logits."""
         return [labels[number] for number in answers.argmax(-1)]
-
-    def scores(self, gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
-        return relation_scores(gold, predicted)
 
     def as_fields(self, answer: str) -> dict[str, Any]:
         return {"predicted_relation": answer}

@@ -1,6 +1,7 @@
 """Stages that run a model: training, published checkpoints, evaluation; and lists of them."""
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,13 @@ class _Training(ReadsPyramids):
     backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
+    @cached_property
     def config(self) -> TrainConfig:
         """The task's preset with people's own values."""
         return train_config(self.TASK, self.dataset, self.param_kwargs)
 
     def with_pictures(self) -> bool:
-        return self.config().variant != TEXT_ONLY
+        return self.config.variant != TEXT_ONLY
 
     def lines(self) -> list[str]:
         from pipeline.training.results import result
@@ -98,14 +100,14 @@ class _Train(_Training):
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        return without_path(asdict(self.config()), "encoder", SCRATCH)
+        return without_path(asdict(self.config), "encoder", SCRATCH)
 
     def sources(self) -> dict[str, Path]:
-        return on_disk("encoder", self.config().encoder, SCRATCH)
+        return on_disk("encoder", self.config.encoder, SCRATCH)
 
     @property
     def name(self) -> str:
-        return f"{super().name} seed {self.config().seed}"
+        return f"{super().name} seed {self.config.seed}"
 
     def work(self, folder: Path) -> None:
         from pipeline.training.train import train_into
@@ -114,7 +116,7 @@ class _Train(_Training):
             folder,
             task=self.TASK,
             posts_folder=ReadPosts(dataset=self.dataset).folder,
-            config=self.config(),
+            config=self.config,
             files=self.pictures(),
             device=self.device,
             about={"task": self.TASK, **self.about()},
