@@ -61,7 +61,7 @@ FILES = (  # what options name
 )
 
 
-PRECISION_IS_CHOSEN_IN = ("pipeline.extraction.config", "pipeline.training.recipes")
+PRECISION_IS_CHOSEN_BY = "pipeline.extraction.tasks.well_done"
 
 
 @contextmanager
@@ -70,8 +70,7 @@ def plain_machine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("features.grounding.hub.is_cached", lambda name: Path(name).is_dir())
         patch.setattr("pipeline.grounding.phrases.installed", lambda: True)
-        for file in PRECISION_IS_CHOSEN_IN:
-            patch.setattr(f"{file}.well_done", lambda device: "float32")
+        patch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "float32")
         patch.setattr("pipeline.grounding.noun_phrases.parser_version", parser("3.8"))
         yield
 
@@ -176,7 +175,7 @@ def make(stages: Sequence[Stage]) -> list[str]:
     ran: list[str] = []
 
     def work(stage: Stage, folder: Path) -> None:
-        ran.append(type(stage).__name__)
+        ran.append(stage.STAGE)
         (folder / "result").write_text(stage.fingerprint)
 
     with pytest.MonkeyPatch.context() as patch:

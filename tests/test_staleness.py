@@ -7,6 +7,7 @@ A cell names the stages that go stale, each letter in its column; a point is a s
     S ShowCrops  W WriteCrops  B EvaluateGrounding  I ImportReleased
 """
 
+import logging
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from pipeline import corpus
 from pipeline.engine.status import status
 from tests.cli import HOME, luigi, outputs
 from tests.staleness import (
-    PRECISION_IS_CHOSEN_IN,
+    PRECISION_IS_CHOSEN_BY,
     Layouts,
     add,
     alter,
@@ -417,8 +418,7 @@ def test_machine_that_does_another_precision_well(
     still: Layouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = still.fingerprints()
-    for file in PRECISION_IS_CHOSEN_IN:
-        monkeypatch.setattr(f"{file}.well_done", lambda device: "bfloat16")
+    monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "bfloat16")
     assert differing(before, still.fingerprints()) == "...XTNOE...."
     given = {"ExtractPyramid.precision": "float32", "TrainRE.precision": "float32"}
     assert differing(before, still.fingerprints(options=given)) == ".....N......"
@@ -641,6 +641,56 @@ def test_status_says_why(
 def told_of(world: Layouts, dataset: str, options: dict[str, str]) -> list[str]:
     with world.configured(options):
         return status(tasks.stages_of(dataset))
+
+
+def test_a_store_stays_fresh_on_a_machine_that_does_another_precision_well(
+    made: Layouts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
+    world = copy_of(made, tmp_path)
+    monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "bfloat16")
+    lines = told_of(world, "own", {})
+    assert all(" is fresh: " in line for line in lines), lines
+    said = [r.getMessage() for r in caplog.records if "float32" in r.getMessage()]
+    assert said == [
+        f"{stage}: using the output in float32 that is there; --precision bfloat16, which this "
+        "device does well, makes another"
+        for stage in ("ExtractPyramid", "TrainRE", "TrainNER")
+    ]
+    with world.configured({}):
+        assert make([columns("own")[letter] for letter in "TN"]) == []
+    asked = told_of(world, "own", {"ExtractPyramid.precision": "bfloat16"})
+    assert "ExtractPyramid is stale: precision float32 → bfloat16" in asked
+    # Where nothing is there, the device decides; where both are, it does too.
+    with world.configured(RATE):
+        assert make([columns("own")["T"]]) == ["TrainRE"]
+        assert columns("own")["T"].config.precision == "bfloat16"
+    with world.configured({"TrainRE.precision": "bfloat16"}):
+        assert make([columns("own")["T"]]) == ["TrainRE"]
+    for best in ("bfloat16", "float32"):
+        monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device, best=best: best)
+        with world.configured({}):
+            assert columns("own")["T"].config.precision == best
+            assert columns("own")["T"].complete()
+
+
+def test_the_runs_of_a_summary_have_one_precision(
+    made: Layouts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them is there in the other precision: it must not be taken into this summary."""
+    world = copy_of(made, tmp_path)
+    monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "bfloat16")
+    several = {"TrainRE.seeds": "1234,7"}  # the first is there, in float32
+    with world.configured(several):
+        summary = columns("own")["T"]
+        assert {run.config.precision for run in summary.requires()} == {"bfloat16"}
+        assert make([summary]) == ["TrainRE", "TrainRE", "TrainRE"]
+    monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "float32")
+    with world.configured(several):
+        assert columns("own")["T"].complete()
 
 
 def test_status_of_what_was_never_made(made: Layouts) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.corpus import DEMO
 from pipeline.engine.settings import changed
-from pipeline.machine import AUTO, well_done
 
 ROW_VERSION = 2  # of the store's rows: raised when the same pixels give other numbers
 RANDOM = "random"  # the backbone that needs none
@@ -48,10 +47,6 @@ def extract_preset(dataset: str) -> ExtractConfig:
 
 
 def extract_config(dataset: str, values: Mapping[str, Any]) -> ExtractConfig:
-    """A data set's extraction, with people's own values. A setting without effect is left out.
-
-    Unless they give it, the precision is what their device does well.
-    """
-    preset = replace(extract_preset(dataset), precision=well_done(values.get("device", AUTO)))
-    config = changed(preset, values)
+    """A data set's extraction, with the values given. A setting without effect is left out."""
+    config = changed(extract_preset(dataset), values)
     return config if config.weights == RANDOM else replace(config, seed=0)

@@ -1,5 +1,6 @@
 """ExtractPyramid, and the base of stages that read what it stored."""
 
+import logging
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import luigi
 
 from pipeline.corpus.tasks import OfDataset, ReadPosts
+from pipeline.engine.outputs import MANIFEST
 from pipeline.engine.settings import changed, on_disk, without_path
 from pipeline.engine.stage import Stage, upstream, versions
 from pipeline.extraction.config import (
@@ -18,7 +20,9 @@ from pipeline.extraction.config import (
     extract_config,
 )
 from pipeline.grounding.tasks import GroundCrops
-from pipeline.machine import DEVICES, PRECISIONS, Machine
+from pipeline.machine import DEVICES, PRECISIONS, Machine, well_done
+
+log = logging.getLogger(__name__)
 
 
 class ExtractPyramid(OfDataset):
@@ -48,7 +52,8 @@ class ExtractPyramid(OfDataset):
     @cached_property
     def config(self) -> ExtractConfig:
         """The data set's preset with people's own values."""
-        return extract_config(self.dataset, self.param_kwargs)
+        precision = self.precision or precision_at_hand(self)
+        return extract_config(self.dataset, {**self.param_kwargs, "precision": precision})
 
     def settings(self) -> dict[str, Any]:
         rows = {"row_version": ROW_VERSION}
@@ -86,6 +91,29 @@ class ExtractPyramid(OfDataset):
         extract(GroundedPosts(grounding.folder), run, folder)
         grounding.check_sources()  # the pictures, which this stage reads too
         return shard_files(folder, self.paths.pyramids)
+
+
+def precision_at_hand(stage: Stage) -> str:
+    """The precision for a stage whose `--precision` is not given.
+
+    It is the one that the stage's device does well, unless the store has the stage's output in the
+    other precision only: a store that moves to another machine, or is shared by several, stays
+    fresh.
+    """
+    best = well_done(stage.device)
+    for precision in sorted(PRECISIONS, key=lambda name: name != best):
+        folder = stage.clone(precision=precision).folder
+        if (folder / MANIFEST).exists():
+            if precision != best:
+                log.info(
+                    "%s: using the output in %s that is there; --precision %s, which this device "
+                    "does well, makes another",
+                    stage.STAGE,
+                    precision,
+                    best,
+                )
+            return precision
+    return best
 
 
 class ReadsPyramids(OfDataset):

@@ -81,16 +81,13 @@ def train_preset(
 
 
 def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainConfig:
-    """A recipe's training on a data set, with people's own values, which win.
+    """A recipe's training on a data set, with the values given, which win.
 
-    values: by the names of TrainConfig, and `recipe`. Unless it is given, the precision is what
-    their device does well. A setting without effect is left out. Raises SettingError for settings
-    that do not go together.
+    values: by the names of TrainConfig, and `recipe`. A setting without effect is left out. Raises
+    SettingError for settings that do not go together.
     """
     variant = values.get("variant") or HVPNET
-    preset = train_preset(task, dataset, values.get("recipe", PAPER), variant)
-    preset = replace(preset, precision=well_done(values.get("device", AUTO)))
-    config = changed(preset, values)
+    config = changed(train_preset(task, dataset, values.get("recipe", PAPER), variant), values)
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise SettingError(
             f"--variant {variant}: expected --style {PAPER}, whose blocks it chooses from, found "

@@ -16,7 +16,7 @@ from pipeline.engine.paths import paths
 from pipeline.engine.settings import existing, on_disk, without_path
 from pipeline.engine.stage import Stage
 from pipeline.errors import SettingError
-from pipeline.extraction.tasks import ReadsPyramids
+from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import BACKBONE, SCRATCH, TrainConfig
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
@@ -71,7 +71,8 @@ class _Training(ReadsPyramids):
     @cached_property
     def config(self) -> TrainConfig:
         """The task's preset with people's own values."""
-        return train_config(self.TASK, self.dataset, self.param_kwargs)
+        precision = self.precision or precision_at_hand(self)
+        return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
 
     def with_pictures(self) -> bool:
         return self.config.variant != TEXT_ONLY
@@ -129,7 +130,10 @@ class _Summary(_Training):
     RUN: type[_Train]
 
     def requires(self) -> list[Stage]:
-        return [self.clone(self.RUN, seed=seed, seeds=()) for seed in self.seeds]
+        precision = self.config.precision  # one for all, whichever of them are there
+        return [
+            self.clone(self.RUN, seed=seed, seeds=(), precision=precision) for seed in self.seeds
+        ]
 
     def settings(self) -> dict[str, Any]:
         return {"seeds": sorted(self.seeds)}  # all else that decides the result decides the runs'
