@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from model.encoder import load_saved
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
 from pipeline.errors import DataError
-from pipeline.extraction.config import PictureFiles
+from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
 from pipeline.training.encode import load_tokenizer
 from pipeline.training.heads import SCORED, Head, predict_into
@@ -87,7 +88,9 @@ def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Pa
     Raises DataError, but where only `resize` or `precision` differ: then they mean nearly the same,
     and a warning does.
     """
-    expected, found = config.pyramids, pictures.made_by
+    # A setting younger than the model had its default when the model was trained.
+    expected = asdict(ExtractConfig()) | config.pyramids if config.pyramids else {}
+    found = pictures.made_by
     differ = sorted(name for name in found if expected.get(name) != found[name])
     if not differ:
         return

@@ -66,3 +66,14 @@ def test_pyramids_nearly_of_the_kind_are_a_warning(caplog: pytest.LogCaptureFixt
     check_pyramids(ExtractorConfig(pyramids=MADE), made, Path("model"))
     [warning] = caplog.messages
     assert warning == "model: expected pyramids with resize center; found resize stretch"
+
+
+@pytest.mark.parametrize(("pooling", "good"), [("floor", True), ("adaptive", False)])
+def test_a_setting_younger_than_the_model_had_its_default(pooling: str, good: bool) -> None:
+    made: Any = Made(**MADE | {"pooling": pooling})
+    config = ExtractorConfig(pyramids=MADE)  # which does not know it
+    if good:
+        check_pyramids(config, made, Path("model"))
+    else:
+        with pytest.raises(DataError, match="with pooling floor; found pooling adaptive"):
+            check_pyramids(config, made, Path("model"))
