@@ -70,5 +70,4 @@ class Prune(Listing):
 
 configuration.read_own(Path(__file__).resolve().parent)
 console.set_up()
-if any(word.startswith("--module") for word in sys.argv):  # else a program of its own imports this
-    command_line.check(sys.argv[1:])
+command_line.check(sys.argv[1:], module=__name__)

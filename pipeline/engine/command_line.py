@@ -23,12 +23,16 @@ _EXPECTED = (
 )
 
 
-def check(arguments: Sequence[str]) -> None:
+def check(arguments: Sequence[str], module: str) -> None:
     """End the process with one line on stderr unless Luigi can run the command.
 
-    arguments: as typed behind `luigi`. Values in luigi.cfg are checked too. Only Luigi's own parser
-    knows which options there are, so it does the parsing.
+    arguments: as typed behind `luigi`. module: the one that calls this; a command that names
+    another module with `--module`, or none, is not its business. Values in luigi.cfg are checked
+    too. Only Luigi's own parser knows which options there are, so it does the parsing.
     """
+    named = zip(arguments, arguments[1:], strict=False)
+    if ("--module", module) not in named and f"--module={module}" not in arguments:
+        return
     task = _parsed(arguments, None)[0].root_task
     parsed, rest = _parsed(arguments, task)
     if parsed.core_help or parsed.core_help_all:

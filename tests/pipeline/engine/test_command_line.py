@@ -1,6 +1,7 @@
 """A command with a slip in it: one line that says what is near, exit code 2, nothing run."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,17 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
     help = typed(tmp_path, "TrainRE", "--help")
     assert "--variant" in help.stdout
     assert help.returncode == 0
+
+
+def test_another_module_that_uses_the_tasks_has_its_own(tmp_path: Path) -> None:
+    """While ours are imported, its task is not defined yet."""
+    (tmp_path / "mine.py").write_text(
+        "import luigi, tasks\n"
+        "class Mine(luigi.Task):\n"
+        "    colour = luigi.Parameter()\n"
+        "    def complete(self):\n"
+        "        return True\n"
+    )
+    command = [sys.executable, "-m", "luigi", "--module", "mine", "Mine", "--colour", "red"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
