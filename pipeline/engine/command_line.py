@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import luigi
@@ -30,7 +31,7 @@ def check(arguments: Sequence[str], module: str) -> None:
     another module with `--module`, or none, is not its business. Values in luigi.cfg are checked
     too. Only Luigi's own parser knows which options there are, so it does the parsing.
     """
-    named = zip(arguments, arguments[1:], strict=False)
+    named = pairwise(arguments)
     if ("--module", module) not in named and f"--module={module}" not in arguments:
         return
     task = _parsed(arguments, None)[0].root_task
