@@ -29,6 +29,10 @@ class SpaceError(PipelineError):
     """The disk has less room than a stage needs."""
 
 
+class LockError(PipelineError):
+    """A file of the store cannot be locked: its file system has no working locks."""
+
+
 class StageError(PipelineError):
     """A stage cannot run now: its input changed while it was read."""
 

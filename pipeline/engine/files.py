@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,28 @@ def _in_units(size: int) -> str:
 
 
 def settle(folder: Path) -> None:
-    """Make all files and folders below `folder`, and itself, survive a power cut."""
+    """Make all below `folder`, and itself, survive a power cut, and readable by whom it is for.
+
+    Some libraries write files that only their owner may read (safetensors), whatever the umask. The
+    folder was made with the rights that the umask asks for, so all below gets at least its rights.
+    """
+    rights = stat.S_IMODE(folder.stat().st_mode)
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
+            _grant(descriptor, rights)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _grant(descriptor: int, rights: int) -> None:
+    """Add a folder's rights to what lies in it; a file does not become executable."""
+    status = os.fstat(descriptor)
+    mode = stat.S_IMODE(status.st_mode)
+    wanted = mode | (rights & (0o777 if stat.S_ISDIR(status.st_mode) else 0o666))
+    if wanted != mode and status.st_uid == os.geteuid():  # another member's are that member's
+        os.fchmod(descriptor, wanted)
 
 
 def size_of(path: Path) -> int:

@@ -1,5 +1,6 @@
 """Locks of the store: files in `locks/`, held by flock, so they die with their process."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -8,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import LockError
+
+# What a file system answers that has no locks; other errors, such as a server's, may pass.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ENOTTY)
 log = logging.getLogger(__name__)
 
 
@@ -20,16 +25,21 @@ def lock_name(folder: Path) -> str:
 def locked(store: Path, name: str, what: str) -> Iterator[None]:
     """Hold the store's lock `name`. While another process holds it, wait and log that.
 
-    what: the work that the holder does, for the log.
+    what: the work that the holder does, for the log. Raises LockError.
     """
     path = _file(store, name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, path)
         except BlockingIOError:
             log.info("waiting for process %s, which is %s", _holder(path), what)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _flock(file.fileno(), fcntl.LOCK_EX, path)
+        except LockError:
+            if is_new:
+                path.unlink(missing_ok=True)
+            raise
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -40,15 +50,52 @@ def locked(store: Path, name: str, what: str) -> Iterator[None]:
 
 
 def in_use(store: Path, name: str) -> bool:
-    """Whether a process holds the store's lock `name`."""
+    """Whether a process holds the store's lock `name`. Raises LockError.
+
+    A shared lock is asked for: where flock is made of fcntl's locks (NFS), an exclusive one needs a
+    file open for writing, which a member who may only read the store cannot have.
+    """
+    path = _file(store, name)
     try:
-        with _file(store, name).open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open() as file:
+            _flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return True
     except FileNotFoundError:
         pass
     return False
+
+
+def check_ranges(descriptor: int, path: Path) -> None:
+    """Raise LockError unless an open file takes the locks that SQLite uses.
+
+    SQLite itself would try for a minute, and then say that the file is locked.
+    """
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # another process is writing
+        pass
+    except OSError as error:
+        raise _not_locked(path, "fcntl", error) from error
+
+
+def _flock(descriptor: int, operation: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise _not_locked(path, "flock", error) from error
+
+
+def _not_locked(path: Path, call: str, error: OSError) -> Exception:
+    if error.errno not in _NO_LOCKS:
+        return OSError(error.errno, error.strerror, str(path))
+    return LockError(
+        f"{path}: cannot be locked ({call}: {error.strerror}): its file system has no working "
+        "locks. Give a folder on another file system with --paths-store, or have it mounted with "
+        "locks (NFS: without nolock; Lustre: with flock), which its administrator can do"
+    )
 
 
 def _file(store: Path, name: str) -> Path:

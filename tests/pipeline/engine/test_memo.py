@@ -1,11 +1,14 @@
 """SQLite files that remember: damaged, read-only, in the way."""
 
+import os
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 
 from pipeline.engine.memo import Memo
+from tests.members import FIRST, SECOND, group_folder, member, only_root
 
 TABLE = "create table if not exists numbers (name text primary key, value integer)"
 KEEP = "insert or replace into numbers values (?, ?)"
@@ -115,3 +118,59 @@ def test_a_full_disk_is_not_taken_for_damage(tmp_path: Path) -> None:
         memo.keep(KEEP, [(f"more {n}", n) for n in range(50_000)])
     assert memo.find(FIND, ["00042"]) == (42,)
     assert not (tmp_path / "memo.sqlite.damaged").exists()
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_the_rights_of_a_file_are_those_that_the_umask_asks_for(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        filled(tmp_path / "memo.sqlite")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "memo.sqlite").stat().st_mode) == 0o666 & ~umask
+
+
+@only_root
+def test_another_member_writes_what_the_first_made() -> None:
+    with group_folder() as folder:
+        with member(FIRST, umask=0o002):
+            filled(folder / "memo.sqlite")
+        with member(SECOND, umask=0o002):
+            memo = Memo(folder / "memo.sqlite", TABLE)
+            memo.keep(KEEP, [("a", 1)])
+            memo.close()
+        with member(FIRST, umask=0o002):
+            assert Memo(folder / "memo.sqlite", TABLE).find(FIND, ["a"]) == (1,)
+
+
+@only_root
+@pytest.mark.parametrize("state", ["whole", "empty", "damaged"])
+def test_who_may_only_read_is_told_so_once(state: str, caplog: pytest.LogCaptureFixture) -> None:
+    with group_folder() as folder:
+        path = folder / "sub" / "memo.sqlite"
+        with member(FIRST, umask=0o022):
+            path.parent.mkdir()
+            if state == "whole":
+                filled(path)
+            else:
+                path.write_bytes(b"" if state == "empty" else b"no database " * 1000)
+        with member(SECOND, umask=0o022):
+            memo = Memo(path, TABLE)
+            assert memo.find(FIND, ["00042"]) == ((42,) if state == "whole" else None)
+            memo.keep(KEEP, [("a", 1)])
+            memo.keep(KEEP, [("b", 1)])
+        assert caplog.text.count(f"{path}: may not be") == 1
+        assert list(path.parent.iterdir()) == [path]
+
+
+@only_root
+def test_a_file_that_may_not_be_read_is_called_that(caplog: pytest.LogCaptureFixture) -> None:
+    with group_folder() as folder:
+        with member(FIRST, umask=0o077):
+            filled(folder / "memo.sqlite")
+        with member(SECOND, umask=0o002):
+            memo = Memo(folder / "memo.sqlite", TABLE)
+            memo.keep(KEEP, [("a", 1)])
+            assert memo.find(FIND, ["a"]) == (1,)
+        assert f"{folder / 'memo.sqlite'}: may not be read" in caplog.text
+        assert "damaged" not in caplog.text
