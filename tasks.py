@@ -68,6 +68,6 @@ class Prune(Listing):
         return prune(paths(), STAGES, stages_of, self.runs, self.dry_run)
 
 
-configuration.read_own(Path(__file__).resolve().parent)
 console.set_up()
+configuration.read_own(Path(__file__).resolve().parent)
 command_line.check(sys.argv[1:], module=__name__)

@@ -1,6 +1,7 @@
 """What people see of a command: progress, errors in one line, and a prompt end when they ask."""
 
 import errno
+import io
 import logging
 import multiprocessing
 import os
@@ -98,6 +99,10 @@ def set_up() -> None:
     logging.getLogger("luigi-interface").addFilter(_Plain())
     if "luigi.cmdline" not in sys.modules:  # other code uses the tasks, and has its own ways
         return
+    _use_utf8()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: _in_one_line(record) or True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -109,6 +114,19 @@ def set_up() -> None:
     threading.excepthook = _thread_failed
     _open_more_files()
     _end_when_told()
+
+
+def _use_utf8() -> None:
+    """Start the command again in Python's UTF-8 mode unless file names are UTF-8 already.
+
+    Posts name their pictures in UTF-8; in another encoding, such as that of LC_ALL=C, Python would
+    look for other names, and find none. Output keeps the encoding that the terminal has.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or "utf8" in sys._xoptions:
+        return
+    if not os.environ.get("PYTHONIOENCODING"):
+        os.environ["PYTHONIOENCODING"] = f"{sys.stdout.encoding}:backslashreplace"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

@@ -1,0 +1,107 @@
+"""luigi.cfg: whose paths hold what, and what is said of a setting that cannot be read."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from luigi.configuration import LuigiConfigParser, get_config
+
+from pipeline.engine.configuration import read_own
+from pipeline.errors import SettingError
+from tests.members import FIRST, SECOND, group_folder, member, only_root
+
+
+@pytest.fixture
+def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with nothing configured yet."""
+    monkeypatch.setattr(LuigiConfigParser, "_instance", None)
+    folder = tmp_path / "working"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def checkout(folder: Path, text: str = "") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "luigi.cfg").write_text(text, encoding="utf-8")
+    return folder
+
+
+def paths_read() -> list[str]:
+    return [get_config().get("paths", name) for name in ("data", "store")]
+
+
+NAMES = ["100%", "50% off", "a%%b", "50%(half)", "%", "%d", "it's", 'a "b"', "fête", "a $b", "1\n2"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_project_may_lie_in_any_folder(name: str, working: Path) -> None:
+    home = checkout(working / name / "project")
+    read_own(home)
+    assert paths_read() == [str(home / "data"), str(home / "store")]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("50% off", "50% off"),
+        ("100%", "100%"),
+        ("100%/x", "100%/x"),
+        ("a%%b", "a%b"),  # as configparser has it
+        ("50%(half)", "50%(half)"),
+        ("%(root)s/50% off", "/root/50% off"),
+        ("${HERE}/50% off", "/here/50% off"),
+        ("fête's", "fête's"),
+    ],
+)
+def test_a_per_cent_sign_stands_for_itself(
+    written: str, meant: str, working: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HERE", "/here")
+    home = checkout(working / "project")
+    section = f"root = /root\ndata = {written}\nstore = {written}/store\n"
+    (working / "luigi.cfg").write_text(
+        f"[paths]\n{section}[Other]\nweights = {written}\n", encoding="utf-8"
+    )
+    if "root" in written:
+        (working / "luigi.cfg").write_text(f"[DEFAULT]\nroot = /root\n[paths]\n{section}")
+    read_own(home)
+    assert paths_read() == [str(home / meant), str(home / meant / "store")]
+    if "root" not in written:
+        assert get_config().get("Other", "weights") == meant
+
+
+@pytest.mark.parametrize("value", ["/50%(none)s/data", "/${NO_SUCH_VARIABLE}/data"])
+def test_a_setting_that_cannot_be_read_is_one_line(
+    value: str, working: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = checkout(working / "project")
+    (working / "luigi.cfg").write_text(f"[paths]\nstore = /store\n[Other]\nweights = {value}\n")
+    start = f"{working / 'luigi.cfg'}, [Other] weights: {value!r} refers to"
+    monkeypatch.delitem(sys.modules, "luigi.cmdline", raising=False)
+    with pytest.raises(SettingError) as caught:
+        read_own(home)
+    assert str(caught.value).startswith(start)
+    monkeypatch.setitem(sys.modules, "luigi.cmdline", sys)
+    with pytest.raises(SystemExit) as ended:
+        read_own(home)
+    assert ended.value.code == 40
+    printed = capsys.readouterr().err
+    assert printed.startswith(start)
+    assert printed.count("\n") == 1
+
+
+@only_root
+def test_a_configuration_that_may_not_be_read_is_not_passed_over(
+    working: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = checkout(working / "project")
+    with group_folder() as folder:
+        monkeypatch.chdir(folder)
+        with member(FIRST, umask=0o077):
+            (folder / "luigi.cfg").write_text("[paths]\n")
+        with (
+            member(SECOND, umask=0o002),
+            pytest.raises(SettingError, match=r"luigi.cfg: may not be read: permission denied"),
+        ):
+            read_own(home)
