@@ -33,6 +33,7 @@ MAX_PIXELS = 64_000_000
 MAX_RATIO = 20
 # What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+NO_FILE = "no such file"
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -110,7 +111,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """An image whose header was read and found good; errors of reading more become one line too."""
     try:
         if not path.is_file():
-            raise PictureError("no such file", path, "missing")
+            raise PictureError(NO_FILE, path, "missing")
         if path.stat().st_size == 0:
             raise PictureError("an empty file", path, "empty")
         with Image.open(path, formats=FORMATS) as image:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.corpus import conll, jsonl, labelled, mnre
 from pipeline.corpus.files import Layout, Places, clip, is_file_name
 from pipeline.corpus.post import SPLITS, Post
+from pipeline.engine.near import NearNames
 from pipeline.errors import DataError
 
 __all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "locate", "read"]
@@ -100,10 +101,12 @@ def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
                 f"the texts of {dataset} are not complete: {', '.join(missing)} missing; "
                 'see README, section "Data"'
             )
-    looked = ", ".join(str(next(iter(texts.values()))) for texts in candidates)
+    first = [next(iter(texts.values())) for texts in candidates]
+    near = NearNames()
+    hints = "".join(f"; {hint}" for hint in dict.fromkeys(map(near.hint, first)) if hint)
     raise DataError(
-        f"no texts of {dataset}: looked for {looked}; put them there or give another folder of "
-        'data, see README, section "Data"'
+        f"no texts of {dataset}: looked for {', '.join(map(str, first))}{hints}; put them there or "
+        'give another folder of data, see README, section "Data"'
     )
 
 

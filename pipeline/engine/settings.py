@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.engine.near import NearNames, described
 from pipeline.errors import DataError, SettingError
 
 Config = TypeVar("Config")  # a frozen dataclass
@@ -43,5 +44,6 @@ def without_path(settings: dict[str, Any], name: str, word: str | None = None) -
 def existing(option: str, value: str) -> Path:
     """The file or folder that an option names. Raises DataError if there is none."""
     if not Path(value).exists():
-        raise DataError(f"{option}: expected a file or folder, found nothing at {value}")
+        hint = described("", NearNames().hint(Path(value)))
+        raise DataError(f"{option}: expected a file or folder, found nothing at {value}{hint}")
     return Path(value)

@@ -15,6 +15,7 @@ from features.pictures import Preparation, open_picture
 from features.store import Shard, Store, StoreError
 from pipeline.engine.digests import of_file
 from pipeline.engine.files import leads_out, need_space, write_json
+from pipeline.engine.near import NearNames, described
 from pipeline.errors import DataError, first_few
 from pipeline.extraction.compute import RowComputer, Wanted
 from pipeline.extraction.config import ExtractConfig
@@ -122,7 +123,7 @@ def extract(posts: Iterable[Grounded], run: Extraction, folder: Path) -> None:
 
 def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup:
     """Name the row of each slot, and find out which the store lacks."""
-    lookup = Lookup()
+    lookup, near = Lookup(), NearNames()
     for post in posts:
         lookup.pictures.append(hash(post.picture))
         digests: dict[Path, str | None] = {}  # a picture has a row for each of its regions
@@ -132,7 +133,7 @@ def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup
                 continue
             file = source.file
             if file not in digests:
-                problem = _problem(file, run.root)
+                problem = _problem(file, run.root, near)
                 if problem is not None:
                     lookup.problems[file] = problem
                 changed = 0 if problem else file.stat().st_ctime_ns
@@ -147,17 +148,17 @@ def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup
     return lookup
 
 
-def _problem(file: Path, root: Path) -> str | None:
+def _problem(file: Path, root: Path, near: NearNames) -> str | None:
     if leads_out(file, root):
         return f"{LINKED_OUT}: {LEADS_OUT}"
-    return None if file.is_file() else "missing"
+    return None if file.is_file() else described("missing", near.hint(file))
 
 
 def _check_any(good: bool, problems: dict[Path, str], expected: str) -> None:
     """Refuse to go on where not one picture can be used: a wrong path, not a gap."""
     if good:
         return
-    first = f", such as {next(iter(problems))}" if problems else ""
+    first = "".join(f", such as {file} ({why})" for file, why in islice(problems.items(), 1))
     raise DataError(
         f"expected pictures that are {expected}, found none of {len(problems)}{first}. The README "
         "says where pictures go; without any, train with --variant text-only"

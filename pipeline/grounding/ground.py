@@ -12,6 +12,7 @@ from features.pictures import PictureError, picture_size
 from model.hvpnet.variants import RELEASED
 from pipeline.corpus.post import Post
 from pipeline.engine.files import leads_out, write_json
+from pipeline.engine.near import NearNames
 from pipeline.grounding.config import (
     BY_PHRASE,
     GENERIC,
@@ -83,7 +84,7 @@ def ground(
 
 def look_at_pictures(posts: Sequence[Post], root: Path) -> Pictures:
     """Read every picture's header."""
-    pictures = Pictures()
+    pictures, near = Pictures(), NearNames()
     names = dict.fromkeys(post.picture for post in posts if post.picture is not None)
     for name in tqdm(names, "pictures", unit="picture", disable=None):
         try:
@@ -91,7 +92,8 @@ def look_at_pictures(posts: Sequence[Post], root: Path) -> Pictures:
                 raise PictureError(LEADS_OUT, kind=LINKED_OUT)
             pictures.sizes[name] = picture_size(root / name)
         except PictureError as error:
-            pictures.problems[name] = error
+            hint = near.hint(root / name) if error.kind == "missing" else ""
+            pictures.problems[name] = PictureError(hint, kind=error.kind) if hint else error
     return pictures
 
 

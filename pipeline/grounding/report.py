@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.pictures import PictureError
+from features.pictures import NO_FILE, PictureError
 from pipeline.errors import first_few
 from pipeline.grounding.config import DETECTOR_WEIGHTS, SALIENCE, GroundConfig
 from pipeline.grounding.crops import Grounded
@@ -85,7 +85,7 @@ def log_report(
 
 def in_short(error: PictureError) -> str:
     """A picture's problem as reports write it: the kind, and what is not said by it."""
-    return error.kind if error.kind == "missing" else f"{error.kind}: {error.reason}"
+    return error.kind if error.reason == NO_FILE else f"{error.kind}: {error.reason}"
 
 
 def _count(names: Iterable[str | None]) -> dict[str, int]:

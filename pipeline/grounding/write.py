@@ -13,6 +13,7 @@ from pipeline.corpus import conll, mnre
 from pipeline.corpus.files import Places
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.engine.files import write_json
+from pipeline.engine.near import NearNames, described
 from pipeline.errors import first_few
 from pipeline.grounding.crops import Grounded
 
@@ -77,7 +78,8 @@ def _write_split(
 ) -> dict[Entry, list[str]]:
     """Fill the folder `crops`. Returns the names of each entry's crops."""
     files = dict.fromkeys(r.file for line in lines for r in line.regions if r.file is not None)
-    copied = {file: Path(file).name for file in files if _copy(file, root, crops, problems)}
+    near = NearNames()
+    copied = {file: Path(file).name for file in files if _copy(file, root, crops, problems, near)}
     entries: dict[Entry, list[str]] = {}
     by_picture: dict[str, list[tuple[Entry, Grounded]]] = {}
     for row, line in enumerate(lines):
@@ -98,10 +100,10 @@ def _write_split(
     return entries
 
 
-def _copy(file: str, root: Path, crops: Path, problems: Problems) -> bool:
+def _copy(file: str, root: Path, crops: Path, problems: Problems, near: NearNames) -> bool:
     """Copy a crop that is a file already, under its own name. False where it is missing."""
     if not (root / file).is_file():
-        problems[file] = "missing"
+        problems[file] = described("missing", near.hint(root / file))
         return False
     shutil.copyfile(root / file, crops / Path(file).name)
     return True
