@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from features.errors import FeatureError
+from features.errors import FeatureError, access_named
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +119,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except PictureError:
         raise
+    except PermissionError as error:  # no reason to go on without it: the right can be given
+        with access_named(path):
+            raise error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = f"{_one_line(error)}, at most {MAX_PIXELS:,} allowed"
         raise PictureError(reason, path, "huge") from error

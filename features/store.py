@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from features.errors import FeatureError
+from features.errors import AccessError, FeatureError, access_named, need_readable
 
 KEY_BYTES = 32
 PAGE = 4096
@@ -104,7 +104,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Shard:
-    """A shard on the disk, checked before anything in it is believed. Raises StoreError.
+    """A shard on the disk, checked before anything in it is believed.
+
+    Raises StoreError, and AccessError for one that may not be read, which is not damage.
 
     `keys`: (N, 32) uint8; `shape`: (N, C, g, g) of `rows`, which begin at byte `offset`.
     """
@@ -112,11 +114,14 @@ class Shard:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            need_readable(path)
             places = _places(path)
             (self.shape, self.offset), keys, crcs = (places[name] for name in TYPES)
             _check_shapes(self.shape, keys[0], crcs[0])
             self.keys = _load(path, "keys", *keys)
             self._crcs = _load(path, "crc32", *crcs)
+        except AccessError:
+            raise
         # What h5py raises depends on where in the file the damage is.
         except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(" ".join(f"{path.name}: {error}".split())) from error
@@ -197,6 +202,9 @@ class Store:
         self.damaged: dict[str, str] = {}
         self._names: list[str] = []
         self._places: dict[bytes, int] = {}  # shard number << ROW_BITS | row
+        if folder.is_dir():
+            with access_named(folder):
+                os.listdir(folder)  # glob takes a folder that may not be listed for an empty one
         for path in sorted(folder.glob("*.h5")):
             try:
                 self._add(path.name, Shard(path).keys.tobytes())

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from features.errors import FeatureError
+from features.errors import FeatureError, need_readable
 
 # A published checkpoint may hold its score as a NumPy scalar, which is a number and no code; NumPy
 # has moved the function that makes one.
@@ -72,8 +72,9 @@ def load_plain(path: Path) -> object:
 def read_state(path: Path) -> dict[str, Tensor]:
     """A state dict, whole or under "state_dict" or "model", from a .pth or .safetensors file.
 
-    Nothing is unpickled but tensors and numbers. Raises WeightsError.
+    Nothing is unpickled but tensors and numbers. Raises WeightsError, AccessError.
     """
+    need_readable(path)
     try:
         if path.suffix == ".safetensors" and path.is_file():
             return load_file(path)

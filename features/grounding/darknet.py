@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from features.errors import need_readable
 from features.weights import WeightsError
 
 OUTPUTS = (78, 90, 102)  # the last layers that a grounding head reads: strides 32, 16, 8
@@ -167,6 +168,7 @@ def _in_order(network: Darknet) -> Iterator[Tensor]:
 
 
 def _read_numbers(path: Path, wanted: int) -> np.ndarray:
+    need_readable(path)
     try:
         content = path.read_bytes()
     except OSError as error:

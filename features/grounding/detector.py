@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.utils import is_timm_available
 
+from features.errors import need_readable
 from features.grounding import Candidate
 from features.grounding.hub import lacks
 from features.weights import WeightsError, one_line
@@ -63,6 +64,7 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
     """Model, in float32, and its processor's parts: for pictures, for texts. Nothing is unpickled;
     no code of the folder's is run."""
     expected = f"{folder}: expected a zero-shot detector and its processor"
+    need_readable(folder)
     if lacking := lacks(folder):
         raise WeightsError(f"{expected}, found no {', no '.join(lacking)}")
     transformers.logging.set_verbosity_error()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertTokenizer
 
+from features.errors import need_readable
 from features.grounding.hub import ask_hub
 from features.weights import WeightsError, one_line
 
@@ -61,6 +62,7 @@ class Words:
 
 
 def _tokenizer(vocabulary: str) -> BertTokenizer:
+    need_readable(vocabulary)
     try:
         if Path(vocabulary).is_file():
             words = Path(vocabulary).read_text(encoding="utf-8").splitlines()
@@ -80,6 +82,7 @@ def _word_list(vocabulary: str) -> dict[str, int]:
     expected = (
         f'expected --vocabulary, a JSON list of words with "<pad>" first, "{_UNKNOWN}" and "{_END}"'
     )
+    need_readable(vocabulary)
     try:
         words = json.loads(Path(vocabulary).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,10 +1,10 @@
 """Readers of the published layouts and of own data: files to posts."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import access_named
 from pipeline.corpus import conll, jsonl, labelled, mnre
 from pipeline.corpus.files import Layout, Places, clip, is_file_name
 from pipeline.corpus.post import SPLITS, Post
@@ -26,13 +26,14 @@ def locate(dataset: str, data: Path) -> Layout:
     """Find a dataset's files under the data root; nothing is opened or listed.
 
     dataset: mnre, twitter2015, twitter2017, or the name of a folder of own data.
-    Raises DataError where there are no texts.
+    Raises DataError where there are no texts, AccessError where that cannot be seen.
     """
-    if dataset == "mnre":
-        return _published(dataset, data, mnre.candidates(data), mnre.places)
-    if dataset in conll.DATASETS:
-        return _published(dataset, data, conll.candidates(data, dataset), conll.places)
-    return _own(dataset, data)
+    with access_named(data):
+        if dataset == "mnre":
+            return _published(dataset, data, mnre.candidates(data), mnre.places)
+        if dataset in conll.DATASETS:
+            return _published(dataset, data, conll.candidates(data, dataset), conll.places)
+        return _own(dataset, data)
 
 
 def read(layout: Layout) -> Corpus:
@@ -59,8 +60,8 @@ def _published(
     texts = _texts(dataset, candidates)
     where = [places(text, split) for split, text in texts.items()]
     # Of the places for one file only the first that exists is read.
-    dictionaries = [next(filter(os.path.isfile, p.dictionaries), None) for p in where]
-    labels = next(filter(os.path.isfile, where[0].labels), None)
+    dictionaries = [next(filter(Path.is_file, p.dictionaries), None) for p in where]
+    labels = next(filter(Path.is_file, where[0].labels), None)
     return Layout(
         dataset=dataset,
         root=data,
@@ -69,7 +70,7 @@ def _published(
         pictures=_first_folders([p.pictures for p in where]),
         crops=_first_folders([p.crops for p in where]),
         folders=tuple(
-            (next(filter(os.path.isdir, paths), paths[0])).relative_to(data).as_posix()
+            (next(filter(Path.is_dir, paths), paths[0])).relative_to(data).as_posix()
             for place in where
             for paths in (place.pictures, place.crops)
         ),
@@ -93,7 +94,7 @@ def _own(dataset: str, data: Path) -> Layout:
 def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
     """The first layout of which there is a text; it must then be whole."""
     for texts in candidates:
-        missing = [str(text) for text in texts.values() if not os.path.isfile(text)]
+        missing = [str(text) for text in texts.values() if not text.is_file()]
         if not missing:
             return texts
         if len(missing) < len(texts):
@@ -112,7 +113,7 @@ def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
 
 def _first_folders(candidates: list[tuple[Path, ...]]) -> tuple[Path, ...]:
     """The folders that are read: of each split's candidates the first that exists."""
-    read = {next(filter(os.path.isdir, paths), None) for paths in candidates}
+    read = {next(filter(Path.is_dir, paths), None) for paths in candidates}
     return tuple(path for path in dict.fromkeys(sum(candidates, ())) if path in read)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from features.errors import need_readable
 from pipeline.errors import DataError
 
 MAX_BYTES = 1_000_000  # of a line, or a small file: a Python literal takes 500 times its size
@@ -124,6 +125,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 def _rows(path: Path) -> Iterator[bytes]:
     """The lines with their ends. Of one that is too long only the beginning is ever in memory."""
+    need_readable(path)
     try:
         with path.open("rb") as file:
             while row := file.readline(MAX_BYTES + 1):
@@ -224,6 +226,7 @@ def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | Non
 def _load(path: Path) -> object:
     from features.weights import DAMAGED, load_plain  # only here: texts shouldn't wait for torch
 
+    need_readable(path)
     try:
         return load_plain(path)
     except pickle.UnpicklingError as error:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from features.errors import need_readable
 from pipeline.corpus.files import (
     MAX_BYTES,
     Layout,
@@ -110,6 +111,7 @@ def _relations(path: Path | None) -> list[str]:
     """The relations by number, from the published file where there is one."""
     if path is None:
         return list(RELATIONS)
+    need_readable(path)
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)

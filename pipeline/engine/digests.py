@@ -12,6 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
+from features.errors import access_named
 from pipeline.engine.memo import Memo
 
 _TABLES = """
@@ -51,7 +52,11 @@ class Digests:
         return self.of_all([str(path)])[str(path)]
 
     def of_all(self, paths: Iterable[P]) -> dict[P, str]:
-        """Digests of many files, in the order given."""
+        """Digests of many files, in the order given. Raises OSError, AccessError."""
+        with access_named("a file"):
+            return self._of_all(paths)
+
+    def _of_all(self, paths: Iterable[P]) -> dict[P, str]:
         found: dict[P, str] = {}
         new: list[tuple[int | str, ...]] = []
         for path in paths:
@@ -75,7 +80,8 @@ class Digests:
 
         Hidden files and folders are somebody else's. skip: links to leave out.
         """
-        files, listing = _look_through(folder, skip)
+        with access_named(folder):
+            files, listing = _look_through(folder, skip)
         known = self._memo.find(_FIND_FOLDER, [listing])
         if known:
             return str(known[0])
@@ -155,6 +161,8 @@ def _stats(folder: Path) -> tuple[list[str], "array[int]"]:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:  # it went a moment ago
                 continue
+            except PermissionError as error:
+                raise PermissionError(error.errno, error.strerror, str(folder / name)) from error
             names.append(name)
             try:
                 numbers.extend(says(found))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from features.errors import access_named
 from pipeline.errors import LockError
 
 # What a file system answers that has no locks; other errors, such as a server's, may pass.
@@ -50,14 +51,14 @@ def locked(store: Path, name: str, what: str) -> Iterator[None]:
 
 
 def in_use(store: Path, name: str) -> bool:
-    """Whether a process holds the store's lock `name`. Raises LockError.
+    """Whether a process holds the store's lock `name`. Raises LockError, AccessError.
 
     A shared lock is asked for: where flock is made of fcntl's locks (NFS), an exclusive one needs a
     file open for writing, which a member who may only read the store cannot have.
     """
     path = _file(store, name)
     try:
-        with path.open() as file:
+        with access_named(path), path.open() as file:
             _flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return True

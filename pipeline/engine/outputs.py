@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from features.errors import AccessError, access_named
 from pipeline.engine.digests import Digests
 from pipeline.engine.files import read_json
 
@@ -28,9 +29,12 @@ def partial_of(folder: Path) -> Path:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """An output folder's manifest; None if it is missing or damaged."""
+    """An output folder's manifest; None if it is missing or damaged. Raises AccessError."""
     try:
-        manifest = read_json(folder / MANIFEST)
+        with access_named(folder / MANIFEST):
+            manifest = read_json(folder / MANIFEST)
+    except AccessError:
+        raise
     except (OSError, ValueError, RecursionError):
         return None
     whole = _has(manifest, {"files": dict, "key": dict, "made": str}) and _has(
@@ -44,7 +48,15 @@ def _has(value: Any, parts: dict[str, type]) -> bool:
 
 
 def damage(folder: Path, digests: Digests) -> str | None:
-    """Why an output folder cannot be used, in a few words; None if it is whole."""
+    """Why an output folder cannot be used, in a few words; None if it is whole.
+
+    Raises AccessError for one that may not be read: another member's, which is not to be remade.
+    """
+    with access_named(folder):
+        return _damage(folder, digests)
+
+
+def _damage(folder: Path, digests: Digests) -> str | None:
     if not folder.exists():
         return "never made"
     manifest = read_manifest(folder)
@@ -59,6 +71,8 @@ def damage(folder: Path, digests: Digests) -> str | None:
                 digests.forget(path)  # what is remembered may be wrong itself
                 if digests.of(path) != digest:
                     return f"{name} was altered"
+        except AccessError:
+            raise
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return f"{name} is missing"
     return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from features.errors import AccessError
 from pipeline.engine.locks import in_use, lock_name
 from pipeline.engine.outputs import damage, folders, partial_of, read_manifest
 from pipeline.engine.stage import FRESH, Stage
@@ -17,14 +18,16 @@ def status(stages: Iterable[Stage]) -> list[str]:
 def _state(stage: Stage) -> str:
     try:
         reason = damage(stage.folder, stage.paths.digests)
+        if reason is None:
+            return f"{FRESH}: {stage.folder}"
+        if not stage.folder.exists():
+            last = _last_key(stage)
+            reason = "never made" if last is None else "; ".join(changes(last, stage.key))
+        return f"stale: {reason}{_begun(stage)}"
+    except AccessError as error:
+        return f"not known: {error}"
     except (*FAMILY, OSError) as error:  # the data set is not there, or cannot be read
         return f"stale: {error}"
-    if reason is None:
-        return f"{FRESH}: {stage.folder}"
-    if not stage.folder.exists():
-        last = _last_key(stage)
-        reason = "never made" if last is None else "; ".join(changes(last, stage.key))
-    return f"stale: {reason}{_begun(stage)}"
 
 
 def _begun(stage: Stage) -> str:

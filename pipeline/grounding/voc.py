@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from features.errors import need_readable
 from pipeline.corpus.files import MAX_BYTES, clip
 from pipeline.corpus.post import Box
 from pipeline.errors import DataError
@@ -58,6 +59,7 @@ def read_voc(path: Path) -> Annotation:
 
 
 def _root(path: Path) -> ElementTree.Element:
+    need_readable(path)
     try:
         if not path.is_file():
             raise ValueError("no such file")

@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from features.errors import need_readable
 from features.grounding.hub import ask_hub
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
@@ -36,8 +37,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """The fast tokenizer of an encoder, by hub name or folder.
 
     A hub's is taken from the cache, else downloaded. Raises DataError, within seconds where the hub
-    is out of reach.
+    is out of reach, AccessError for a folder that may not be read.
     """
+    need_readable(name)
     try:
         tokenizer = _from_cache(name)
         if tokenizer is None:

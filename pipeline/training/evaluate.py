@@ -8,6 +8,7 @@ from typing import Any
 
 import transformers
 
+from features.errors import need_readable
 from model.config import ExtractorConfig
 from model.encoder import load_saved
 from pipeline.corpus.posts import load_posts
@@ -39,6 +40,7 @@ def evaluate_into(
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    need_readable(model_folder)
     config = ExtractorConfig.from_pretrained(model_folder)
     head = _head_of(config, model_folder)
     pictures = open_pictures(files, finetune=False)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from features.errors import need_readable
 from model.hvpnet.variants import PAPER, TEXT_ONLY
 from pipeline.corpus.post import SPLITS
 from pipeline.engine.files import read_json, write_json
@@ -131,6 +132,7 @@ def _each(
 
 def needs_pictures(model: Path) -> bool:
     """Whether a saved model reads pyramids. Raises DataError where there is none."""
+    need_readable(model / "config.json")
     try:
         return bool(read_json(model / "config.json")["variant"] != TEXT_ONLY)
     except (OSError, ValueError, KeyError) as error:

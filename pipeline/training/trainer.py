@@ -100,6 +100,8 @@ def _state(checkpoint: Path) -> dict[str, Any] | None:
             return state if _ends_well(checkpoint) else None
         digests = read_json(checkpoint / SEAL)
         good = all(of_file(checkpoint / name) == digest for name, digest in digests.items())
+    except PermissionError:  # another member's: it may be whole
+        raise
     except (OSError, ValueError):
         return None
     return state if good else None
