@@ -4,6 +4,7 @@ What is heavy is imported where there is work: `is_cached` needs neither torch n
 of the hub's own package most only where something of that name is there.
 """
 
+import os
 from pathlib import Path
 
 _FETCHED = ["*.json", "*.txt", "*.safetensors"]
@@ -34,7 +35,7 @@ def _snapshot(name: str) -> Path | None:
     from huggingface_hub import constants
 
     kept = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
-    if not kept.is_dir():
+    if not os.path.isdir(kept):  # unlike Path.is_dir, also of another user's cache
         return None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

@@ -13,8 +13,7 @@ from pipeline.engine import console
 from tests.cli import HOME, LUIGI, outputs
 
 ASCII = {
-    "output": {"PYTHONIOENCODING": "ascii"},
-    "strict": {"PYTHONIOENCODING": "ascii:strict"},
+    "output": {"PYTHONIOENCODING": "ascii:strict"},
     "locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""},
 }
 
