@@ -8,31 +8,38 @@ its width is `x1 - x0`. torch is imported by `prepare` alone: grounding needs it
 from __future__ import annotations
 
 import errno
+import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL import features as pillow
 
+from features import formats, jpeg, png
 from features.errors import FeatureError, access_named
 
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 Box = tuple[float, float, float, float]
 
 # Below Pillow's own threshold of 89 million, so that its warning is no part of our behaviour.
 MAX_PIXELS = 64_000_000
 # Longer pictures are cut to this, about the centre, before "center" resizes them (see prepare).
 MAX_RATIO = 20
-# What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript.
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+# What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript; an icon holds
+# files of other sizes than it says; a TGA can't be told from noise. AVIF and HEIC: see `_readers`.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000")
+MOST_MISSING = 0.05  # share of a JPEG's data that may be missing: it is filled
 NO_FILE = "no such file"
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -70,7 +77,7 @@ class PictureError(FeatureError):
     """One picture can't be used. The message is one line, with the file and the reason.
 
     `reason` is the message without the file; `kind` is the reason in a word, for counting:
-    missing, broken, huge, empty.
+    missing, broken, huge, empty, format (it may be whole, but nothing here reads it).
     """
 
     def __init__(self, reason: str, path: Path | None = None, kind: str = "broken") -> None:
@@ -87,11 +94,15 @@ def open_picture(path: Path) -> Image.Image:
     """The picture, upright, in mode RGB.
 
     Transparency is laid over white, 16-bit grey is scaled to 8 bits, an animation gives its first
-    frame. Raises PictureError: no such file, no picture, truncated, more than MAX_PIXELS.
+    frame, and a JPEG that lacks at most MOST_MISSING of its data is filled. Raises PictureError:
+    no such file, no picture, cut off, more than MAX_PIXELS.
     """
-    with _opened(path) as image:
-        image.load()
-        return _upright(_to_rgb(image), _orientation(image))
+    return read_picture(path)[0]
+
+
+def read_picture(path: Path) -> tuple[Image.Image, float]:
+    """`open_picture`, and the share of the file's data that is missing and was filled."""
+    return _read(path, _pixels)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -99,26 +110,104 @@ def picture_size(path: Path) -> tuple[int, int]:
 
     A PNG that tells its orientation behind its pixels counts as upright. Raises PictureError.
     """
-    with _opened(path) as image:
-        width, height = image.size
-        if image.format == "PNG" and "exif" not in image.info:  # to ask would decode it
-            return width, height
-        return (height, width) if _orientation(image) in _LYING else (width, height)
+    return _read(path, _upright_size)[0]
+
+
+def missing_share(path: Path) -> float:
+    """Share of a picture's data that `open_picture` fills: 0 but for JPEGs that are cut off.
+
+    Two reads of two bytes for a file that ends as it should. Raises PictureError where more than
+    MOST_MISSING is missing.
+    """
+    with _refusals(path):
+        with path.open("rb") as file:
+            if file.read(2) != formats.JPEG:
+                return 0.0
+            file.seek(-2, io.SEEK_END)
+            if file.read(2) == jpeg.END:
+                return 0.0
+        if not jpeg.is_cut_off(path.read_bytes()):
+            return 0.0
+    return read_picture(path)[1]
+
+
+def _read(path: Path, use: Callable[[Image.Image], T]) -> tuple[T, float]:
+    """What `use` gives for the open image, and which share of its data is missing."""
+    with _refusals(path):
+        try:
+            with _opened(path) as image:
+                return use(_checked(image)), 0.0
+        except PictureError:
+            raise
+        except _BROKEN as error:
+            _raise_if_not_the_files(error)
+            data, missing = _mended(path, error)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return use(_checked(image)), missing
+
+
+def _opened(path: Path) -> Image.Image:
+    known = formats.format_of(_head(path))
+    reader = None if known is None else _reader(known.reader)
+    return Image.open(path, formats=FORMATS) if reader is None else reader(path)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(formats.HEAD)
+
+
+@cache
+def _reader(name: str) -> Callable[[Path], Image.Image] | None:
+    """What opens a format that only some installations read; None where this one doesn't."""
+    if name == formats.AVIF and name.lower() in pillow.modules and pillow.check(name.lower()):
+        return lambda path: Image.open(path, formats=(name,))
+    if name == formats.HEIC:
+        with suppress(ImportError):
+            from pillow_heif import HeifImageFile
+
+            # The class itself: to register it would change Image.open for the whole program.
+            return lambda path: HeifImageFile(path)
+    return None
+
+
+def _mended(path: Path, error: Exception) -> tuple[bytes, float]:
+    """The bytes of a file that failed as Pillow reads them, and the share of its data missing.
+
+    Raises `error` where nothing helps, PictureError where too much is missing.
+    """
+    data = path.read_bytes()
+    if data.startswith(formats.JPEG) and jpeg.is_cut_off(data):
+        try:
+            return jpeg.mend(data, MOST_MISSING)
+        except jpeg.CutOffError as cut:
+            raise _cut_off(cut.missing) from error
+    lighter = png.without_text(data) if data.startswith(png.SIGNATURE) else None
+    if lighter is not None:
+        return lighter, 0.0
+    missing = formats.missing_of_declared(data[: formats.HEAD], len(data))
+    if missing is not None:
+        raise _cut_off(missing) from error
+    raise error
+
+
+def _cut_off(missing: float | None) -> PictureError:
+    if missing is None:
+        return PictureError(f"cut off: more than {MOST_MISSING * 100:.0f} % of its data is missing")
+    return PictureError(f"cut off: {missing * 100:.0f} % of its data is missing")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image whose header was read and found good; errors of reading more become one line too."""
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file into a PictureError that names it."""
     try:
         if not path.is_file():
-            raise PictureError(NO_FILE, path, "missing")
+            raise PictureError(NO_FILE, kind="missing")
         if path.stat().st_size == 0:
-            raise PictureError("an empty file", path, "empty")
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(image, path)
-            yield image
-    except PictureError:
-        raise
+            raise PictureError("an empty file", kind="empty")
+        yield
+    except PictureError as error:
+        raise PictureError(error.reason, path, error.kind) from error
     except PermissionError as error:  # no reason to go on without it: the right can be given
         with access_named(path):
             raise error
@@ -126,25 +215,54 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         reason = f"{_one_line(error)}, at most {MAX_PIXELS:,} allowed"
         raise PictureError(reason, path, "huge") from error
     except UnidentifiedImageError as error:
-        raise PictureError("not a picture of a known format", path) from error
+        raise PictureError(*_unidentified(path)) from error
     except _BROKEN as error:
-        if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
-            raise  # the machine's trouble, which may pass
+        _raise_if_not_the_files(error)
         raise PictureError(f"unreadable picture: {_one_line(error)}", path) from error
+
+
+def _unidentified(path: Path) -> tuple[str, Path, str]:
+    """Reason, file, and kind for a file that no reader takes: what it is instead."""
+    known = formats.format_of(_head(path))
+    if known is None:
+        return "not a picture of a known format", path, "broken"
+    if known.reader == formats.READ or _reader(known.reader):
+        return f"{known.name} with a broken header", path, "broken"
+    return f"{known.name}{known.advice}", path, "format"
+
+
+def _raise_if_not_the_files(error: BaseException) -> None:
+    """Raise an error that is the machine's, which may pass."""
+    if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+        raise error
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _check_size(image: Image.Image, path: Path) -> None:
-    """Refuse by the header alone: decoding a small file can fill the memory."""
+def _checked(image: Image.Image) -> Image.Image:
+    """The image, unless it is refused by its header: decoding a small file can fill the memory."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise PictureError(f"{width}×{height} is an empty picture", path, "empty")
+        raise PictureError(f"{width}×{height} is an empty picture", kind="empty")
     if width * height > MAX_PIXELS:
         pixels = f"{width}×{height} = {width * height:,} pixels"
-        raise PictureError(f"{pixels}, at most {MAX_PIXELS:,} allowed", path, "huge")
+        raise PictureError(f"{pixels}, at most {MAX_PIXELS:,} allowed", kind="huge")
+    return image
+
+
+def _pixels(image: Image.Image) -> Image.Image:
+    image.load()
+    _checked(image)  # a HEIC picture may turn out larger than its header says
+    return _upright(_to_rgb(image), _orientation(image))
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.format == "PNG" and "exif" not in image.info:  # to ask would decode it
+        return width, height
+    return (height, width) if _orientation(image) in _LYING else (width, height)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,11 @@ def _either(value: object) -> SearchStrategy[bytes]:
     return damaged(_saved(value)) | damaged(_saved(value, zipped=False))
 
 
+FORMS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000") + (
+    ("AVIF",) if find_spec("PIL._avif") else ()
+)
+
+
 def _drawn(form: str) -> bytes:
     noise = np.random.default_rng(0).integers(0, 255, (20, 24, 3)).astype(np.uint8)
     file = io.BytesIO()
@@ -253,9 +259,7 @@ INPUTS: dict[str, SearchStrategy[Any]] = {
     | damaged(_lines([RELATIONS])),
     "crops": swapped(CROPS).map(_saved) | _either(CROPS),
     "voc": damaged(VOC.encode()),
-    "pictures": st.sampled_from(("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")).flatmap(
-        lambda form: damaged(_drawn(form))
-    ),
+    "pictures": st.sampled_from(FORMS).flatmap(lambda form: damaged(_drawn(form))),
     "names": st.sampled_from(NAMES) | st.text(),
     "pth": _either(STATE),
     "safetensors": damaged(to_safetensors(STATE)),
