@@ -81,6 +81,7 @@ _OTHER = (
     (b"\x93NUMPY", "a NumPy array"),
 )
 _RIFF = {b"AVI ": "a video (AVI)", b"WAVE": "a sound (WAV)"}
+_DRAWN = ("picture", "drawing", "photograph", "icon", "cursor", "texture", "(PSD)", "(XCF)")
 _LFS = b"version https://git-lfs"
 _OPENING = re.compile(rb"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?[^>]*>|\s+)*", re.S)
 _HTML = (b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta", b"<div", b"<p>", b"<h1")
@@ -100,7 +101,9 @@ class Format:
             return ": install the extra [heif] (pip install pillow-heif), or save it as JPEG"
         if self.reader == AVIF:
             return ", which the installed Pillow does not decode: pip install --upgrade pillow"
-        return ", not a picture that can be read"
+        if any(word in self.name for word in _DRAWN):
+            return ": save it as JPEG or PNG"
+        return " in a picture's place"
 
 
 def format_of(head: bytes) -> Format | None:
@@ -151,7 +154,7 @@ def _text(head: bytes) -> Format | None:
             head = head[2:].decode(encoding, "replace").encode()
     head = head.removeprefix(b"\xef\xbb\xbf")
     if head.startswith(_LFS):
-        return Format("a Git LFS pointer in a file's place (git lfs pull fetches it)")
+        return Format("a Git LFS pointer (git lfs pull fetches the file)")
     start = head.lstrip().lower()
     opening = _OPENING.match(head)
     body = (head[opening.end() :] if opening else head).lower()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,6 +40,7 @@ MAX_RATIO = 20
 # What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript; an icon holds
 # files of other sizes than it says; a TGA can't be told from noise. AVIF and HEIC: see `_readers`.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000")
+READER = 2  # raised when this file reads more pictures: outputs that lack them become stale
 MOST_MISSING = 0.05  # share of a JPEG's data that may be missing: it is filled
 NO_FILE = "no such file"
 MEAN = (0.485, 0.456, 0.406)
@@ -77,7 +79,7 @@ class PictureError(FeatureError):
     """One picture can't be used. The message is one line, with the file and the reason.
 
     `reason` is the message without the file; `kind` is the reason in a word, for counting:
-    missing, broken, huge, empty, format (it may be whole, but nothing here reads it).
+    missing, broken, huge, empty, format (this installation lacks its reader).
     """
 
     def __init__(self, reason: str, path: Path | None = None, kind: str = "broken") -> None:
@@ -157,6 +159,20 @@ def _head(path: Path) -> bytes:
         return file.read(formats.HEAD)
 
 
+def installation() -> str:
+    """What decides which pictures are read: a file that one installation refuses, another reads."""
+    parts = [f"reader {READER}", f"pillow {metadata.version('pillow')}"]
+    parts += [name for name in (formats.AVIF,) if _reader(name)]
+    with suppress(metadata.PackageNotFoundError):
+        parts.append(f"pillow-heif {metadata.version('pillow-heif')}")
+    return ", ".join(parts)
+
+
+def in_words(missing: float) -> str:
+    """The share of a file's data that is missing, as reports write it."""
+    return f"{max(1, round(missing * 100))} % of its data is missing"
+
+
 @cache
 def _reader(name: str) -> Callable[[Path], Image.Image] | None:
     """What opens a format that only some installations read; None where this one doesn't."""
@@ -194,7 +210,7 @@ def _mended(path: Path, error: Exception) -> tuple[bytes, float]:
 def _cut_off(missing: float | None) -> PictureError:
     if missing is None:
         return PictureError(f"cut off: more than {MOST_MISSING * 100:.0f} % of its data is missing")
-    return PictureError(f"cut off: {missing * 100:.0f} % of its data is missing")
+    return PictureError(f"cut off: {in_words(missing)}")
 
 
 @contextmanager
@@ -228,7 +244,8 @@ def _unidentified(path: Path) -> tuple[str, Path, str]:
         return "not a picture of a known format", path, "broken"
     if known.reader == formats.READ or _reader(known.reader):
         return f"{known.name} with a broken header", path, "broken"
-    return f"{known.name}{known.advice}", path, "format"
+    kind = "broken" if known.reader == formats.OTHER else "format"
+    return f"{known.name}{known.advice}", path, kind
 
 
 def _raise_if_not_the_files(error: BaseException) -> None:

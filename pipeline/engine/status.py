@@ -6,8 +6,8 @@ from typing import Any
 from features.errors import AccessError
 from pipeline.engine.locks import in_use, lock_name
 from pipeline.engine.outputs import damage, folders, partial_of, read_manifest
-from pipeline.engine.stage import FRESH, Stage
-from pipeline.errors import FAMILY
+from pipeline.engine.stage import FRESH, READS, Stage
+from pipeline.errors import FAMILY, NAMED
 
 
 def status(stages: Iterable[Stage]) -> list[str]:
@@ -64,7 +64,9 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) == new.get(name):
                 continue
-            if part == "requires":
+            if name == READS:
+                lines += _reads(old.get(name, []), new.get(name, []))
+            elif part == "requires":
                 lines.append(f"{name} changed")
             elif name not in old:
                 lines.append(f"{name} is new ({new[name]})")
@@ -73,6 +75,20 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             else:
                 lines.append(f"{name} {old[name]} → {new[name]}")
     return lines
+
+
+def _reads(before: list[str], after: list[str]) -> list[str]:
+    """Which pictures the present installation reads and another did not, or the other way round."""
+    kinds = {
+        "can be read now": sorted({*after} - {*before}),
+        "can't be read any more": sorted({*before} - {*after}),
+    }
+    return [
+        f"{len(names)} pictures that {'were unusable' if change.endswith('now') else 'were read'} "
+        f"{change}: {', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''}"
+        for change, names in kinds.items()
+        if names
+    ]
 
 
 def _flat(value: Any, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from features.backbone import block_channels
-from features.pictures import Preparation, open_picture
+from features.pictures import Preparation, in_words, read_picture
 from features.store import Shard, Store, StoreError
 from pipeline.engine.digests import of_file
 from pipeline.engine.files import leads_out, need_space, write_json
@@ -22,6 +22,7 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.index import ABOUT, INDEX
 from pipeline.extraction.rows import NO_KEY, RowSource, absent_key, made_by, sources_of
 from pipeline.grounding.crops import LEADS_OUT, LINKED_OUT, Grounded
+from pipeline.grounding.report import log_filled
 from pipeline.machine import Machine, pick_device
 
 SHARD_ROWS = 256
@@ -70,6 +71,7 @@ class Lookup:
     # Their files as they were when they were looked up: the time of the last change, the digest.
     files: dict[Path, tuple[int, str]] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
+    filled: dict[Path, float] = field(default_factory=dict)  # share of the data that is missing
 
     def each_key(self) -> Iterator[bytes]:
         """The keys, slot by slot."""
@@ -178,7 +180,9 @@ def _compute_missing(lookup: Lookup, run: Extraction, store: Store) -> None:
 
     def open_unchanged(file: Path) -> Image.Image:
         """Open a picture, and make sure that it is still the one that its rows' keys name."""
-        picture = open_picture(file)
+        picture, missing = read_picture(file)
+        if missing:
+            lookup.filled[file] = missing
         changed, digest = lookup.files[file]
         if file.stat().st_ctime_ns != changed and of_file(file) != digest:
             raise DataError(f"{file}: changed during this run; run the same command again")
@@ -227,11 +231,13 @@ def _write_report(
     computed = np.array([key in new for key in lookup.each_key()]).reshape(there.shape)
     files = sorted(lookup.problems.items())
     problems = {str(file.relative_to(run.root)): why for file, why in files}
+    filled = {str(file.relative_to(run.root)): n for file, n in sorted(lookup.filled.items())}
     report = {
         "pictures": len(np.unique(pictures[there[:, 0]])),
         "rows": len(np.unique(index[there], axis=0)),
         "pictures_computed": len(np.unique(pictures[computed[:, 0]])),
         "rows_computed": len(new),
+        "filled_now": {name: in_words(share) for name, share in filled.items()},
         "problems": problems,
         "config": asdict(run.config),
     }
@@ -241,5 +247,6 @@ def _write_report(
         "%(rows_computed)d rows",
         report,
     )
+    log_filled(filled)
     if problems:
         log.warning("%d picture files can't be used: %s", len(problems), first_few(problems))

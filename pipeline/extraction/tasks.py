@@ -19,13 +19,13 @@ from pipeline.extraction.config import (
     PictureFiles,
     extract_config,
 )
-from pipeline.grounding.tasks import GroundCrops
+from pipeline.grounding.tasks import DecodesPictures, GroundCrops
 from pipeline.machine import DEVICES, PRECISIONS, Machine, well_done
 
 log = logging.getLogger(__name__)
 
 
-class ExtractPyramid(OfDataset):
+class ExtractPyramid(DecodesPictures):
     """Pictures and crops -> ResNet blocks, pooled: a row each, in the store."""
 
     VERSION = 2  # of the index; the rows have their own

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from features.grounding import Candidate, Region
 from features.grounding.select import Rule, choose, usable
-from features.pictures import PictureError, picture_size
+from features.pictures import PictureError, missing_share, picture_size
 from model.hvpnet.variants import RELEASED
 from pipeline.corpus.post import Post
 from pipeline.engine.files import leads_out, write_json
@@ -44,6 +44,7 @@ class Pictures:
 
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     problems: dict[str, PictureError] = field(default_factory=dict)
+    filled: dict[str, float] = field(default_factory=dict)  # share of the data that is missing
 
 
 def ground(
@@ -60,7 +61,7 @@ def ground(
     """
     phrases = phrases_of(posts, config.phrases)
     pictures = look_at_pictures(posts, root)
-    counts = Counts()
+    counts = Counts(filled=pictures.filled)
     regions = [released_regions(post, pictures, config, counts) for post in posts]
     find_regions(posts, phrases, regions, pictures, root, config, finder, counts)
     lines = [
@@ -83,14 +84,17 @@ def ground(
 
 
 def look_at_pictures(posts: Sequence[Post], root: Path) -> Pictures:
-    """Read every picture's header."""
+    """Read every picture's header, and whether it ends where it should."""
     pictures, near = Pictures(), NearNames()
     names = dict.fromkeys(post.picture for post in posts if post.picture is not None)
     for name in tqdm(names, "pictures", unit="picture", disable=None):
         try:
             if leads_out(root / name, root):
                 raise PictureError(LEADS_OUT, kind=LINKED_OUT)
-            pictures.sizes[name] = picture_size(root / name)
+            size, missing = picture_size(root / name), missing_share(root / name)
+            pictures.sizes[name] = size
+            if missing:
+                pictures.filled[name] = missing
         except PictureError as error:
             hint = near.hint(root / name) if error.kind == "missing" else ""
             pictures.problems[name] = PictureError(hint, kind=error.kind) if hint else error

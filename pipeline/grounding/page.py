@@ -64,7 +64,7 @@ def _facts(report: dict[str, Any]) -> str:
             numbers += f'{start}<dd class="number">{value}</dd></div>'
         elif not isinstance(value, dict):
             numbers += f'{start}<dd class="number">{as_number(value)}</dd></div>'
-        elif value and name not in ("settings", "posts_by_regions", "answers_by"):
+        elif value and name not in ("settings", "posts_by_regions", "answers_by", "filled"):
             parts = (f"{escape(str(key))} <b>{as_number(part)}</b>" for key, part in value.items())
             lists += f"{start}<dd>{'<br>'.join(parts)}</dd></div>"
     return f'<p class="soft settings">{shown}</p><dl>{numbers}{lists}</dl>'

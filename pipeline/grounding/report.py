@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.pictures import NO_FILE, PictureError
+from features.pictures import NO_FILE, PictureError, in_words
 from pipeline.errors import first_few
 from pipeline.grounding.config import DETECTOR_WEIGHTS, SALIENCE, GroundConfig
 from pipeline.grounding.crops import Grounded
@@ -25,6 +25,7 @@ class Counts:
     identity: dict[str, list[str]] = field(
         default_factory=dict
     )  # what decides a grounder's answers
+    filled: dict[str, float] = field(default_factory=dict)  # pictures: share of data missing
 
 
 def report(
@@ -41,6 +42,8 @@ def report(
         "pictures": len({line.picture for line in lines} - {None}),
         "problems_by_kind": _count(error.kind for error in problems.values()),
         "problems": {name: in_short(error) for name, error in sorted(problems.items())},
+        "pictures_filled": len(counts.filled),
+        "filled": {name: in_words(share) for name, share in sorted(counts.filled.items())},
         "grounded_now": dict(counts.asked),
         "answers_by": counts.identity,
         "regions": len(regions),
@@ -73,6 +76,7 @@ def log_report(
         log.info(
             "boxes rejected: %s", ", ".join(f"{n} {why}" for why, n in counts.rejected.items())
         )
+    log_filled(counts.filled)
     if problems:
         kinds = _count(error.kind for error in problems.values())
         log.warning(
@@ -81,6 +85,13 @@ def log_report(
             ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
             first_few({name: in_short(error) for name, error in problems.items()}),
         )
+
+
+def log_filled(filled: Mapping[str, float]) -> None:
+    """Name the pictures that are cut off and used all the same."""
+    if filled:
+        named = first_few({name: in_words(share) for name, share in filled.items()})
+        log.warning("%d pictures are cut off; what is missing was filled: %s", len(filled), named)
 
 
 def in_short(error: PictureError) -> str:

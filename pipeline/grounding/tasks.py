@@ -1,5 +1,6 @@
 """Stages of grounding: GroundCrops, and what shows, writes and scores what it found."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,7 +13,8 @@ from pipeline import corpus
 from pipeline.corpus.tasks import OfDataset, ReadPosts, named
 from pipeline.engine.files import need_space, size_of
 from pipeline.engine.settings import changed, check, existing, on_disk, without_path
-from pipeline.engine.stage import Stage, versions
+from pipeline.engine.stage import READS, Stage, versions
+from pipeline.engine.status import changes
 from pipeline.grounding.config import (
     FALLBACKS,
     GROUNDERS,
@@ -25,8 +27,35 @@ from pipeline.grounding.config import (
 from pipeline.grounding.phrases import MODES
 from pipeline.machine import AUTO, DEVICES, PRECISIONS, Machine
 
+log = logging.getLogger(__name__)
 
-class GroundCrops(OfDataset):
+
+class DecodesPictures(OfDataset):
+    """A stage that decodes pictures, and whose report names those that it could not use."""
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """As of every stage, with the pictures that an output could not use and that are read now.
+
+        Where there are none, nothing is added: the key is the one that it always was.
+        """
+        from pipeline.grounding.recovered import recovered
+
+        key = super().key
+        names = recovered(self.paths.store_root, key, self.root, self.paths.digests)
+        return key | {"settings": key["settings"] | {READS: names}} if names else key
+
+    def run(self) -> None:
+        for line in changes(self._before_reading(), self.key):
+            log.info("%s is made again: %s", self.STAGE, line)
+        super().run()
+
+    def _before_reading(self) -> dict[str, Any]:
+        settings = {n: value for n, value in self.key["settings"].items() if n != READS}
+        return self.key | {"settings": settings}
+
+
+class GroundCrops(DecodesPictures):
     """Posts -> phrases of the sentence, and at most m boxes in the picture."""
 
     VERSION = 3

@@ -59,7 +59,7 @@ def test_a_file_is_called_by_what_it_is(
     with pytest.raises(PictureError) as caught:
         read(tmp_path / "a.jpg")  # type: ignore[operator]
     assert str(caught.value).startswith(f"{tmp_path / 'a.jpg'}: {name}")
-    assert caught.value.kind == "format"
+    assert caught.value.kind == ("format" if "HEIC" in name or "AVIF" in name else "broken")
     assert str(caught.value).isprintable()
 
 

@@ -25,6 +25,7 @@ from pipeline.extraction.extract import Extraction, extract
 from pipeline.extraction.rows import RowSource, rows_folder, sources_of
 from pipeline.grounding.crops import Grounded
 from pipeline.machine import Machine, pick_device
+from tests.features.test_pictures import drawn
 
 CONFIG = ExtractConfig(backbone="resnet18", weights="random")
 BOX = (10.0, 20.0, 90.0, 110.0)
@@ -308,3 +309,16 @@ def test_missing_gpu_is_one_line() -> None:
     with pytest.raises(DeviceError, match="finds no GPU"):
         pick_device("cuda")
     assert pick_device("auto") == "cpu"
+
+
+def test_a_picture_that_is_cut_off_gives_a_row_and_is_named(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn(320, 200).save(root / "cut.jpg")
+    data = (root / "cut.jpg").read_bytes()
+    (root / "cut.jpg").write_bytes(data[: -len(data) // 33])
+    report = run(root, [post("cut.jpg"), post("0.png")])
+    assert report["rows_computed"] == 2
+    assert report["problems"] == {}
+    assert report["filled_now"] == {"cut.jpg": "3 % of its data is missing"}
+    assert "cut.jpg (3 % of its data is missing)" in caplog.text

@@ -1,5 +1,6 @@
 """Grounding a data set: what is asked of a grounder, kept, tried next, and told."""
 
+import io
 import json
 import math
 import sqlite3
@@ -24,6 +25,7 @@ from pipeline.grounding.crops import Grounded, GroundedPosts
 from pipeline.grounding.finder import Answer, BoxCache, Finder, Question, make_finder
 from pipeline.grounding.ground import ground
 from pipeline.machine import Machine
+from tests.features.test_pictures import drawn
 
 BOX = (10.0, 20.0, 90.0, 110.0)
 FULL: dict[str | None, list[tuple[float, ...]]] = {
@@ -455,6 +457,25 @@ def bad_pictures(root: Path) -> dict[str, str]:
         "half.png": "broken: ",
         "huge.png": "huge: ",
     }
+
+
+def test_a_picture_that_is_cut_off_is_filled_and_named(
+    world: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = io.BytesIO()
+    drawn(320, 200).save(file, "JPEG")
+    (world.root / "end.jpg").write_bytes(file.getvalue()[:-2])
+    (world.root / "cut.jpg").write_bytes(file.getvalue()[: -len(file.getvalue()) // 33])
+    (world.root / "half.jpg").write_bytes(file.getvalue()[: len(file.getvalue()) // 2])
+    names = ("a.png", "end.jpg", "cut.jpg", "half.jpg")
+    lines, report = world.ground(*(post(name, "dog") for name in names))
+    assert report["pictures_filled"] == 1
+    assert report["filled"] == {"cut.jpg": "3 % of its data is missing"}
+    assert "1 pictures are cut off" in caplog.text
+    assert "cut.jpg (3 % of its data is missing)" in caplog.text
+    assert [bool(line.problem) for line in lines] == [False, False, False, True]
+    assert report["problems"].keys() == {"half.jpg"}
+    assert report["problems"]["half.jpg"].startswith("broken: cut off: ")
 
 
 def test_bad_pictures_are_named_and_counted_and_the_others_grounded(world: Scene) -> None:
