@@ -7,6 +7,7 @@ see. Here the bytes get an end marker instead: libjpeg fills what is missing wit
 from __future__ import annotations
 
 import io
+import math
 import random
 import re
 from dataclasses import dataclass, field
@@ -26,15 +27,20 @@ _NOISE = bytes(random.Random(0).randrange(255) for _ in range(4096))
 class Layout:
     """What the markers of a JPEG say.
 
-    sampling: of each component, horizontally and vertically. scan: the components of the last scan.
-    start: offset of its data. left: for each component the bits that its 64 coefficients lack, 16
-    where none has come. ended: whether the end marker is there.
+    size: width and height. sampling: of each component, horizontally and vertically.
+    scan: the components of the last scan. start, end: offsets of its data.
+    left: for each component the bits that its 64 coefficients lack, 16 where none has come.
+    sizes: for each component the bytes of its last scan that holds more than means.
+    ended: whether the end marker is there.
     """
 
+    size: tuple[int, int] = (0, 0)
     sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
     scan: list[int] = field(default_factory=list)
     start: int = 0
+    end: int = 0
     left: dict[int, list[int]] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
     ended: bool = False
 
     @property
@@ -74,11 +80,14 @@ def layout_of(data: bytes) -> Layout | None:
                 return None
             layout.start = place
             following = _NEXT.search(data, place)
-            place = len(data) if following is None else following.start()
+            place = layout.end = len(data) if following is None else following.start()
+            if segment[-2] > 0:  # the last coefficient
+                layout.sizes |= dict.fromkeys(layout.scan, place - layout.start)
     return layout
 
 
 def _read_frame(layout: Layout, segment: bytes) -> bool:
+    layout.size = int.from_bytes(segment[3:5], "big"), int.from_bytes(segment[1:3], "big")
     parts = [segment[n : n + 3] for n in range(6, len(segment) - 2, 3)]
     layout.sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts}
     layout.left = {name: [16] * 64 for name in layout.sampling}
@@ -116,26 +125,54 @@ def is_cut_off(data: bytes) -> bool:
 def mend(data: bytes, most: float) -> tuple[bytes, float]:
     """A JPEG that is cut off, with an end marker, and the share of its data that is missing.
 
-    The share is estimated: the bytes that the missing part would take if they were as dense as
-    the last scan's so far. Raises CutOffError above `most`; what Pillow raises on broken data.
+    The share is estimated: see `_lost_bytes` and `_later_scans`. Raises CutOffError above `most`;
+    what Pillow raises on broken data.
     """
     layout = layout_of(data)
     assert layout is not None
     assert not layout.ended
     if not layout.start:
         raise CutOffError(None)
-    if any(any(bits) for bits in layout.left.values()):
-        raise CutOffError(None)  # whole scans are missing; nobody knows how long they were
-    whole = data[: len(data.rstrip(b"\0"))] if data.endswith(bytes(_ZEROS)) else data
-    whole = whole.rstrip(b"\xff")  # half a marker, or half an escaped byte
-    lost = _undecoded(whole, layout)
-    if lost == 1:
+    later = _later_scans(layout)
+    if later is None:
         raise CutOffError(None)
-    more = (len(whole) - layout.start) * lost / (1 - lost)
-    missing = more / (len(whole) + more)
+    whole = data[: layout.end]
+    whole = whole[: len(whole.rstrip(b"\0"))] if whole.endswith(bytes(_ZEROS)) else whole
+    whole = whole.rstrip(b"\xff")  # half a marker, or half an escaped byte
+    more = _lost_bytes(whole, layout) + later
+    missing = 1 - len(whole) / (len(whole) + more)
     if round(missing, 2) > most:
         raise CutOffError(missing)
     return whole + END, missing
+
+
+def _later_scans(layout: Layout) -> int | None:
+    """Bytes of the scans that have not begun: each as long as the one that it refines.
+
+    None where they hold more than the last bit of coefficients: how long is anybody's guess.
+    """
+    if any(max(bits) > 1 for bits in layout.left.values()):
+        return None
+    return sum(layout.sizes.get(name, 0) for name, bits in layout.left.items() if any(bits[1:]))
+
+
+def _lost_bytes(data: bytes, layout: Layout) -> float:
+    """Bytes that are missing of the last scan.
+
+    As many as the missing part would take if it were as dense as the part before; or as the end of
+    that part, if it is less dense: the foot of a picture is often plain.
+    """
+    lost = _undecoded(data, layout)
+    if lost in (0, 1):
+        return 0 if lost == 0 else math.inf
+    size = len(data) - layout.start
+    densities = [size / (1 - lost)]  # bytes a share of the picture
+    for tail in (len(data) // 20, len(data) // 80):
+        if 0 < tail < size:
+            covered = _undecoded(data[:-tail].rstrip(b"\xff"), layout) - lost
+            enough = 3 * math.prod(layout.unit) <= covered * math.prod(layout.size)
+            densities += [tail / covered] if enough else []
+    return lost * min(densities)
 
 
 def _undecoded(data: bytes, layout: Layout) -> float:
@@ -150,7 +187,7 @@ def _undecoded(data: bytes, layout: Layout) -> float:
     row = (box[1] + 2) // down  # upsampling of colours reaches a pixel into what was decoded
     top, bottom = row * down, min((row + 1) * down, height)
     inner = difference.crop((0, top, width, max(bottom - 2, top + 1))).getbbox(alpha_only=False)
-    column = width if inner is None else (inner[0] + 2) // across * across
+    column = width if inner is None else min((inner[0] + 2) // across * across, width)
     return 1 - (top * width + (bottom - top) * column) / (width * height)
 
 

@@ -70,6 +70,24 @@ def test_much_that_is_missing_is_refused(whole: bytes, share: float, tmp_path: P
             read(cut(whole, share, tmp_path / "a.jpg"))
 
 
+def test_a_plain_foot_takes_few_bytes(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (320, 240), "white")
+    picture.paste(drawn(320, 160), (0, 0))
+    data = encoded(picture)
+    _, missing = read_picture(cut(data, 0.01, tmp_path / "a.jpg"))  # a third of the foot
+    assert 0 < missing < 0.03
+
+
+def test_the_last_scan_of_a_plain_picture_may_be_missing(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (320, 200), "red")
+    picture.paste("blue", (100, 0, 320, 200))
+    (tmp_path / "whole.jpg").write_bytes(data := encoded(picture, progressive=True))
+    picture, missing = read_picture(cut(data, 0.05, tmp_path / "a.jpg"))
+    assert 0 < missing < 0.05
+    expected = np.asarray(open_picture(tmp_path / "whole.jpg")).astype(int)
+    assert np.abs(np.asarray(picture) - expected).max() < 20
+
+
 def test_the_share_is_named(tmp_path: Path) -> None:
     path = cut(encoded(drawn(320, 200)), 0.4, tmp_path / "a.jpg")
     with pytest.raises(PictureError, match=r"cut off: (3[6-9]|4[0-4]) % of its data is missing"):
