@@ -198,10 +198,12 @@ def _mended(path: Path, error: Exception) -> tuple[bytes, float]:
             return jpeg.mend(data, MOST_MISSING)
         except jpeg.CutOffError as cut:
             raise _cut_off(cut.missing) from error
-    lighter = png.without_text(data) if data.startswith(png.SIGNATURE) else None
-    if lighter is not None:
+    if data.startswith(png.SIGNATURE):
+        lighter, missing = png.without_text(data), png.missing_share(data)
+    else:
+        lighter, missing = None, formats.missing_of_declared(data[: formats.HEAD], len(data))
+    if lighter is not None and missing is None:
         return lighter, 0.0
-    missing = formats.missing_of_declared(data[: formats.HEAD], len(data))
     if missing is not None:
         raise _cut_off(missing) from error
     raise error

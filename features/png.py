@@ -7,12 +7,14 @@ holds counts here, so the rest is dropped instead; its size stays bounded, as it
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNK = 16_000_000  # bytes that one text, or a profile, may unpack to
 MAX_ALL = 64_000_000  # that all of them may
+MAX_ROWS = 8 * 64_000_000  # bytes of the largest picture
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _SMALL = 1_000_000  # bytes that Pillow surely reads
 _ORIENTED = (b"XML:com.adobe.xmp", b"Raw profile type exif", b"Raw profile type APP1", b"exif")
@@ -37,6 +39,38 @@ def without_text(data: bytes) -> bytes | None:
                 continue
         parts.append(whole)
     return b"".join(parts) if dropped else None
+
+
+def missing_share(data: bytes) -> float | None:
+    """Share of a PNG's pixels that is missing at its end; None where it is not cut off.
+
+    Not interlaced: its rows are unpacked, and counted in bytes.
+    """
+    expected, got, ended = 0, 0, False
+    unpacking = zlib.decompressobj()
+    for kind, chunk, _ in _chunks(data):
+        if kind == b"IHDR" and len(chunk) == 13:
+            width, height, depth, colours, *_, interlaced = struct.unpack(">IIBBBBB", chunk)
+            bits = depth * {2: 3, 4: 2, 6: 4}.get(colours, 1)
+            expected = 0 if interlaced else height * (1 + (width * bits + 7) // 8)
+        elif kind == b"IDAT":
+            try:
+                got += _length(unpacking, chunk, expected - got)
+            except zlib.error:
+                return None
+            if got >= expected or expected > MAX_ROWS:
+                return None
+        ended = ended or kind == b"IEND"
+    return None if ended or not expected else 1 - got / expected
+
+
+def _length(unpacking: zlib._Decompress, packed: bytes, enough: int) -> int:
+    """Bytes that these unpack to, or about as many as are enough; never many are in memory."""
+    length = 0
+    while packed and length < enough:
+        length += len(unpacking.decompress(packed, 1_000_000))
+        packed = unpacking.unconsumed_tail
+    return length
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

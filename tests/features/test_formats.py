@@ -175,7 +175,7 @@ def test_other_formats_that_viewers_show_give_their_first_frame(form: str, tmp_p
     check_halves(tmp_path / "a")
 
 
-@pytest.mark.parametrize("form", ["WEBP", "AVIF", "BMP"])
+@pytest.mark.parametrize("form", ["WEBP", "AVIF", "BMP", "PNG"])
 def test_what_declares_its_size_says_how_much_is_missing(form: str, tmp_path: Path) -> None:
     if form == "AVIF":
         pytest.importorskip("PIL._avif")
