@@ -86,6 +86,15 @@ def test_the_last_scan_of_a_plain_picture_may_be_missing(tmp_path: Path) -> None
     assert 0 < missing < 0.05
     expected = np.asarray(open_picture(tmp_path / "whole.jpg")).astype(int)
     assert np.abs(np.asarray(picture) - expected).max() < 20
+    with pytest.raises(PictureError, match="cut off: more than 5 %"):  # not the last bits alone
+        open_picture(cut(data, 0.5, tmp_path / "a.jpg"))
+
+
+def test_zeros_that_a_download_left_are_no_data(whole: bytes, tmp_path: Path) -> None:
+    path = cut(whole, 0.5, tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes() + bytes(len(whole) // 2))
+    with pytest.raises(PictureError, match="cut off"):
+        open_picture(path)
 
 
 def test_the_share_is_named(tmp_path: Path) -> None:
