@@ -90,7 +90,8 @@ def test_the_last_scan_of_a_plain_picture_may_be_missing(tmp_path: Path) -> None
         open_picture(cut(data, 0.5, tmp_path / "a.jpg"))
 
 
-def test_zeros_that_a_download_left_are_no_data(whole: bytes, tmp_path: Path) -> None:
+def test_zeros_that_a_download_left_are_no_data(tmp_path: Path) -> None:
+    whole = encoded(drawn(320, 200))
     path = cut(whole, 0.5, tmp_path / "a.jpg")
     path.write_bytes(path.read_bytes() + bytes(len(whole) // 2))
     with pytest.raises(PictureError, match="cut off"):
