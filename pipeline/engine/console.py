@@ -48,6 +48,11 @@ _UNWRITTEN = ("PytorchStreamWriter failed", "unexpected pos", "File too large", 
 
 def line_of(error: BaseException) -> str | None:
     """An error in one line where people can do something about it; else None: show where it was."""
+    line = _message(error)
+    return None if line is None else "\\n".join(line.splitlines())  # a path may hold line ends
+
+
+def _message(error: BaseException) -> str | None:
     if isinstance(error, FAMILY):
         return str(error)
     if isinstance(error, OSError) and error.errno:

@@ -30,6 +30,8 @@ from tests.world import write_own_data
         (OSError(errno.EROFS, "", "/s"), "/s: Read-only file system; give the rights"),
         (OSError(errno.EMFILE, "", "/s"), "/s: Too many open files; raise the limit"),
         (FileNotFoundError(errno.ENOENT, "", "/s"), "/s: No such file or directory"),
+        (FileNotFoundError(errno.ENOENT, "", "/a\nb"), "/a\\nb: No such file or directory"),
+        (DataError("/a\nb: expected posts"), "/a\\nb: expected posts"),
         (SafetensorError("I/O error: No space left (os error 28)"), "I/O error: No space left"),
         (RuntimeError("PytorchStreamWriter failed writing"), "a file couldn't be written whole"),
     ],
