@@ -6,12 +6,14 @@ from pathlib import Path
 
 from features.errors import access_named
 from pipeline.corpus import conll, jsonl, labelled, mnre
+from pipeline.corpus.config import DEFAULT, ReadConfig
 from pipeline.corpus.files import Layout, Places, clip, is_file_name
+from pipeline.corpus.hints import near_misses
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.engine.near import NearNames
 from pipeline.errors import DataError
 
-__all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "locate", "read"]
+__all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "ReadConfig", "locate", "read"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ def locate(dataset: str, data: Path) -> Layout:
         return _own(dataset, data)
 
 
-def read(layout: Layout) -> Corpus:
+def read(layout: Layout, config: ReadConfig = DEFAULT) -> Corpus:
     """All posts of a dataset, train, val and test in this order, or own data's order.
+
+    config: of own posts; published data sets need none.
 
     A picture or crop that is missing is not an error here: its path is where it should be.
     Raises DataError, one line naming the file, where the data is not as expected.
@@ -45,10 +49,10 @@ def read(layout: Layout) -> Corpus:
     if layout.dataset == "mnre":
         posts, relations = mnre.read(layout)
         return Corpus(posts, relations)
-    if layout.dataset in conll.DATASETS:
-        return Corpus(conll.read(layout), None)
-    reader = jsonl.read if jsonl.ALL in layout.texts else labelled.read
-    return Corpus(reader(layout), None)
+    if jsonl.ALL in layout.texts:
+        return Corpus(jsonl.read(layout, config), None)
+    imgid = layout.texts["train"].suffix == ".txt"
+    return Corpus(conll.read(layout) if imgid else labelled.read(layout), None)
 
 
 def _published(
@@ -57,7 +61,13 @@ def _published(
     candidates: list[dict[str, Path]],
     places: Callable[[Path, str], Places],
 ) -> Layout:
-    texts = _texts(dataset, candidates)
+    texts = _texts(dataset, data, candidates)
+    return _laid_out(dataset, data, texts, places)
+
+
+def _laid_out(
+    dataset: str, data: Path, texts: dict[str, Path], places: Callable[[Path, str], Places]
+) -> Layout:
     where = [places(text, split) for split, text in texts.items()]
     # Of the places for one file only the first that exists is read.
     dictionaries = [next(filter(Path.is_file, p.dictionaries), None) for p in where]
@@ -85,13 +95,16 @@ def _own(dataset: str, data: Path) -> Layout:
             f"{data}, found {clip(dataset)}"
         )
     text = jsonl.text_file(data / dataset)
-    texts = _texts(dataset, [{jsonl.ALL: text}, labelled.candidates(data / dataset)])
+    own = [{jsonl.ALL: text}, labelled.candidates(data / dataset)]
+    texts = _texts(dataset, data, [*own, *conll.candidates(data, dataset)])
+    if texts not in own:
+        return _laid_out(dataset, data, texts, conll.places)
     folder = jsonl.picture_folder if jsonl.ALL in texts else labelled.picture_folder
     pictures = _first_folders([(folder(text),) for text in texts.values()])
     return Layout(dataset=dataset, root=data, texts=texts, pictures=pictures)
 
 
-def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
+def _texts(dataset: str, data: Path, candidates: list[dict[str, Path]]) -> dict[str, Path]:
     """The first layout of which there is a text; it must then be whole."""
     for texts in candidates:
         missing = [str(text) for text in texts.values() if not text.is_file()]
@@ -106,8 +119,9 @@ def _texts(dataset: str, candidates: list[dict[str, Path]]) -> dict[str, Path]:
     near = NearNames()
     hints = "".join(f"; {hint}" for hint in dict.fromkeys(map(near.hint, first)) if hint)
     raise DataError(
-        f"no texts of {dataset}: looked for {', '.join(map(str, first))}{hints}; put them there or "
-        'give another folder of data, see README, section "Data"'
+        f"no texts of {dataset}: looked for {', '.join(map(str, first))}{hints}; "
+        f'{near_misses(data, dataset)}put them there or give another folder of data, see README, '
+        'section "Data"'
     )
 
 

@@ -1,7 +1,11 @@
-"""Twitter-2015 and Twitter-2017: `IMGID:n`, then a token, a tab and its BIO tag a line."""
+"""Twitter-2015 and Twitter-2017: `IMGID:n`, then a token, a tab and its BIO tag a line.
+
+A data set of one's own in this form has the published layout under its own name, and any types.
+"""
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.corpus.files import (
@@ -12,14 +16,17 @@ from pipeline.corpus.files import (
     first_of,
     folder_of,
     is_file_name,
+    is_name,
     lines,
 )
 from pipeline.corpus.post import SPLITS, Post
+from pipeline.corpus.tags import PREFIXES, as_bio
 
 DATASETS = ("twitter2015", "twitter2017")
 
 _TEXT = {"train": "train", "val": "valid", "test": "test"}  # "valid" in these names alone
 _TAG = re.compile(r"O|[BI]-(?:PER|LOC|ORG|MISC|OTHER)")
+_OWN_TAG = re.compile(rf"O|[{PREFIXES}]-\S+")
 
 
 def candidates(data: Path, dataset: str) -> list[dict[str, Path]]:
@@ -40,7 +47,11 @@ def places(text: Path, split: str) -> Places:
 
 
 def read(layout: Layout) -> list[Post]:
-    """All posts; the ids are the pictures' and unique. OTHER is read as MISC. Raises DataError."""
+    """All posts; the ids are the pictures' and unique. Raises DataError.
+
+    Published tags are of four types, OTHER is read as MISC. Own ones are of any type and scheme.
+    """
+    pair = _pair if layout.dataset in DATASETS else _own_pair
     posts, seen = [], set()
     for split, text in layout.texts.items():
         where = places(text, split)
@@ -55,7 +66,7 @@ def read(layout: Layout) -> list[Post]:
             start.need(number not in seen, "an IMGID that was not there before", start.text)
             start.need(bool(words), "tokens after IMGID", start.text)
             seen.add(number)
-            pairs = [_pair(word) for word in words]
+            pairs = [pair(word) for word in words]
             posts.append(
                 Post(
                     id=number,
@@ -68,7 +79,8 @@ def read(layout: Layout) -> list[Post]:
                     else tuple(f"{cut}/{name}" for name in crops.get(picture, ())),
                 )
             )
-    return posts
+    tags = as_bio([post.tags or () for post in posts], layout.dataset)
+    return [replace(post, tags=bio) for post, bio in zip(posts, tags, strict=True)]
 
 
 def _tweets(path: Path) -> Iterator[tuple[Line, list[Line]]]:
@@ -89,8 +101,26 @@ def _tweets(path: Path) -> Iterator[tuple[Line, list[Line]]]:
 
 
 def _pair(line: Line) -> tuple[str, str]:
+    """Token and tag of a published data set."""
+    token, tag = _split(line)
+    line.need(
+        _TAG.fullmatch(tag) is not None,
+        "O, or B- or I- and PER, LOC, ORG or MISC",
+        tag,
+        "own types are read from a folder of another name: rename it, and give --dataset that name",
+    )
+    return token, tag.replace("OTHER", "MISC")
+
+
+def _own_pair(line: Line) -> tuple[str, str]:
+    token, tag = _split(line)
+    known = _OWN_TAG.fullmatch(tag) is not None and is_name(tag)
+    line.need(known, 'a tag like "O", "B-PER" or "I-PER"', tag)
+    return token, tag
+
+
+def _split(line: Line) -> tuple[str, str]:
     """Token and tag. A token may be a no-break space: nothing is stripped."""
     token, tab, tag = line.text.partition("\t")
     line.need(bool(token and tab), "a token, a tab and a tag", line.text)
-    line.need(_TAG.fullmatch(tag) is not None, "O, or B- or I- and PER, LOC, ORG or MISC", tag)
-    return token, tag.replace("OTHER", "MISC")
+    return token, tag

@@ -76,16 +76,17 @@ class Line:
     number: int
     text: str
 
-    def error(self, expected: str, found: object) -> DataError:
-        """The error for this line, itself one line."""
+    def error(self, expected: str, found: object, advice: str = "") -> DataError:
+        """The error for this line, itself one line. advice: what to do, after the rest."""
+        end = f"; {advice}" if advice else ""
         return DataError(
-            f"{self.path}, line {self.number}: expected {expected}, found {clip(found)}"
+            f"{self.path}, line {self.number}: expected {expected}, found {clip(found)}{end}"
         )
 
-    def need(self, ok: bool, expected: str, found: object) -> None:
+    def need(self, ok: bool, expected: str, found: object, advice: str = "") -> None:
         """Raise the error for this line unless `ok`."""
         if not ok:
-            raise self.error(expected, found)
+            raise self.error(expected, found, advice)
 
 
 def clip(found: object) -> str:
@@ -115,12 +116,29 @@ def lines(path: Path) -> Iterator[Line]:
         try:
             text = row.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise line.error("UTF-8", row[max(0, error.start - 20) :]) from error
+            advice = _packing(row) if number == 1 else ""
+            raise line.error("UTF-8", row[max(0, error.start - 20) :], advice) from error
         yield from (Line(path, blank, "") for blank in range(last + 1, number))
         last = number
         yield Line(path, number, text)
     if not last:
         raise DataError(f"{path}: expected posts, found an empty file")
+
+
+# What a file begins with that is no UTF-8 text, and what to do about it.
+_PACKINGS = {
+    b"\x1f\x8b": "it is packed with gzip: unpack it",
+    b"BZ": "it is packed with bzip2: unpack it",
+    b"\xfd7zXZ": "it is packed with xz: unpack it",
+    b"\x28\xb5\x2f\xfd": "it is packed with zstd: unpack it",
+    b"PK\x03\x04": "it is a zip archive or a spreadsheet: unpack or export it",
+    codecs.BOM_UTF16_LE: "it is UTF-16: save it as UTF-8",
+    codecs.BOM_UTF16_BE: "it is UTF-16: save it as UTF-8",
+}
+
+
+def _packing(start: bytes) -> str:
+    return next((advice for magic, advice in _PACKINGS.items() if start.startswith(magic)), "")
 
 
 def _rows(path: Path) -> Iterator[bytes]:
@@ -180,14 +198,6 @@ def is_file_name(value: object) -> TypeGuard[str]:
     any other character: Twitter has pictures named "x.jpg:large".
     """
     return is_name(value) and not value.startswith(".") and not set(value) & set("/\\")
-
-
-def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object's fields. Of two with one name JSON doesn't say which counts: ValueError."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field twice")
-    return fields
 
 
 def is_span(value: object, tokens: int) -> bool:

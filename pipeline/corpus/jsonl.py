@@ -1,15 +1,16 @@
 """Own data: NAME/posts.jsonl, a JSON object a line, and NAME/pictures/."""
 
-import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.corpus.config import DEFAULT, ReadConfig
 from pipeline.corpus.files import (
     Layout,
     Line,
-    each_once,
     is_file_name,
     is_name,
     is_span,
@@ -17,7 +18,23 @@ from pipeline.corpus.files import (
     is_texts,
     lines,
 )
+from pipeline.corpus.json_lines import misspelt, read_object, refuse_export
+from pipeline.corpus.labels import NO_RELATION
+from pipeline.corpus.notes import Notes
 from pipeline.corpus.post import SPLITS, Box, Post, Span
+from pipeline.corpus.records import (
+    entities_of,
+    pairs_of,
+    relations_of,
+    spans_of,
+    tags_of,
+    words_of,
+)
+from pipeline.corpus.splits import assign
+from pipeline.corpus.tags import PREFIXES, as_bio
+from pipeline.corpus.words import split_text, token_spans
+
+__all__ = ["ALL", "FIELDS", "posts_of", "read", "split_text"]
 
 ALL = "all"  # one file for all splits
 FIELDS = (
@@ -27,32 +44,23 @@ FIELDS = (
     "text",
     "picture",
     "tags",
+    "entities",
     "head",
     "tail",
     "relation",
+    "relations",
     "phrases",
     "boxes",
 )
-
-_TAG = re.compile(r"O|[BI]-\S+")
-_TOKEN = re.compile(
-    r"""
-      (?:https?://|www\.)\S+(?<![.,:;!?'"\u2019\u201d\u2026)\]}>])  # URL, less what ends a sentence
-    | [@#]\w+                        # handle, tag
-    | &\#?\w+;                       # HTML entity
-    | \w+(?:['\u2019-]\w+)*          # word, with apostrophes and hyphens inside it
-    | \S                             # any other symbol by itself
-    """,
-    re.VERBOSE | re.IGNORECASE,
+# What predictions have beside these, and a reader of posts has no use for.
+ANSWERS = (
+    *("score", "truncated", "picture_status", "regions"),
+    *("predicted_tags", "predicted_relation"),
 )
+PICTURES_ADVICE = "ImportPosts --format records copies pictures from elsewhere into pictures/"
 
-
-def split_text(text: str) -> tuple[str, ...]:
-    """A sentence's tokens: URLs, @handles, #tags, HTML entities and words; else single symbols.
-
-    A word keeps its inner apostrophes and hyphens. Only spaces are lost.
-    """
-    return tuple(_TOKEN.findall(text))
+_TAG = re.compile(rf"O|[{PREFIXES}]-\S+")
+log = logging.getLogger(__name__)
 
 
 def text_file(base: Path) -> Path:
@@ -65,47 +73,160 @@ def picture_folder(text: Path) -> Path:
     return text.parent / "pictures"
 
 
-def read(layout: Layout) -> list[Post]:
+def read(layout: Layout, config: ReadConfig = DEFAULT) -> list[Post]:
     """All posts, in the file's order. Raises DataError."""
     text = layout.texts[ALL]
     pictures = picture_folder(text).relative_to(layout.root).as_posix()
-    return posts_of((line, parse(line, FIELDS), pictures) for line in lines(text))
+    ignored: dict[str, int] = {}
+    posts = posts_of(
+        ((line, parse(line, FIELDS, ignored), pictures) for line in lines(text)),
+        layout.dataset,
+        config,
+    )
+    if ignored:
+        names = ", ".join(f"{name} ({n} posts)" for name, n in list(ignored.items())[:10])
+        log.info("%s: fields that posts don't have are ignored: %s", layout.dataset, names)
+    return posts
 
 
-def posts_of(records: Iterable[tuple[Line, dict[str, Any], str]]) -> list[Post]:
+@dataclass(frozen=True)
+class _Read:
+    """A line's posts, one for each relation, and what is settled when all lines are read.
+
+    The first post alone has tags: the sentence is one for entities. `tagged`: its tags were given
+    as tags, in a scheme that only the whole data set tells. Posts without a split have "".
+    """
+
+    posts: list[Post]
+    tagged: bool
+
+
+def posts_of(
+    records: Iterable[tuple[Line, dict[str, Any], str]],
+    dataset: str,
+    config: ReadConfig = DEFAULT,
+) -> list[Post]:
     """Posts of lines, their fields by own data's names, and the folder of their pictures."""
-    posts: dict[str, Post] = {}
-    for line, fields, pictures in records:
-        id = _id(line, fields)
-        line.need(id not in posts, "an id that was not there before", id)
-        tokens = _tokens(line, fields)
-        head, tail, relation = _relation(line, fields, len(tokens))
-        posts[id] = Post(
-            id=id,
-            split=_split(line, fields),
-            tokens=tokens,
-            picture=_picture(line, fields, pictures),
-            tags=_tags(line, fields, len(tokens)),
+    read: list[_Read] = []
+    ids: set[str] = set()
+    notes = Notes()
+    for number, (line, fields, pictures) in enumerate(records):
+        one = _read(line, {"id": number, **fields}, pictures, config, notes)
+        for post in one.posts:
+            line.need(post.id not in ids, "an id that was not there before", post.id)
+            ids.add(post.id)
+        read.append(one)
+    notes.log(dataset)
+    splits = _splits(read, dataset, config)
+    tags = iter(as_bio([one.posts[0].tags or () for one in read if one.tagged], dataset))
+    posts = []
+    for one, split in zip(read, splits, strict=True):
+        first = replace(one.posts[0], tags=next(tags)) if one.tagged else one.posts[0]
+        posts += [replace(post, split=split) for post in (first, *one.posts[1:])]
+    return posts
+
+
+def _splits(read: Sequence[_Read], dataset: str, config: ReadConfig) -> list[str]:
+    given = [one.posts[0].split or None for one in read]
+    missing = given.count(None)
+    if missing:
+        shares = ",".join(map(str, config.split))
+        log.info(
+            "%s: %d posts have no split: drawn by --split %s with --split-seed %d",
+            *(dataset, missing, shares, config.split_seed),
+        )
+    pictures = [_all_pictures(one.posts[0]) for one in read]
+    return assign(given, pictures, config.split, config.split_seed)
+
+
+def _all_pictures(post: Post) -> tuple[str, ...]:
+    return () if post.picture is None else (post.picture, *(post.crops or ()))
+
+
+def _read(
+    line: Line, fields: dict[str, Any], pictures: str, config: ReadConfig, notes: Notes
+) -> _Read:
+    tokens = _tokens(line, fields)
+    picture, crops = _pictures(line, fields, pictures)
+    head, tail, relation = _relation(line, fields, len(tokens), config)
+    post = Post(
+        id=_id(line, fields),
+        split=_split(line, fields),
+        tokens=tokens,
+        picture=picture,
+        tags=_tags(line, fields, len(tokens)),
+        head=head,
+        tail=tail,
+        relation=relation,
+        phrases=_phrases(line, fields),
+        boxes=_boxes(line, fields),
+        crops=crops,
+    )
+    line.need(
+        post.boxes is None or post.crops is None,
+        "boxes, which are in one picture, or several pictures",
+        sorted(fields),
+    )
+    return _Read(_instances(line, fields, post, config, notes), post.tags is not None)
+
+
+def _instances(
+    line: Line, fields: dict[str, Any], post: Post, config: ReadConfig, notes: Notes
+) -> list[Post]:
+    """The posts of a record: one for each relation, or one. All but the first have no tags."""
+    if "entities" not in fields:
+        line.need("relations" not in fields, "entities beside relations", sorted(fields))
+        return [post]
+    line.need("tags" not in fields, "either tags or entities", sorted(fields))
+    text = fields.get("text", " ".join(post.tokens))
+    entities = entities_of(line, fields["entities"], text)
+    words = words_of(text, fields.get("tokens"), entities)
+    spans = spans_of(text, words, entities, post.id, notes)
+    tags = tags_of(len(words), spans, entities, post.id, notes)
+    post = replace(post, tokens=tuple(text[a:b] for a, b in words), tags=tags)
+    if "relations" not in fields:
+        # Entities may cut the text's words further, and head and tail count words.
+        good = post.head is None or "tokens" in fields
+        line.need(good, "head and tail beside tokens, or relations", sorted(fields))
+        return [post]
+    line.need(post.head is None, "either relations or head and tail", sorted(fields))
+    relations = relations_of(line, fields["relations"], entities)
+    pairs = pairs_of(relations, spans, config.unlabelled_pairs)
+    if not pairs:
+        return [post]
+    return [
+        replace(
+            post,
+            id=post.id if len(pairs) == 1 else f"{post.id}#{number}",
+            tags=None if number else tags,
             head=head,
             tail=tail,
-            relation=relation,
-            phrases=_phrases(line, fields),
-            boxes=_boxes(line, fields),
+            relation=_named(label, config),
         )
-    return list(posts.values())
+        for number, (head, tail, label) in enumerate(pairs)
+    ]
 
 
-def parse(line: Line, known: Sequence[str]) -> dict[str, Any]:
-    """A line's fields, less those that are null, which say nothing."""
-    try:
-        fields = json.loads(line.text, object_pairs_hook=each_once)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise line.error("a JSON object, each field once", line.text) from error
-    if not isinstance(fields, dict):
-        raise line.error("a JSON object", fields)
+def parse(
+    line: Line, known: Sequence[str], ignored: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """A line's fields, less those that are null, which say nothing.
+
+    ignored: fields that aren't known are left out and counted into it, unless they are slips for
+    known ones; None: they are errors.
+    """
+    fields = read_object(line)
+    refuse_export(line, fields)
     for name in fields:
-        line.need(name in known, f"no other fields than {', '.join(known)}", name)
-    return {name: value for name, value in fields.items() if value is not None}
+        if name in known or (ignored is not None and name in ANSWERS):
+            continue
+        near = misspelt(name, tuple(known))
+        if ignored is None or near is not None:
+            advice = f"did you mean {near}?" if near else ""
+            line.need(False, f"no other fields than {', '.join(known)}", name, advice)
+        elif len(ignored) < 1000:
+            ignored[name] = ignored.get(name, 0) + 1
+    return {name: fields[name] for name in known if fields.get(name) is not None}
 
 
 def _id(line: Line, fields: dict[str, Any]) -> str:
@@ -117,17 +238,18 @@ def _id(line: Line, fields: dict[str, Any]) -> str:
 
 
 def _split(line: Line, fields: dict[str, Any]) -> str:
-    split = fields.get("split")
-    if split not in SPLITS:
-        raise line.error(f"split to be one of {', '.join(SPLITS)}", split)
+    if "split" not in fields:
+        return ""
+    split: str = fields["split"]
+    line.need(split in SPLITS, f"split to be one of {', '.join(SPLITS)}", split)
     return split
 
 
 def _tokens(line: Line, fields: dict[str, Any]) -> tuple[str, ...]:
-    line.need(("tokens" in fields) != ("text" in fields), "either tokens or text", sorted(fields))
-    if "text" in fields:
-        text = fields["text"]
-        line.need(is_text(text) and not text.isspace(), "text to be a sentence", text)
+    line.need("tokens" in fields or "text" in fields, "tokens or text", sorted(fields))
+    text = fields.get("text", "x")
+    line.need(is_text(text) and not text.isspace(), "text to be a sentence", text)
+    if "tokens" not in fields:
         return split_text(text)
     tokens = fields["tokens"]
     line.need(
@@ -135,15 +257,25 @@ def _tokens(line: Line, fields: dict[str, Any]) -> tuple[str, ...]:
         "tokens to be strings that aren't empty, one at least",
         tokens,
     )
+    if "text" in fields:
+        same = token_spans(text, tokens) is not None
+        line.need(same, "tokens to be those of text, in its order, or only one of both", tokens)
     return tuple(tokens)
 
 
-def _picture(line: Line, fields: dict[str, Any], folder: str) -> str | None:
+def _pictures(
+    line: Line, fields: dict[str, Any], folder: str
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """The picture, and of several the others: they take the places of crops."""
     if "picture" not in fields:
-        return None
-    name = fields["picture"]
-    line.need(is_file_name(name), "picture to be a plain file name", name)
-    return f"{folder}/{name}"
+        return None, None
+    names = fields["picture"]
+    names = names if isinstance(names, list) else [names]
+    for name in names:
+        advice = PICTURES_ADVICE if isinstance(name, str) and "/" in name else ""
+        line.need(is_file_name(name), "picture to be a plain file name", name, advice)
+    paths = [f"{folder}/{name}" for name in names]
+    return (paths[0] if paths else None), (tuple(paths[1:]) if len(paths) > 1 else None)
 
 
 def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | None:
@@ -159,7 +291,7 @@ def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | 
 
 
 def _relation(
-    line: Line, fields: dict[str, Any], tokens: int
+    line: Line, fields: dict[str, Any], tokens: int, config: ReadConfig
 ) -> tuple[Span | None, Span | None, str | None]:
     """Head, tail and relation. Head and tail alone are a question to be answered."""
     given = [name for name in ("head", "tail", "relation") if name in fields]
@@ -176,7 +308,12 @@ def _relation(
         relation is None or is_name(relation), "relation to be a string of one line", relation
     )
     head, tail = fields["head"], fields["tail"]
-    return (head[0], head[1]), (tail[0], tail[1]), relation
+    return (head[0], head[1]), (tail[0], tail[1]), _named(relation, config)
+
+
+def _named(relation: str | None, config: ReadConfig) -> str | None:
+    """A relation's name; the data's own name for "no relation" is read as None's."""
+    return NO_RELATION if relation is not None and relation == config.none_label else relation
 
 
 def _phrases(line: Line, fields: dict[str, Any]) -> tuple[str, ...] | None:

@@ -27,7 +27,7 @@ def picture_folder(text: Path) -> Path:
 
 def read(layout: Layout) -> list[Post]:
     """All posts; ids, which count anew in each split, get its name before. Raises DataError."""
-    return jsonl.posts_of(_records(layout))
+    return jsonl.posts_of(_records(layout), layout.dataset)
 
 
 def _records(layout: Layout) -> Iterator[tuple[Line, dict[str, Any], str]]:

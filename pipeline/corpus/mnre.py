@@ -13,7 +13,6 @@ from pipeline.corpus.files import (
     Places,
     clip,
     crop_names,
-    each_once,
     first_of,
     folder_of,
     is_file_name,
@@ -22,6 +21,7 @@ from pipeline.corpus.files import (
     is_texts,
     lines,
 )
+from pipeline.corpus.json_lines import each_once
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.errors import DataError
 

@@ -9,6 +9,7 @@ from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
 
 from pipeline.corpus.labels import NO_RELATION, OUTSIDE, clean_tags
+from pipeline.corpus.tags import BIO, scheme_of, to_bio
 
 
 def relation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
@@ -39,18 +40,27 @@ def entity_scores(
     """Micro precision, recall and F1 (0-100) of entities, by seqeval on BIO tags of words.
 
     The figures at the top are lenient, as published ones are: an I- without its B- opens an
-    entity. `strict` counts only entities that open with B-. A prediction that is no BIO tag, but a
-    label of the published CRF for something else, counts as O. `uncleaned`, where there is any,
-    leaves it to seqeval, which takes some for entities, as the published scripts do.
+    entity. `strict` counts only entities that open with B-; where no gold entity does (IO, IOB1),
+    an I- that opens one counts as its B-, in gold and predictions. A prediction that is no BIO tag,
+    but a label of the published CRF for something else, counts as O. `uncleaned`, where there is
+    any, leaves it to seqeval, which takes some for entities, as the published scripts do.
     """
     cleaned = [clean_tags(tags) for tags in predicted]
     lenient = _seqeval(gold, cleaned)
-    found = {**lenient, "strict": _seqeval(gold, cleaned, mode="strict", scheme=IOB2)}
+    found = {**lenient, "strict": _strict(gold, cleaned)}
     if cleaned != [list(tags) for tags in predicted]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # seqeval's, of each label that is no tag
             found["uncleaned"] = _seqeval(gold, predicted)
     return found
+
+
+def _strict(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, Any]:
+    if scheme_of(gold) != BIO:
+        gold, predicted = [to_bio(tags) for tags in gold], [to_bio(tags) for tags in predicted]
+    if not any(tag.startswith("B-") for tags in (*gold, *predicted) for tag in tags):
+        return {**_prf(0, 0, 0), "per_class": {}}  # seqeval warns of an empty mean
+    return _seqeval(gold, predicted, mode="strict", scheme=IOB2)
 
 
 def _seqeval(

@@ -1,0 +1,30 @@
+"""Settings of reading own posts."""
+
+from dataclasses import dataclass
+
+from pipeline.corpus.post import SPLITS
+from pipeline.errors import SettingError
+
+LEFT_OUT, AS_NONE = "left-out", "none"  # what becomes of pairs of entities without a relation
+PAIRS = (LEFT_OUT, AS_NONE)
+
+
+@dataclass(frozen=True)
+class ReadConfig:
+    """How own posts are read. Published data sets say all of it themselves."""
+
+    split: tuple[int, ...] = (80, 10, 10)  # shares of train, val, test for posts without a split
+    split_seed: int = 0
+    unlabelled_pairs: str = LEFT_OUT
+    none_label: str | None = None  # the data's own name for "no relation"
+
+    def __post_init__(self) -> None:
+        if len(self.split) != len(SPLITS) or min(self.split) < 0 or not any(self.split):
+            shares = ",".join(map(str, self.split))
+            raise SettingError(
+                "--split: expected shares of train, val and test such as 80,10,10, "
+                f"found {shares!r}"
+            )
+
+
+DEFAULT = ReadConfig()
