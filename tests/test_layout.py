@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tasks
+from pipeline.corpus.config import ReadConfig
 from pipeline.extraction.config import ExtractConfig
 from pipeline.grounding.config import GroundConfig
 from pipeline.training.config import TrainConfig
@@ -111,6 +112,7 @@ def test_every_key_of_the_configuration_is_read() -> None:
 @pytest.mark.parametrize(
     ("task", "config"),
     [
+        ("ReadPosts", ReadConfig),
         ("GroundCrops", GroundConfig),
         ("ExtractPyramid", ExtractConfig),
         ("TrainRE", TrainConfig),

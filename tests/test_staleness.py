@@ -138,6 +138,14 @@ PARAMETERS = [
     # where, parameter, value                                MRGXTNOESWBI
     ("demo", "MakeDemo.seed", "1",                          "MRGXTNOESWBI"),
     ("own", "MakeDemo.seed", "1",                            NOTHING),
+    ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOESWBI"),
+    ("own", "ReadPosts.split", " 80, 10,10",                 NOTHING),
+    ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOESWBI"),
+    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXTNOESWBI"),
+    ("own", "ReadPosts.none_label", "no_relation",          ".RGXTNOESWBI"),
+    ("mnre", "ReadPosts.split", "70,20,10",                  NOTHING),  # it has its splits
+    ("twitter", "ReadPosts.none_label", "no_relation",       NOTHING),
+    ("demo", "ReadPosts.unlabelled_pairs", "none",           NOTHING),
     ("own", "GroundCrops.grounder", "none",                 "..GXTN.ESWB."),
     ("demo", "GroundCrops.grounder", "salience",             NOTHING),  # what auto means there
     ("mnre", "GroundCrops.grounder", "released",             NOTHING),

@@ -48,6 +48,11 @@ class Layout:
     folders: tuple[str, ...] = ()
     released: bool = False
 
+    @property
+    def own(self) -> bool:
+        """Whether the posts are in `posts.jsonl`, whose fields may leave things to settings."""
+        return "all" in self.texts
+
     def picture_files(self) -> list[Path]:
         """The folders of pictures and crops, less those that lie within another.
 

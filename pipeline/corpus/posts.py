@@ -1,12 +1,14 @@
 """Texts as published -> `posts.jsonl` and `labels.json`, which every later stage reads."""
 
 import logging
+import shlex
 from collections import Counter
 from pathlib import Path
 
 from pipeline import corpus
-from pipeline.corpus.files import Layout
-from pipeline.corpus.labels import relation_labels, tag_labels
+from pipeline.corpus.config import DEFAULT, ReadConfig
+from pipeline.corpus.files import Layout, clip
+from pipeline.corpus.labels import NO_RELATION, relation_labels, tag_labels
 from pipeline.corpus.post import Post
 from pipeline.engine.files import read_json, write_json
 from pipeline.errors import DataError
@@ -15,9 +17,9 @@ POSTS, LABELS = "posts.jsonl", "labels.json"
 log = logging.getLogger(__name__)
 
 
-def read_posts(layout: Layout, folder: Path) -> None:
+def read_posts(layout: Layout, folder: Path, config: ReadConfig = DEFAULT) -> None:
     """Read a data set whole, and write it into `folder`, a line a post."""
-    found = corpus.read(layout)
+    found = corpus.read(layout, config)
     with (folder / POSTS).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(post.to_json() + "\n" for post in found.posts)
     labels = {
@@ -25,7 +27,9 @@ def read_posts(layout: Layout, folder: Path) -> None:
         "ner": tag_labels(found.posts),
     }
     write_json(folder / LABELS, labels)
-    if not layout.released and any(post.crops is not None for post in found.posts):
+    _warn_of_none(layout.dataset, labels["re"], config)
+    crops_released = layout.own or layout.released
+    if not crops_released and any(post.crops is not None for post in found.posts):
         log.warning(
             "%s: only some splits have released crops; the others get another grounder's. Choose "
             "one for all with --GroundCrops-grounder",
@@ -38,6 +42,23 @@ def read_posts(layout: Layout, folder: Path) -> None:
         " / ".join(f"{splits[name]} {name}" for name in corpus.SPLITS),
         sum(post.picture is not None for post in found.posts),
     )
+
+
+# Names that data sets have for "no relation", without case and what parts their words.
+_NONE = {"none", "norelation", "norel", "na", "nil", "null", "no", "other", "others", "norelations"}
+_NONE |= {"nonerelation", "unrelated", "notrelated", "negative", "false", "o"}
+
+
+def _warn_of_none(dataset: str, relations: list[str], config: ReadConfig) -> None:
+    """Warn of relations that look like "no relation": they are scored as if they were one."""
+    named = set(relations) - {NO_RELATION}
+    near = [name for name in sorted(named) if "".join(filter(str.isalnum, name.lower())) in _NONE]
+    for name in near:
+        log.warning(
+            "%s: relation %s looks like a name for no relation, and is scored as a relation; "
+            "if it means none, give --ReadPosts-none-label %s",
+            *(dataset, clip(name), shlex.quote(name)),
+        )
 
 
 def load_posts(folder: Path) -> list[Post]:

@@ -1,6 +1,8 @@
 """Stages of data sets: MakeDemo draws one, ReadPosts reads one."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ import luigi
 
 from pipeline import corpus
 from pipeline.corpus import DEMO
+from pipeline.corpus.config import DEFAULT, PAIRS, ReadConfig
 from pipeline.engine.files import need_space, size_of
+from pipeline.engine.settings import changed
 from pipeline.engine.stage import Stage
+from pipeline.errors import SettingError
 
 
 class MakeDemo(Stage):
@@ -44,13 +49,50 @@ class OfDataset(Stage):
         return [MakeDemo()] if self.dataset == DEMO else []
 
 
+class _Shares(luigi.Parameter):
+    """Shares of train, val and test, separated by commas."""
+
+    def parse(self, x: str) -> tuple[int, ...]:
+        shares = [share.strip() for share in x.split(",")]
+        if not all(share.isdecimal() for share in shares):
+            raise SettingError(
+                f"--split: expected shares of train, val and test such as 80,10,10, found {x!r}"
+            )
+        return ReadConfig(split=tuple(map(int, shares))).split
+
+    def serialize(self, x: tuple[int, ...]) -> str:
+        return ",".join(map(str, x))
+
+
 class ReadPosts(OfDataset):
     """Texts in their published form -> posts.jsonl, and the labels that there are."""
+
+    ADDED = asdict(DEFAULT)
+
+    split = _Shares(
+        default=DEFAULT.split, description="own posts without a split: train, val, test"
+    )
+    split_seed = luigi.IntParameter(default=DEFAULT.split_seed, description="of that split")
+    unlabelled_pairs = luigi.ChoiceParameter(
+        choices=PAIRS,
+        default=DEFAULT.unlabelled_pairs,
+        description="pairs of entities without a relation: left out, or relation None",
+    )
+    none_label = luigi.OptionalStrParameter(
+        default=None, description='own posts\' name for "no relation", which is read as None'
+    )
+
+    @cached_property
+    def config(self) -> ReadConfig:
+        """How own posts are read."""
+        return changed(DEFAULT, self.param_kwargs)
 
     def settings(self) -> dict[str, Any]:
         """In which folders pictures and crops are decides the paths in the posts."""
         layout = self.layout_if_any()
-        return {} if layout is None else {"folders": [*layout.folders]}
+        if layout is None:
+            return {}
+        return {"folders": [*layout.folders], **(asdict(self.config) if layout.own else {})}
 
     def sources(self) -> dict[str, Path]:
         layout = self.layout_if_any()
@@ -61,7 +103,7 @@ class ReadPosts(OfDataset):
 
         texts = sum(size_of(path) for path in self.sources().values())
         need_space(folder, 3 * texts, self.STAGE)
-        read_posts(corpus.locate(self.dataset, self.root), folder)
+        read_posts(corpus.locate(self.dataset, self.root), folder, self.config)
 
 
 def named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:
