@@ -1,5 +1,6 @@
 """The map of the graph: each stage, in the file named beside it, and which needs which.
 
+    pipeline/corpus      ImportPosts               a tool's export → texts and pictures of your own
     pipeline/corpus      MakeDemo → ReadPosts      a data set's texts → posts.jsonl
     pipeline/grounding   └─ GroundCrops            phrases → boxes in the picture
     pipeline/extraction     └─ ExtractPyramid      picture and crops → rows of the store
@@ -22,7 +23,7 @@ from pathlib import Path
 import luigi
 
 from pipeline.corpus import DEMO
-from pipeline.corpus.tasks import MakeDemo, ReadPosts
+from pipeline.corpus.tasks import ImportPosts, MakeDemo, ReadPosts
 from pipeline.engine import command_line, configuration, console
 from pipeline.engine.listing import Listing
 from pipeline.engine.paths import paths
@@ -38,7 +39,7 @@ STAGES = (
     *(MakeDemo, *DATA_STAGES, Evaluate, ImportReleased),
     *(ShowCrops, WriteCrops, EvaluateGrounding),
 )
-LISTINGS = (Recipes, Scores)  # beside Status and Prune, below
+LISTINGS = (ImportPosts, Recipes, Scores)  # beside Status and Prune, below; each runs when asked
 
 
 def stages_of(dataset: str) -> list[Stage]:

@@ -44,6 +44,7 @@ from features.store import Shard, StoreError, write_shard
 from features.weights import WeightsError, fill, read_state
 from pipeline.corpus import locate, read
 from pipeline.corpus.files import MAX_BYTES
+from pipeline.corpus.imports.write import import_posts
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
 from pipeline.grounding.noun_phrases import MOST_WORDS, clean, readable
@@ -193,6 +194,42 @@ VOC = (
     "<object><name>Ann</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax>"
     "</bndbox></object><object><name>Oslo</name></object></annotation>"
 )
+TEXT = "Ann works for Acme in Oslo"
+ENTITIES = [{"start": 0, "end": 3, "label": "PER"}, {"start": 14, "end": 18, "label": "ORG"}]
+RELATED = [{"head": 0, "tail": 1, "label": "works_for"}]
+RECORDS: list[Any] = [
+    {"id": "a", "text": TEXT, "entities": ENTITIES, "relations": RELATED, "picture": "a.png"},
+    {"tokens": ["Ann", "x"], "entities": ENTITIES[:1], "picture": ["a.png", "b.png"]},
+]
+TASKS: list[Any] = [
+    {
+        "id": 1,
+        "data": {"text": TEXT, "image": "/data/upload/1/0a1b2c3d-a.png"},
+        "annotations": [
+            {
+                "result": [
+                    {"id": "a", "type": "labels", "value": {"start": 0, "end": 3, "text": "Ann",
+                                                            "labels": ["PER"]}},
+                    {"id": "b", "type": "labels", "value": {"start": 14, "end": 18,
+                                                            "labels": ["ORG"]}},
+                    {"from_id": "a", "to_id": "b", "type": "relation", "labels": ["works_for"]},
+                ]
+            }
+        ],
+    }
+]  # fmt: skip
+DOCCANO: list[Any] = [
+    {
+        "id": 1,
+        "text": TEXT,
+        "entities": [{"id": 7, "label": "PER", "start_offset": 0, "end_offset": 3},
+                     {"id": 8, "label": "ORG", "start_offset": 14, "end_offset": 18}],
+        "relations": [{"id": 1, "from_id": 7, "to_id": 8, "type": "works_for"}],
+    },
+    {"id": 2, "text": TEXT, "label": [[0, 3, "PER"]], "meta": {"image": "a.png"}},
+]  # fmt: skip
+BRAT = "T1\tPER 0 3\tAnn\nT2\tLOC 14 18;22 26\tAcme Oslo\nR1\tin Arg1:T1 Arg2:T2\n#1\tN T1\tx\n"
+CONLL = "-DOCSTART- -X- O O\n\nAnn NNP B-NP B-PER\nin IN B-PP O\n\nOslo NNP B-NP B-LOC\n"
 STATE = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
 ROWS = np.arange(5 * 3 * 2 * 2, dtype=np.float16).reshape(5, 3, 2, 2)
 KEYS = [bytes([n]) * 32 for n in range(1, 6)]
@@ -252,7 +289,13 @@ def _sentences() -> SearchStrategy[list[str]]:
 
 INPUTS: dict[str, SearchStrategy[Any]] = {
     "own": _records(POSTS),
+    "records": _records(RECORDS),
     "labelled": _records(LABELLED),
+    "label-studio": swapped(TASKS).map(lambda v: json.dumps(v).encode("utf-8", "surrogatepass"))
+    | damaged(json.dumps(TASKS).encode()),
+    "doccano": _records(DOCCANO),
+    "brat": damaged(BRAT.encode()),
+    "conll": damaged(CONLL.encode()),
     "mnre": _records(MNRE, repr),
     "twitter": damaged(TWITTER.encode()),
     "relations": swapped(RELATIONS).map(lambda value: _lines([value]))
@@ -285,6 +328,25 @@ def _write(path: Path, content: bytes) -> Path:
 
 def _own(root: Path, content: bytes) -> None:
     _write(root / "mine/posts.jsonl", content)
+    _posts(root, "mine")
+
+
+def _export(form: str) -> Callable[[Path, bytes], None]:
+    def use(root: Path, content: bytes) -> None:
+        _import(root, form, _write(root / "export/file", content))
+
+    return use
+
+
+def _brat(root: Path, content: bytes) -> None:
+    _write(root / "export/1.txt", TEXT.encode())
+    _import(root, "brat", _write(root / "export/1.ann", content).parent)
+
+
+def _import(root: Path, form: str, file: Path) -> None:
+    """Import what reading then takes, whatever the scheme of the tags."""
+    lines = import_posts("mine", file, form, root / "export", root, overwrite=False)
+    assert all(len(line.splitlines()) == 1 for line in lines)
     _posts(root, "mine")
 
 
@@ -453,7 +515,12 @@ def _phrases(root: Path, tokens: list[str]) -> None:
 
 USES: dict[str, Callable[[Path, Any], None]] = {
     "own": _own,
+    "records": _own,
     "labelled": _labelled,
+    "label-studio": _export("label-studio"),
+    "doccano": _export("doccano"),
+    "brat": _brat,
+    "conll": _export("conll"),
     "mnre": lambda root, content: _release(root, train=content),
     "twitter": _twitter,
     "relations": lambda root, content: _release(root, relations=content),

@@ -135,7 +135,7 @@ def is_stage(kind: object) -> bool:
 
 def test_readme_names_every_task_and_parameter() -> None:
     readme = (HOME / "README.md").read_text(encoding="utf-8")
-    stages = "MakeDemo ReadPosts GroundCrops ExtractPyramid TrainRE TrainNER Evaluate "
+    stages = "ImportPosts MakeDemo ReadPosts GroundCrops ExtractPyramid TrainRE TrainNER Evaluate "
     stages += "ImportReleased Recipes Status Prune Scores ShowCrops WriteCrops EvaluateGrounding"
     for name in stages.split():
         assert f"`{name}`" in readme

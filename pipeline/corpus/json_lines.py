@@ -28,19 +28,23 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def read_object(line: Line) -> dict[str, Any]:
-    """The object that is a line. Raises DataError with the cause where it isn't one."""
+def read_object(line: Line, export: bool = False) -> dict[str, Any]:
+    """The object that is a line. Raises DataError with the cause where it isn't one.
+
+    export: a line of an export is what is wanted; else it is refused.
+    """
     try:
         value = json.loads(line.text, object_pairs_hook=each_once)
     except _TwiceError as error:
         raise line.error("each field once", f"{error} twice") from error
     except json.JSONDecodeError as error:
-        if line.number == 1 and pretty_export(line.path):
+        if not export and line.number == 1 and pretty_export(line.path):
             refuse_export(line, [{"data": {}, "annotations": []}])
         raise line.error(*_cause(line.text, error)) from error
     except (ValueError, RecursionError, MemoryError) as error:  # digits, depth
         raise line.error("a JSON object", line.text) from error
-    refuse_export(line, value)
+    if not export:
+        refuse_export(line, value)
     if isinstance(value, list):
         advice = "write one object a line, without the brackets around all"
         raise line.error(f"a JSON object; {advice}", value)

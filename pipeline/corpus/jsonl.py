@@ -18,7 +18,7 @@ from pipeline.corpus.files import (
     is_texts,
     lines,
 )
-from pipeline.corpus.json_lines import misspelt, read_object, refuse_export
+from pipeline.corpus.json_lines import misspelt, read_object
 from pipeline.corpus.labels import NO_RELATION
 from pipeline.corpus.notes import Notes
 from pipeline.corpus.post import SPLITS, Box, Post, Span
@@ -34,7 +34,7 @@ from pipeline.corpus.splits import assign
 from pipeline.corpus.tags import PREFIXES, as_bio
 from pipeline.corpus.words import split_text, token_spans
 
-__all__ = ["ALL", "FIELDS", "posts_of", "read", "split_text"]
+__all__ = ["ALL", "FIELDS", "check_record", "parse", "posts_of", "read", "split_text"]
 
 ALL = "all"  # one file for all splits
 FIELDS = (
@@ -113,7 +113,8 @@ def posts_of(
     for number, (line, fields, pictures) in enumerate(records):
         one = _read(line, {"id": number, **fields}, pictures, config, notes)
         for post in one.posts:
-            line.need(post.id not in ids, "an id that was not there before", post.id)
+            advice = "" if "id" in fields else "posts without an id are numbered: give all an id"
+            line.need(post.id not in ids, "an id that was not there before", post.id, advice)
             ids.add(post.id)
         read.append(one)
     notes.log(dataset)
@@ -181,8 +182,9 @@ def _instances(
     text = fields.get("text", " ".join(post.tokens))
     entities = entities_of(line, fields["entities"], text)
     words = words_of(text, fields.get("tokens"), entities)
-    spans = spans_of(text, words, entities, post.id, notes)
-    tags = tags_of(len(words), spans, entities, post.id, notes)
+    name = f"post {post.id}"
+    spans = spans_of(text, words, entities, name, notes)
+    tags = tags_of(len(words), spans, entities, name, notes)
     post = replace(post, tokens=tuple(text[a:b] for a, b in words), tags=tags)
     if "relations" not in fields:
         # Entities may cut the text's words further, and head and tail count words.
@@ -216,7 +218,6 @@ def parse(
     known ones; None: they are errors.
     """
     fields = read_object(line)
-    refuse_export(line, fields)
     for name in fields:
         if name in known or (ignored is not None and name in ANSWERS):
             continue
@@ -227,6 +228,16 @@ def parse(
         elif len(ignored) < 1000:
             ignored[name] = ignored.get(name, 0) + 1
     return {name: fields[name] for name in known if fields.get(name) is not None}
+
+
+def check_record(line: Line, fields: dict[str, Any], notes: Notes) -> None:
+    """Raise DataError unless the fields can be read as a post."""
+    _read(line, {"id": line.number, **fields}, "pictures", DEFAULT, notes)
+
+
+def is_tag(tag: str) -> bool:
+    """Whether a tag is O, or has a prefix of a tagging scheme."""
+    return _TAG.fullmatch(tag) is not None
 
 
 def _id(line: Line, fields: dict[str, Any]) -> str:
@@ -285,8 +296,7 @@ def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | 
     line.need(is_texts(tags), 'tags to be a list of "O", "B-…" and "I-…"', tags)
     line.need(len(tags) == tokens, f"{tokens} tags, one a token", tags)
     for tag in tags:
-        known = is_name(tag) and _TAG.fullmatch(tag) is not None
-        line.need(known, 'a tag like "O", "B-PER" or "I-PER"', tag)
+        line.need(is_name(tag) and is_tag(tag), 'a tag like "O", "B-PER" or "I-PER"', tag)
     return tuple(tags)
 
 

@@ -87,9 +87,12 @@ def words_of(text: str, tokens: Sequence[str] | None, entities: Sequence[Entity]
 
 
 def spans_of(
-    text: str, words: Sequence[Span], entities: Sequence[Entity], id: str, notes: Notes
+    text: str, words: Sequence[Span], entities: Sequence[Entity], name: str, notes: Notes
 ) -> list[Span]:
-    """[start, end) in tokens of each entity; one that ends within a word gets the whole word."""
+    """[start, end) in tokens of each entity; one that ends within a word gets the whole word.
+
+    name: the post's, for the notes.
+    """
     spans = []
     for one in entities:
         span = covered(words, one.start, one.end)
@@ -97,13 +100,13 @@ def spans_of(
         start, end = words[span[0]][0], words[span[1] - 1][1]
         if start < one.start or end > one.end:
             case = f"{clip(text[one.start : one.end])} → {clip(text[start:end])}"
-            notes.add(WIDENED, f"post {id} {case}")
+            notes.add(WIDENED, f"{name} {case}")
         spans.append(span)
     return spans
 
 
 def tags_of(
-    tokens: int, spans: Sequence[Span], entities: Sequence[Entity], id: str, notes: Notes
+    tokens: int, spans: Sequence[Span], entities: Sequence[Entity], name: str, notes: Notes
 ) -> tuple[str, ...]:
     """BIO tags. Of entities that overlap the longest is tagged, of equally long ones the first."""
     tags = [OUTSIDE] * tokens
@@ -111,7 +114,7 @@ def tags_of(
     for number in order:
         (start, end), label = spans[number], entities[number].label
         if any(tag != OUTSIDE for tag in tags[start:end]):
-            notes.add(NESTED, f"post {id} entity {number} ({clip(label)})")
+            notes.add(NESTED, f"{name} entity {number} ({clip(label)})")
             continue
         tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
     return tuple(tags)

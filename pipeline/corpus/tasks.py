@@ -12,9 +12,13 @@ from pipeline import corpus
 from pipeline.corpus import DEMO
 from pipeline.corpus.config import DEFAULT, PAIRS, ReadConfig
 from pipeline.engine.files import need_space, size_of
-from pipeline.engine.settings import changed
+from pipeline.engine.listing import Listing
+from pipeline.engine.paths import paths
+from pipeline.engine.settings import changed, existing
 from pipeline.engine.stage import Stage
 from pipeline.errors import SettingError
+
+EXPORTS = ("label-studio", "doccano", "brat", "conll", "records")
 
 
 class MakeDemo(Stage):
@@ -104,6 +108,26 @@ class ReadPosts(OfDataset):
         texts = sum(size_of(path) for path in self.sources().values())
         need_space(folder, 3 * texts, self.STAGE)
         read_posts(corpus.locate(self.dataset, self.root), folder, self.config)
+
+
+class ImportPosts(Listing):
+    """A tool's export -> posts.jsonl and pictures/ of a data set of your own."""
+
+    dataset = luigi.Parameter(description="name of the data set to write")
+    file = luigi.Parameter(description="what the tool wrote: a file, or a folder")
+    format = luigi.ChoiceParameter(choices=EXPORTS, description="the tool, or form of the file")
+    pictures = luigi.OptionalStrParameter(
+        default=None, description="folder to copy the pictures from"
+    )
+    overwrite = luigi.BoolParameter(description="replace posts.jsonl and pictures that are there")
+
+    def lines(self) -> list[str]:
+        from pipeline.corpus.imports.write import import_posts
+
+        pictures = None if self.pictures is None else Path(self.pictures).expanduser()
+        file = existing("--file", str(Path(self.file).expanduser()))
+        data = paths().data_root
+        return import_posts(self.dataset, file, self.format, pictures, data, self.overwrite)
 
 
 def named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:

@@ -217,6 +217,11 @@ def test_posts_without_id_and_split(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert not any(p.split == "val" for p in halves)
 
 
+def test_a_number_that_is_an_id_already(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"found '1'; posts without an id are numbered: give all"):
+        posts(tmp_path, {"id": 1, "text": "Ada"}, {"text": "Globex"})
+
+
 def test_relations_of_a_post_stay_in_its_split(tmp_path: Path) -> None:
     records = [RECORD | {"id": n, "split": "left out", "picture": "left out"} for n in range(10)]
     found = posts(tmp_path, *records)
