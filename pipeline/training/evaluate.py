@@ -11,6 +11,7 @@ import transformers
 from features.errors import need_readable
 from model.config import ExtractorConfig
 from model.encoder import load_saved
+from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
 from pipeline.errors import DataError
@@ -69,6 +70,7 @@ def evaluate_into(
         )
     if files is not None:
         about |= about_pictures(files)
+    about |= about_labels(about.get("dataset"), posts)
     posts_by_split = {name: len(chosen) for name, chosen in splits.items()}
     write_json(
         folder / "metrics.json",

@@ -7,6 +7,7 @@ from typing import Any
 
 from features.errors import need_readable
 from model.hvpnet.variants import PAPER, TEXT_ONLY
+from pipeline.corpus import label_version
 from pipeline.corpus.post import SPLITS
 from pipeline.engine.files import read_json, write_json
 from pipeline.engine.outputs import folders
@@ -36,7 +37,7 @@ def scores(store: Path, stages: Sequence[str], dataset: str | None) -> list[str]
         lines.append(
             f"{name:9}{found['dataset']:13}{config['variant']:13}{config.get('style', PAPER):9}"
             f"{_seed(found):>10}  {figures(found, 'val', ['f1']):>13}  {figures(found, 'test')}"
-            f"   {where}"
+            f"{_labels(found)}   {where}"
         )
     return lines
 
@@ -70,6 +71,14 @@ def _line(found: dict[str, Any]) -> str:
         f"{found['config']['variant']:12}  val F1 {figures(found, 'val', ['f1'])}{epoch}  "
         f"test P / R / F1 {figures(found, 'test')}"
     )
+
+
+def _labels(found: dict[str, Any]) -> str:
+    """Which labels of Twitter-2015 a run was scored on; nothing for other data sets."""
+    if found["dataset"] != label_version.DATASET:
+        return ""
+    version = found.get("label_version", "labels unknown")  # of a run older than the entry
+    return f"  {'original labels' if version == label_version.ORIGINAL else version}"
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
@@ -109,6 +118,7 @@ def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None
         {
             "task": first["task"],
             **about,
+            **{name: first[name] for name in ("label_version",) if name in first},
             "mean": _each(table, statistics.fmean),
             "deviation": _each(table, lambda x: statistics.stdev(x) if len(x) > 1 else 0.0),
             "runs": {

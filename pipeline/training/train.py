@@ -13,6 +13,7 @@ from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerFast, Tr
 from features.grounding.hub import ask_hub
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder, load_encoder
+from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
 from pipeline.engine.files import need_space, read_json, settle, size_of, write_json
@@ -58,9 +59,11 @@ def train_into(
         return
     if files is not None:  # scores with other crops can't be compared
         about |= about_pictures(files)
+    posts = load_posts(posts_folder)
+    about |= about_labels(about.get("dataset"), posts)
     results = train(
         HEADS[task],
-        load_posts(posts_folder),
+        posts,
         load_labels(posts_folder, task),
         config,
         open_pictures(files, config.finetune_backbone),

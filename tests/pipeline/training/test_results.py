@@ -9,7 +9,7 @@ from model.config import ExtractorConfig
 from pipeline.engine.files import read_json, write_json
 from pipeline.errors import DataError
 from pipeline.training.evaluate import check_pyramids
-from pipeline.training.results import figures, summarise
+from pipeline.training.results import figures, scores, summarise
 
 
 def run(folder: Path, seed: int, f1: float) -> Path:
@@ -39,6 +39,35 @@ def test_mean_and_sample_deviation(tmp_path: Path) -> None:
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     summarise([run(tmp_path, 1, 60.0)], tmp_path, {"dataset": "mnre"})
     assert read_json(tmp_path / "metrics.json")["deviation"]["test"]["f1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "entry", "shown"),
+    [
+        ("twitter2015", {"label_version": "original"}, "  original labels   "),
+        ("twitter2015", {"label_version": "other labels: 1 of 9 tags differ"}, "  other labels: 1"),
+        ("twitter2015", {}, "  labels unknown   "),
+        ("mnre", {}, "60.00   "),
+    ],
+)
+def test_scores_say_which_labels(
+    tmp_path: Path, dataset: str, entry: dict[str, str], shown: str
+) -> None:
+    folder = tmp_path / "TrainNER" / f"{dataset}-0123"
+    folder.mkdir(parents=True)
+    done = run(folder, 1, 60.0)
+    for name in ("manifest.json", "metrics.json"):
+        metrics = {**read_json(done / "metrics.json"), "dataset": dataset, **entry}
+        write_json(folder / name, metrics)
+    [_, line] = scores(tmp_path, ["TrainNER"], None)
+    assert shown in line
+
+
+def test_a_summary_has_the_label_version_of_its_runs(tmp_path: Path) -> None:
+    done = run(tmp_path, 1, 60.0)
+    write_json(done / "metrics.json", read_json(done / "metrics.json") | {"label_version": "x"})
+    summarise([done], tmp_path, {"dataset": "twitter2015"})
+    assert read_json(tmp_path / "metrics.json")["label_version"] == "x"
 
 
 class Made:
