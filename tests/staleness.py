@@ -54,6 +54,10 @@ TWITTER = [
         )
     ),
 ]
+TYPED = [
+    "NER_data/typed_images/a.jpg",
+    *(f"NER_data/typed/{name}.txt" for name in ("train", "valid", "test")),
+]
 FILES = (  # what options name
     *("detector/config.json", "detector/model.safetensors", "encoder/model.safetensors"),
     *("lstm_flickr_model.pth.tar", "words.json", "resnet.pth", "best_model.pth"),
@@ -130,7 +134,7 @@ class Layouts:
 
 def write_layouts(root: Path) -> Layouts:
     """A world of all layouts."""
-    data = [f"data/{name}" for name in (BARE, *OWN, *LABELLED, *MNRE, *TWITTER)]
+    data = [f"data/{name}" for name in (BARE, *OWN, *LABELLED, *MNRE, *TWITTER, *TYPED)]
     for name in [*data, *(f"files/{name}" for name in FILES)]:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

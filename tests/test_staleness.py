@@ -131,6 +131,11 @@ SOURCES = [
     ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.ESWB."),
     ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png", "..GXTN.ESWB."),
     ("twitter2015", add, "NER_data/twitter2017_images/a.jpg",              NOTHING),
+    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXTNOESWBI"),
+    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXTNOESWBI"),
+    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXTNOESWBI"),
+    ("typed", add, "typed/posts.jsonl",                                    ".RGXTNOESWBI"),
+    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXTN.ESWB."),
     ("demo", add, "demo/posts.jsonl",                                      NOTHING),
 ]
 

@@ -118,10 +118,11 @@ def _texts(dataset: str, data: Path, candidates: list[dict[str, Path]]) -> dict[
     first = [next(iter(texts.values())) for texts in candidates]
     near = NearNames()
     hints = "".join(f"; {hint}" for hint in dict.fromkeys(map(near.hint, first)) if hint)
+    own = dataset != "mnre" and dataset not in conll.DATASETS
     raise DataError(
         f"no texts of {dataset}: looked for {', '.join(map(str, first))}{hints}; "
-        f'{near_misses(data, dataset)}put them there or give another folder of data, see README, '
-        'section "Data"'
+        f"{near_misses(data, dataset, own)}put them there or give another folder of data, see "
+        'README, section "Data"'
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.corpus.files import (
     is_name,
     lines,
 )
+from pipeline.corpus.json_lines import import_advice
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.tags import PREFIXES, as_bio
 
@@ -51,14 +52,16 @@ def read(layout: Layout) -> list[Post]:
 
     Published tags are of four types, OTHER is read as MISC. Own ones are of any type and scheme.
     """
-    pair = _pair if layout.dataset in DATASETS else _own_pair
+    published = layout.dataset in DATASETS
+    pair = _pair if published else _own_pair
+    advice = "" if published else f"texts without IMGID lines: {import_advice('conll')}"
     posts, seen = [], set()
     for split, text in layout.texts.items():
         where = places(text, split)
         crops = crop_names(first_of(where.dictionaries, layout.extras), str)
         pictures = folder_of(where.pictures, layout.pictures, layout.root)
         cut = folder_of(where.crops, layout.crops, layout.root)
-        for start, words in _tweets(text):
+        for start, words in _tweets(text, advice):
             number = start.text.removeprefix("IMGID:")
             picture = f"{number}.jpg"
             named = bool(number) and is_file_name(picture)
@@ -83,14 +86,17 @@ def read(layout: Layout) -> list[Post]:
     return [replace(post, tags=bio) for post, bio in zip(posts, tags, strict=True)]
 
 
-def _tweets(path: Path) -> Iterator[tuple[Line, list[Line]]]:
-    """The IMGID line and the token lines of each tweet, ended by a blank line or the file."""
+def _tweets(path: Path, advice: str) -> Iterator[tuple[Line, list[Line]]]:
+    """The IMGID line and the token lines of each tweet, ended by a blank line or the file.
+
+    advice: what to do where there is no IMGID line.
+    """
     start: Line | None = None
     words: list[Line] = []
     for line in lines(path):
         opens = line.text.startswith("IMGID:") and "\t" not in line.text
         if not (opens or line.text == ""):
-            line.need(start is not None, "IMGID:<id> before a tweet's tokens", line.text)
+            line.need(start is not None, "IMGID:<id> before a tweet's tokens", line.text, advice)
             words.append(line)
             continue
         if start is not None:

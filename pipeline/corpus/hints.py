@@ -12,10 +12,14 @@ _TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods", ".parquet", ".feather", ".ar
 _SHOWN = 3
 
 
-def near_misses(data: Path, dataset: str) -> str:
-    """What files in the data set's folder, or named as it, need to be read; "" where none are."""
+def near_misses(data: Path, dataset: str, own: bool) -> str:
+    """What files in the data set's folder, or named as it, need to be read; "" where none are.
+
+    own: people's own data, in a form of theirs; a published data set may only be packed.
+    """
     folder = data / dataset
     files = [*_visible(folder), *(f for f in _visible(data) if f.name.split(".")[0] == dataset)]
+    files = [file for file in files if own or file.suffix.lower() in _PACKED]
     hints = [hint for file in files if (hint := _hint(file, folder / "posts.jsonl"))]
     return "".join(f"{hint}; " for hint in dict.fromkeys(hints[:_SHOWN]))
 

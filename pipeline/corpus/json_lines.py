@@ -62,8 +62,10 @@ def _cause(text: str, error: json.JSONDecodeError) -> tuple[str, object]:
         rest = text[error.pos :].strip()
         return "a JSON object and nothing after it on its line", rest
     if start in "{[" and _ends_early(text, error):
-        whole = "the whole object" if start == "{" else "a JSON object"
-        return f"{whole} on one line (write each post on a line of its own)", text
+        if start == "[":
+            advice = "write each post on a line of its own, without brackets around all"
+            return f"a JSON object on one line ({advice})", text
+        return "the whole object on one line (write each post on a line of its own)", text
     if start in "]}":
         return "a whole JSON object on one line (write each post on a line of its own)", text
     if start == "{":
@@ -131,8 +133,11 @@ def export_format(value: object) -> str | None:
     if {"tags", "tokens", "entities"} & value.keys() or "text" not in value:
         return None
     labels = value.get("label", value.get("labels"))
-    spans = isinstance(labels, list) and all(isinstance(x, list) and len(x) == 3 for x in labels)
-    return "doccano" if spans else None
+    if not isinstance(labels, list):
+        return None
+    if labels and all(isinstance(one, dict) and "labels" in one for one in labels):
+        return "label-studio"  # JSON-MIN
+    return "doccano" if all(isinstance(x, list) and len(x) == 3 for x in labels) else None
 
 
 def misspelt(name: str, known: tuple[str, ...]) -> str | None:

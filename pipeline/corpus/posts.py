@@ -27,7 +27,13 @@ def read_posts(layout: Layout, folder: Path, config: ReadConfig = DEFAULT) -> No
         "ner": tag_labels(found.posts),
     }
     write_json(folder / LABELS, labels)
-    _warn_of_none(layout.dataset, labels["re"], config)
+    _warn_of_none(layout.dataset, labels["re"])
+    given = {post.relation for post in found.posts if post.relation is not None}
+    if layout.own and config.none_label is not None and given and NO_RELATION not in given:
+        log.warning(
+            "%s: --none-label %s: expected a relation of the data, found %s",
+            *(layout.dataset, clip(config.none_label), clip(sorted(given))),
+        )
     crops_released = layout.own or layout.released
     if not crops_released and any(post.crops is not None for post in found.posts):
         log.warning(
@@ -49,7 +55,7 @@ _NONE = {"none", "norelation", "norel", "na", "nil", "null", "no", "other", "oth
 _NONE |= {"nonerelation", "unrelated", "notrelated", "negative", "false", "o"}
 
 
-def _warn_of_none(dataset: str, relations: list[str], config: ReadConfig) -> None:
+def _warn_of_none(dataset: str, relations: list[str]) -> None:
     """Warn of relations that look like "no relation": they are scored as if they were one."""
     named = set(relations) - {NO_RELATION}
     near = [name for name in sorted(named) if "".join(filter(str.isalnum, name.lower())) in _NONE]

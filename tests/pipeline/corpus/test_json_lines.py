@@ -58,7 +58,7 @@ IMPORT = "luigi --module tasks ImportPosts --dataset NAME --file FILE --format"
         (LINE + "\n" + json.dumps(POST, indent=1), "line 2: expected the whole object on one line"),
         (LINE + " " + LINE, "nothing after it on its line, found '{\"id\": 1"),
         (LINE + "\n},", "line 2: expected a whole JSON object on one line"),
-        ("[\n" + LINE + "\n]", "line 1: expected a JSON object on one line"),
+        ("[\n" + LINE + "\n]", "on a line of its own, without brackets around all"),
         (f"[{LINE}, {LINE}]", "write one object a line, without the brackets around all"),
         ("id,text\n1,Ada", "line 1: expected a JSON object, found 'id,text'"),
         (str(POST), "Expecting property name enclosed in double quotes at character 2"),
@@ -69,6 +69,8 @@ IMPORT = "luigi --module tasks ImportPosts --dataset NAME --file FILE --format"
          f"with: {IMPORT} label-studio"),
         (json.dumps([TASK], indent=2), f"{IMPORT} label-studio"),
         (json.dumps({"text": "Ada", "label": [[0, 3, "PER"]]}), f"{IMPORT} doccano"),
+        (json.dumps({"text": "Ada", "label": [{"start": 0, "end": 3, "labels": ["PER"]}]}),
+         f"{IMPORT} label-studio"),
         (json.dumps({"text": "Ada", "entities": [{"id": 1, "start_offset": 0}]}), "doccano"),
     ],
 )  # fmt: skip
@@ -99,6 +101,22 @@ def test_files_beside_the_place(tmp_path: Path, name: str, content: str, cause: 
     assert message.startswith("no texts of mine: looked for ")
     assert cause is None or cause in message
     assert (cause is not None) == ("; found " in message)
+
+
+def test_columns_without_pictures_are_an_export(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test"):
+        put(tmp_path, f"mine/{name}.txt", "Ada B-PER\n")
+    message = refused(tmp_path)
+    assert "line 1: expected IMGID:<id> before a tweet's tokens" in message
+    assert f"{IMPORT} conll" in message
+
+
+def test_of_a_published_data_set_only_packed_files_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "mnre/ours_rel2id.json", "{}")
+    put(tmp_path, "mnre.zip", "")
+    message = refused(tmp_path, "mnre")
+    assert "found 'mnre.zip', which is packed: unpack it; put them there" in message
+    assert "ours_rel2id" not in message
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,17 @@ def test_names_that_look_like_no_relation(
     assert "looks like a name for no relation" in caplog.text
 
 
+def test_a_none_label_that_the_data_does_not_have(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = locate("mine", write(tmp_path, RECORD))
+    read_posts(layout, tmp_path, ReadConfig(none_label="no_relatoin"))
+    assert caplog.messages == [
+        "mine: --none-label 'no_relatoin': expected a relation of the data, found "
+        "['founded', 'located_in', 'works_for']"
+    ]
+
+
 def test_relations_and_none_are_no_names_to_warn_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
