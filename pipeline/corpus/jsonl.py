@@ -124,6 +124,10 @@ def posts_of(
     for one, split in zip(read, splits, strict=True):
         first = replace(one.posts[0], tags=next(tags)) if one.tagged else one.posts[0]
         posts += [replace(post, split=split) for post in (first, *one.posts[1:])]
+    if len(posts) > len(read):
+        log.info(
+            "%s: %d sentences make %d posts, one for each relation", dataset, len(read), len(posts)
+        )
     return posts
 
 
