@@ -1,10 +1,11 @@
 """A stock Hugging Face text encoder that takes a visual prefix."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
@@ -23,7 +24,13 @@ from model.hvpnet.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 _AS_OURS = {"attn_implementation": attention.NAME, "dtype": "float32"}
 # What loaders raise for files that are missing, cut short or damaged.
-_DAMAGED = (OSError, ValueError, RuntimeError, LookupError, SafetensorError, pickle.UnpicklingError)
+_DAMAGED = (
+    *(OSError, ValueError, TypeError, RuntimeError, LookupError),
+    *(SafetensorError, StrictDataclassError, pickle.UnpicklingError),
+)
+# Weights of an encoder that nothing here reads: the pooler, behind the last hidden state.
+_UNUSED = "pooler."
+_LAYERS = ("encoder.layer.", "transformer.layer.", "layers.")  # where ENCODERS keep theirs
 
 
 class EncoderError(ModelError):
@@ -43,15 +50,17 @@ def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
     """A pretrained encoder by hub name or folder: from the hub's cache, else downloaded.
 
     ask_hub: raises OSError within seconds if the hub is out of reach or has no such model; the
-    loader by itself would try for a minute. Raises EncoderError, one line, with the fix.
+    loader by itself would try for a minute. Raises EncoderError, one line, with the fix, also
+    where a weight other than the pooler's is missing: transformers would draw it at random.
     """
     attention.register()
     try:
-        model = _from_cache(name)
-        if model is None:
+        loaded = _from_cache(name)
+        if loaded is None:
             if not Path(name).is_dir():
                 ask_hub(name)
-            model = AutoModel.from_pretrained(name, **_AS_OURS)
+            loaded = AutoModel.from_pretrained(name, output_loading_info=True, **_AS_OURS)
+        model, info = loaded
     except _DAMAGED as error:
         reason = _first_line(error)
         raise EncoderError(
@@ -59,15 +68,36 @@ def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
             "model with --encoder FOLDER, or go online once so that it can be downloaded"
         ) from error
     check_encoder(model.config)
+    _check_weights(name, info)
     return model
 
 
-def _from_cache(name: str) -> PreTrainedModel | None:
+def _check_weights(name: str, info: Mapping[str, Any]) -> None:
+    """Raise EncoderError for weights that are missing, or of layers that the encoder lacks."""
+    keys = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected")}
+    missing = [key for key in keys["missing"] if not key.startswith(_UNUSED)]
+    if missing:
+        raise EncoderError(
+            f"encoder {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}; "
+            "fetch its folder again, or take the configuration that belongs to its weights"
+        )
+    left = [key for key in keys["unexpected"] if key.startswith(_LAYERS)]
+    if left:
+        raise EncoderError(
+            f"encoder {name!r}: its configuration has no place for {len(left)} of its weights, "
+            f"such as {left[0]}; take the configuration that belongs to them"
+        )
+
+
+def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
     """The hub's model of that name if this machine has all of it."""
     if Path(name).is_dir():
         return None
     try:
-        return AutoModel.from_pretrained(name, local_files_only=True, **_AS_OURS)
+        loaded: tuple[PreTrainedModel, Mapping[str, Any]] = AutoModel.from_pretrained(
+            name, local_files_only=True, output_loading_info=True, **_AS_OURS
+        )
+        return loaded
     except OSError:
         return None
 

@@ -259,6 +259,7 @@ TRAINING = [
     ("tuned", "backbone_learning_rate", "0.5",              "....TN......"),
     ("own", "backbone_learning_rate", "0.5",                 NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
+    ("own", "max_unknown", "0.5",                            NOTHING),
 ]
 
 READ = [

@@ -5,8 +5,10 @@ of the hub's own package most only where something of that name is there.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+TOKENIZER = "tokenizer.json"  # a tokenizer whole; other files hold it in parts
 _FETCHED = ["*.json", "*.txt", "*.safetensors"]
 _NEEDED = (  # one of each line
     ("config.json",),
@@ -32,6 +34,12 @@ def model_folder(name: str) -> Path:
 
 def _snapshot(name: str) -> Path | None:
     """The hub's model in this machine's cache, if all that is needed of it is there."""
+    folder = snapshot_folder(name)
+    return None if folder is None or lacks(folder) else folder
+
+
+def snapshot_folder(name: str) -> Path | None:
+    """The folder of the hub's model in this machine's cache, whole or not."""
     from huggingface_hub import constants
 
     kept = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
@@ -44,9 +52,7 @@ def _snapshot(name: str) -> Path | None:
         config = try_to_load_from_cache(name, "config.json")
     except HFValidationError:  # no name that the hub could have
         return None
-    if not isinstance(config, str) or lacks(Path(config).parent):
-        return None
-    return Path(config).parent
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def _fetch(name: str) -> Path:
@@ -83,3 +89,19 @@ def lacks(folder: Path) -> list[str]:
     """What a model's folder should hold and doesn't."""
     found = {path.name for path in folder.glob("*") if path.is_file()}
     return [" or ".join(names) for names in _NEEDED if found.isdisjoint(names)]
+
+
+def missing_tokenizer_files(names: Mapping[str, str], folder: Path) -> str:
+    """The files that a tokenizer cannot do without and the folder lacks, in words; "" if none.
+
+    names: the `vocab_files_names` of the tokenizer's class. Where they are missing, transformers
+    makes a tokenizer of special pieces alone and says nothing.
+    """
+    parts = [file for file in names.values() if file != TOKENIZER]
+    whole = TOKENIZER in names.values()
+    if (whole and (folder / TOKENIZER).is_file()) or not parts:
+        return ""
+    missing = [file for file in parts if not (folder / file).is_file()]
+    if not missing:
+        return ""
+    return " and ".join(missing) + (f" (or {TOKENIZER})" if whole else "")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from model.hvpnet.variants import HVPNET, PAPER
 
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
+MOST_UNKNOWN = 0.1  # share of the training posts' words that a tokenizer may not know
 BACKBONE = "backbone.safetensors"  # where ImportReleased and fine-tuning write weights
 
 

@@ -1,18 +1,27 @@
 """Texts -> word pieces, and which word each piece is of."""
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from features.errors import need_readable
-from features.grounding.hub import ask_hub
+from features.grounding.hub import TOKENIZER, ask_hub, missing_tokenizer_files, snapshot_folder
 from pipeline.corpus.post import Post
+from pipeline.engine.files import read_json
 from pipeline.errors import DataError
 
+Pieces = tuple[list[int], list[int | None]]  # piece ids of a sentence, and the word of each piece
+
+# What transformers raises for a tokenizer's files that are missing, empty or damaged.
+_DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, StrictDataclassError)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -33,11 +42,17 @@ class Encoded:
     words: list[int] = field(default_factory=list)
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of an encoder, by hub name or folder.
+def load_tokenizer(
+    name: str,
+    advice: str = "give the folder of a Hugging Face model with --encoder FOLDER, or go online "
+    "once so that it can be downloaded",
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of an encoder, by hub name or folder: a fast one unless its kind has none.
 
-    A hub's is taken from the cache, else downloaded. Raises DataError, within seconds where the hub
-    is out of reach, AccessError for a folder that may not be read.
+    A hub's is taken from the cache, else downloaded. advice: ends the messages. Raises DataError,
+    within seconds where the hub is out of reach, and where files of the tokenizer are missing:
+    transformers would make one that knows no word. Raises AccessError for a folder that may not be
+    read.
     """
     need_readable(name)
     try:
@@ -46,28 +61,69 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
             if not Path(name).is_dir():
                 ask_hub(name)
             tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except _DAMAGED as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if missing := _missing_by_configuration(Path(name)):
+            reason = f"the tokenizer's files are missing: {missing}"
         raise DataError(
-            f"the tokenizer of encoder {name!r} can't be loaded ({reason}); give the folder of a "
-            "Hugging Face model with --encoder FOLDER, or go online once so that it can be "
-            "downloaded"
+            f"the tokenizer of encoder {name!r} can't be loaded ({reason}); {advice}"
         ) from error
-    backend = tokenizer.backend_tokenizer
-    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
-        # Given word by word, a byte-level tokenizer would glue them all into one.
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    if missing := _missing_files(tokenizer, name):
+        raise DataError(f"{name}: the tokenizer's files are missing: {missing}; {advice}")
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        backend = tokenizer.backend_tokenizer
+        if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+            # Given word by word, a byte-level tokenizer would glue them all into one.
+            backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     return tokenizer
 
 
-def _from_cache(name: str) -> PreTrainedTokenizerFast | None:
-    """The hub's tokenizer of that name if this machine has it."""
+def _from_cache(name: str) -> PreTrainedTokenizerBase | None:
+    """The hub's tokenizer of that name if this machine has all of it."""
     if Path(name).is_dir():
         return None
     try:
-        return AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=True)
     except OSError:
         return None
+    return None if _missing_files(tokenizer, name) else tokenizer
+
+
+def _missing_files(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
+    """The files that the tokenizer should have been read from and are not there; "" if none."""
+    folder = Path(name) if Path(name).is_dir() else snapshot_folder(name)
+    return missing_tokenizer_files(tokenizer.vocab_files_names, folder) if folder else ""
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer into a model's folder.
+
+    A tokenizer in Python was read from files that it may not write again as they were (BERTweet's
+    loses the second half of each merge): those files are copied.
+    """
+    tokenizer.save_pretrained(folder)
+    if tokenizer.is_fast:
+        return
+    for attribute, name in tokenizer.vocab_files_names.items():
+        source = getattr(tokenizer, attribute, None)
+        if source is not None and Path(source).is_file():
+            shutil.copyfile(source, folder / name)
+
+
+def _missing_by_configuration(folder: Path) -> str:
+    """The same for a folder of which no tokenizer can be made, by the class that it names."""
+    if not folder.is_dir():
+        return ""
+    try:
+        told = read_json(folder / "tokenizer_config.json")
+    except (OSError, ValueError):
+        told = {}
+    name = told.get("tokenizer_class") if isinstance(told, dict) else None
+    kind = tokenizer_class_from_name(name) if isinstance(name, str) else None
+    names = dict(getattr(kind, "vocab_files_names", {}))
+    if set(names.values()) <= {TOKENIZER, "tokenizer.model"}:  # of no kind with files of its own
+        return "" if (folder / TOKENIZER).is_file() else TOKENIZER
+    return missing_tokenizer_files(names, folder)
 
 
 def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedTokenizerFast:
@@ -103,15 +159,27 @@ def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedToke
 
 
 def tokenize(
-    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast, longest: int | None
-) -> list[tuple[list[int], list[int | None]]]:
+    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, longest: int | None
+) -> list[Pieces]:
     """For each sentence its piece ids, and for each piece the number of its word.
 
-    Words are plain text: one that is written like a special piece ("[SEP]", "<s>", a marker) is
-    cut into pieces as any other.
+    longest: pieces a sentence, special ones included; further ones are dropped. Words are plain
+    text: one that is written like a special piece ("[SEP]", "<s>", a marker) is cut into pieces as
+    any other, or becomes the unknown piece.
     """
     if not sentences:
         return []
+    cut = _cut_fast if tokenizer.is_fast else _cut_slow
+    special = _special(tokenizer)
+    unknown = tokenizer.unk_token_id
+    return [
+        _plain(ids, owners, special, unknown) for ids, owners in cut(sentences, tokenizer, longest)
+    ]
+
+
+def _cut_fast(
+    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, longest: int | None
+) -> list[Pieces]:
     batch = tokenizer(
         [list(words) for words in sentences],
         is_split_into_words=True,  # without it, a list of words is taken for a list of sentences
@@ -120,14 +188,44 @@ def tokenize(
         split_special_tokens=True,
         verbose=False,
     )
-    special = _special(tokenizer)
+    return [(ids, batch.word_ids(n)) for n, ids in enumerate(batch["input_ids"])]
+
+
+def _cut_slow(
+    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, longest: int | None
+) -> list[Pieces]:
+    """The same word by word, for tokenizers in Python (BERTweet's): they don't say whose a piece
+    is."""
+
+    @cache
+    def ids_of(word: str) -> list[int]:
+        pieces = tokenizer.tokenize(word, split_special_tokens=True)
+        return list(tokenizer.convert_tokens_to_ids(pieces))
+
+    ends = tokenizer.build_inputs_with_special_tokens([-1])  # -1 stands for the sentence
+    before, after = ends[: ends.index(-1)], ends[ends.index(-1) + 1 :]
+    room = None if longest is None else max(0, longest - len(before) - len(after))
+    cut: list[Pieces] = []
+    for words in sentences:
+        pairs = [(id, n) for n, word in enumerate(words) for id in ids_of(word)][:room]
+        owners = [*[None] * len(before), *(n for _, n in pairs), *[None] * len(after)]
+        cut.append(([*before, *(id for id, _ in pairs), *after], owners))
+    return cut
+
+
+def unknown_words(posts: Iterable[Post], tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Words with an unknown piece or without any piece, and all words."""
+    sentences = [post.tokens for post in posts]
     unknown = tokenizer.unk_token_id
-    return [
-        _plain(ids, batch.word_ids(n), special, unknown) for n, ids in enumerate(batch["input_ids"])
-    ]
+    known = 0
+    for ids, owners in tokenize(sentences, tokenizer, None):
+        lost = {owner for id, owner in zip(ids, owners, strict=True) if id == unknown}
+        known += len(set(owners) - lost - {None})
+    total = sum(map(len, sentences))
+    return total - known, total
 
 
-def _special(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+def _special(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """The ids that no word may become. The unknown piece is one that words become."""
     added = tokenizer.added_tokens_decoder
     special = {id for id, token in added.items() if token.special} | {*tokenizer.all_special_ids}

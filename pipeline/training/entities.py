@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from model.hvpnet.variants import PAPER, RELEASED
 from model.ner import EntityTagger
@@ -27,7 +27,7 @@ def entity_labels(known: Sequence[str], style: str) -> list[str]:
 
 def encode_entities(
     posts: Mapping[int, Post],
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str],
     longest: int,
     style: str = PAPER,
@@ -81,7 +81,7 @@ class Entities(Head):
     def gold(self, post: Post) -> list[str] | None:
         return None if post.tags is None else list(post.tags)
 
-    def add_markers(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    def add_markers(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         return ()
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from transformers import PreTrainedTokenizerBase
 
 from features.errors import need_readable
 from model.config import ExtractorConfig
@@ -19,8 +20,10 @@ from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
 from pipeline.training.encode import load_tokenizer
 from pipeline.training.heads import SCORED, Head, predict_into
+from pipeline.training.relations import MARKERS
 from pipeline.training.train import HEADS, about_pictures, open_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
+from pipeline.training.vocabulary import check_vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,8 @@ def evaluate_into(
     pictures = open_pictures(files, finetune=False)
     if pictures is not None:
         check_pyramids(config, pictures, model_folder)
-    tokenizer = load_tokenizer(str(model_folder))
+    tokenizer = load_tokenizer(str(model_folder), "run what made the model again")
+    _check_tokenizer(tokenizer, config, model_folder)
     labels = [config.id2label[number] for number in range(config.num_labels)]
     posts = load_posts(posts_folder)
     splits = {name: head.numbered(posts, name) for name in SCORED}
@@ -76,6 +80,20 @@ def evaluate_into(
         folder / "metrics.json",
         {**about, "task": head.name, **results, "posts": posts_by_split, "model": config.to_dict()},
     )
+
+
+def _check_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, config: ExtractorConfig, model_folder: Path
+) -> None:
+    """Raise DataError unless the tokenizer is the one that was saved with the model."""
+    rows = config.encoder["vocab_size"]
+    check_vocabulary(tokenizer, config.encoder_config(), rows, str(model_folder))
+    markers = tuple(config.marker_ids)
+    if markers and tuple(tokenizer.convert_tokens_to_ids(list(MARKERS))) != markers:
+        raise DataError(
+            f"{model_folder}: expected a tokenizer whose markers have the ids "
+            f"{', '.join(map(str, markers))}, found another; run what made the model again"
+        )
 
 
 def _head_of(config: ExtractorConfig, model_folder: Path) -> Head:

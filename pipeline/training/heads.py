@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedTokenizerBase, Trainer
 
 from model.encoder import PrefixedEncoder
 from pipeline.corpus.post import Post
@@ -34,14 +34,14 @@ class Head(ABC):
         """The head's labels for the data set's, in the order of their numbers."""
 
     @abstractmethod
-    def add_markers(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    def add_markers(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         """Give the tokenizer the pieces that the task adds to a text; their ids."""
 
     @abstractmethod
     def encode(
         self,
         posts: Mapping[int, Post],
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: PreTrainedTokenizerBase,
         labels: Sequence[str],
         longest: int,
         style: str,

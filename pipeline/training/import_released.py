@@ -16,7 +16,7 @@ from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.rows import made_by
 from pipeline.training.config import BACKBONE
-from pipeline.training.encode import load_tokenizer
+from pipeline.training.encode import load_tokenizer, save_tokenizer
 from pipeline.training.entities import entity_labels
 from pipeline.training.relations import add_markers
 
@@ -44,7 +44,9 @@ def import_into(
         labels = load_labels(posts_folder, "re")
     imported = import_released(state, labels)
     model = imported.model
-    tokenizer = load_tokenizer(tokenizer_name)
+    tokenizer = load_tokenizer(
+        tokenizer_name, "give the encoder's folder or its hub name with --tokenizer"
+    )
     if not tagger:
         add_markers(tokenizer)
     pieces = model.encoder.config.vocab_size
@@ -60,7 +62,7 @@ def import_into(
         model.config.pyramids = made_by(ExtractConfig(ARCHITECTURE), in_a_word(of_file(file)))
     tokenizer.model_max_length = longest
     model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    save_tokenizer(tokenizer, folder / "model")
     report = {
         "checkpoint": checkpoint.name,
         "task": "ner" if tagger else "re",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from model.hvpnet.variants import PAPER, RELEASED
 from model.relation import RelationExtractor
@@ -24,7 +24,7 @@ class Marker(str):
 MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))
 
 
-def add_markers(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+def add_markers(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Give the tokenizer the four markers, and return their ids: the next four free ones."""
     tokenizer.add_tokens(list(MARKERS), special_tokens=True)
     return tuple(tokenizer.convert_tokens_to_ids(list(MARKERS)))
@@ -32,7 +32,7 @@ def add_markers(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
 
 def encode_relations(
     posts: Mapping[int, Post],
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str],
     longest: int,
     style: str = PAPER,

@@ -13,12 +13,12 @@ from pipeline.engine.files import need_space, size_of
 from pipeline.engine.listing import Listing
 from pipeline.engine.outputs import damage
 from pipeline.engine.paths import paths
-from pipeline.engine.settings import existing, on_disk, without_path
+from pipeline.engine.settings import check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
 from pipeline.errors import SettingError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.training.config import BACKBONE, SCRATCH, TrainConfig
+from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
 
 
@@ -67,10 +67,16 @@ class _Training(ReadsPyramids):
     finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
     backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+    max_unknown = luigi.FloatParameter(
+        default=MOST_UNKNOWN,
+        significant=False,
+        description="largest share of the training posts' words that the tokenizer may not know",
+    )
 
     @cached_property
     def config(self) -> TrainConfig:
         """The task's preset with people's own values."""
+        check("--max-unknown", "a share from 0 to 1", self.max_unknown, 0 <= self.max_unknown <= 1)
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
 
@@ -121,6 +127,7 @@ class _Train(_Training):
             files=self.pictures(),
             device=self.device,
             about={"task": self.TASK, **self.about()},
+            max_unknown=self.max_unknown,
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerFast, Trainer
+from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerBase, Trainer
 
 from features.grounding.hub import ask_hub
 from model.config import ExtractorConfig
@@ -21,13 +21,19 @@ from pipeline.errors import DataError
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.batches import Collator, Pictures
-from pipeline.training.config import SCRATCH, TrainConfig
-from pipeline.training.encode import Encoded, load_tokenizer, scratch_tokenizer
+from pipeline.training.config import MOST_UNKNOWN, SCRATCH, TrainConfig
+from pipeline.training.encode import (
+    Encoded,
+    load_tokenizer,
+    save_tokenizer,
+    scratch_tokenizer,
+)
 from pipeline.training.entities import Entities
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.heads import Head, predict_into
 from pipeline.training.relations import Relations
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
+from pipeline.training.vocabulary import check_vocabulary, check_words, most_tokens
 
 HEADS: dict[str, Head] = {head.name: head for head in (Relations(), Entities())}
 METRICS = "metrics.json"  # written when all else of a run is
@@ -48,6 +54,7 @@ def train_into(
     files: PictureFiles | None,
     device: str,
     about: dict[str, Any],
+    max_unknown: float = MOST_UNKNOWN,
 ) -> None:
     """The training stage: read posts and labels, train, write everything into `folder`.
 
@@ -69,6 +76,7 @@ def train_into(
         open_pictures(files, config.finetune_backbone),
         folder,
         device,
+        max_unknown,
     )
     settle(folder)
     write_json(folder / METRICS, {**about, **results})
@@ -99,13 +107,15 @@ def train(
     pictures: Pictures | None,
     folder: Path,
     device: str = "auto",
+    max_unknown: float = MOST_UNKNOWN,
 ) -> dict[str, Any]:
     """Train on train, keep the epoch that is best on val, score it on val and test.
 
     pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for a text-only
     variant. Writes into `folder`: `model/` (a Hugging Face folder, with `backbone.safetensors`
     where the backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`, and checkpoints, which
-    it leaves there. Goes on from the last one that a killed run left. Returns the figures.
+    it leaves there. Goes on from the last one that a killed run left. max_unknown: the largest
+    share of the training posts' words that the tokenizer may not know. Returns the figures.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -118,6 +128,7 @@ def train(
             )
     labels = head.labels(labels, config.style)
     tokenizer, model = build(head, splits["train"].values(), labels, config, pictures)
+    unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder)
     encoded = {
         name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style)
         for name, chosen in splits.items()
@@ -150,6 +161,7 @@ def train(
         "best_epoch": _best_epoch(epochs),
         **results,
         "posts": {name: len(chosen) for name, chosen in splits.items()},
+        "unknown_words": unknown,  # share of the training posts' words
         "encoder_revision": _revision(model),
         "config": asdict(config),
     }
@@ -167,22 +179,23 @@ def build(
     labels: Sequence[str],
     config: TrainConfig,
     pictures: Pictures | None,
-) -> tuple[PreTrainedTokenizerFast, PrefixedEncoder | FineTuned]:
+) -> tuple[PreTrainedTokenizerBase, PrefixedEncoder | FineTuned]:
     """Tokenizer and untrained model; `posts` train the tokenizer of a scratch encoder."""
-    if config.encoder == SCRATCH:
-        tokenizer = scratch_tokenizer(posts)
-    else:
-        tokenizer = load_tokenizer(config.encoder)
-    marker_ids = head.add_markers(tokenizer)
     encoder = None
     if config.encoder == SCRATCH:
+        tokenizer: PreTrainedTokenizerBase = scratch_tokenizer(posts)
+        marker_ids = head.add_markers(tokenizer)
         encoder_config = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
     else:
+        tokenizer = load_tokenizer(config.encoder)
         encoder = load_encoder(config.encoder, ask_hub)
-        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
-            encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         encoder_config = encoder.config
-    most = min(tokenizer.model_max_length, encoder_config.max_position_embeddings)
+        rows = encoder.get_input_embeddings().num_embeddings
+        check_vocabulary(tokenizer, encoder_config, rows, config.encoder)
+        marker_ids = head.add_markers(tokenizer)
+        if len(tokenizer) > rows:
+            encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    most = most_tokens(tokenizer, encoder_config)
     if config.max_tokens > most:
         raise DataError(
             f"expected --max-tokens up to {most} with encoder {config.encoder!r}, "
@@ -260,7 +273,7 @@ def _best_epoch(epochs: list[dict[str, float]]) -> int:
 
 def _save(
     model: PrefixedEncoder | FineTuned,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     config: TrainConfig,
     folder: Path,
 ) -> None:
@@ -269,4 +282,4 @@ def _save(
         model.save_backbone(folder)
     _extractor(model).save_pretrained(folder)
     tokenizer.model_max_length = config.max_tokens
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)

@@ -1,0 +1,320 @@
+"""A tokenizer that isn't the encoder's, or knows too little, is never used without a word."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, BertTokenizer, PreTrainedTokenizerBase
+
+from model.encoder import EncoderError, load_encoder
+from pipeline import corpus
+from pipeline.corpus.post import Post
+from pipeline.errors import DataError
+from pipeline.training.config import SCRATCH, TrainConfig
+from pipeline.training.encode import load_tokenizer, save_tokenizer, tokenize, unknown_words
+from pipeline.training.evaluate import evaluate_into
+from pipeline.training.train import HEADS, build, train
+from pipeline.training.vocabulary import check_vocabulary, most_tokens
+from tests.tiny import MINILM, SHARED, encoder_config
+
+CASE = SHARED / "cases" / "encoder-without-tokenizer"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+CONFIG = TrainConfig(encoder=SCRATCH, variant="text-only", epochs=1, evaluate_from=1, max_tokens=40)
+BERTWEET = {"tokenizer_config.json": '{"tokenizer_class": "BertweetTokenizer"}'}
+
+
+def encoder(folder: Path, files: Mapping[str, str], kind: str = "bert", **fields: Any) -> Path:
+    """A tiny encoder's folder with these files of a tokenizer."""
+    config = encoder_config(kind)
+    for name, value in fields.items():
+        setattr(config, name, value)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(folder)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def words(*pieces: str, size: int = 60) -> str:
+    """A vocab.txt of special pieces, these, and unused ones."""
+    unused = [f"[unused{n}]" for n in range(size - len(SPECIAL) - len(pieces))]
+    return "\n".join((*SPECIAL, *pieces, *unused)) + "\n"
+
+
+def post(text: str = "ann in oslo", split: str = "train") -> Post:
+    tokens = tuple(text.split())
+    return Post("1", split, tokens, tags=("O",) * len(tokens), head=(0, 1), tail=(2, 3))
+
+
+def check(folder: Path) -> None:
+    """Tokenizer and encoder as training checks them."""
+    build(HEADS["ner"], [], ["O", "B-X"], replace(CONFIG, encoder=str(folder), max_tokens=30), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "missing"),
+    [
+        ("bert", {}, r"vocab.txt \(or tokenizer.json\)"),
+        ("distilbert", {}, r"vocab.txt \(or tokenizer.json\)"),
+        ("electra", {}, r"vocab.txt \(or tokenizer.json\)"),
+        ("roberta", {}, r"vocab.json and merges.txt \(or tokenizer.json\)"),
+        ("xlm-roberta", {}, r"sentencepiece.bpe.model \(or tokenizer.json\)"),
+        ("bert", {"tokenizer_config.json": "{}"}, r"vocab.txt \(or tokenizer.json\)"),
+    ],
+)
+def test_missing_files_of_a_tokenizer_are_named(
+    kind: str, files: dict[str, str], missing: str, tmp_path: Path
+) -> None:
+    folder = encoder(tmp_path / "encoder", files, kind)
+    with pytest.raises(DataError, match=f"{folder}: the tokenizer's files are missing: {missing};"):
+        load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "reason"),
+    [
+        ("modernbert", {}, "files are missing: tokenizer.json"),
+        ("roberta", {"vocab.json": '{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4}'}, ""),
+        ("bert", {"tokenizer.json": ""}, ""),
+        ("bert", {"tokenizer.json": "{}"}, ""),
+        ("roberta", BERTWEET, "files are missing: vocab.txt and bpe.codes"),
+        ("roberta", {**BERTWEET, "vocab.txt": "a 1\n"}, "files are missing: bpe.codes"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
+    kind: str, files: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    folder = encoder(tmp_path / "encoder", files, kind)
+    line = rf"^[^\n]*encoder '{folder}'[^\n]*{reason}[^\n]*--encoder FOLDER[^\n]*$"
+    with pytest.raises(DataError, match=line):
+        load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"vocab.txt": ""}, "special pieces alone"),
+        ({"vocab.txt": words(size=5)}, "5 special pieces alone"),
+        ({"vocab.txt": words(*LETTERS, size=61)}, "tokenizer of 60 pieces.* found one of 61"),
+        ({"vocab.txt": "\n".join("abcdefg") + "\n"}, r"vocab.txt: expected \[UNK\], \[CLS\]"),
+    ],
+)
+def test_another_vocabulary_is_refused(files: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        check(encoder(tmp_path / "encoder", files))
+
+
+def test_ids_count_and_not_pieces(tmp_path: Path) -> None:
+    """A vocabulary with a word twice has fewer pieces than ids."""
+    twice = words("a", "a", *LETTERS[:20], size=61)
+    with pytest.raises(DataError, match="found one of 61"):
+        check(encoder(tmp_path / "encoder", {"vocab.txt": twice}))
+
+
+def test_embeddings_may_be_padded_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"vocab.txt": words(*LETTERS, size=50)}
+    with caplog.at_level(logging.INFO):
+        check(encoder(tmp_path / "padded", files))
+    assert "10 rows of its embeddings have no word piece" in caplog.text
+    large = encoder(tmp_path / "large", files, vocab_size=1100)
+    with pytest.raises(DataError, match=r"tokenizer of 1,100 pieces.* found one of 50"):
+        check(large)
+
+
+def test_another_padding_piece_is_said_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"vocab.txt": words(*LETTERS)}
+    check(encoder(tmp_path / "bert", files, pad_token_id=4))
+    assert "gives the padding piece the id 4, its tokenizer 0" in caplog.text
+    tokenizer = load_tokenizer(str(tmp_path / "bert"))
+    shifted = encoder_config("roberta")
+    shifted.pad_token_id = 1
+    with pytest.raises(DataError, match="padding piece has the id 1, found 0"):
+        check_vocabulary(tokenizer, shifted, 60, "some/encoder")
+    assert most_tokens(tokenizer, shifted) == 38  # of 40 positions
+
+
+def lose(*beginnings: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Weights without those whose names begin so."""
+    return lambda state: {n: w for n, w in state.items() if not n.startswith(beginnings)}
+
+
+@pytest.mark.parametrize(
+    ("change", "config", "message"),
+    [
+        (lose("embeddings.word"), {}, "1 of its weights are missing, such as embeddings.word_"),
+        (lose("encoder.layer.2.output.dense.bias"), {}, "1 of its weights are missing"),
+        (dict, {"num_hidden_layers": 4}, "16 of its weights are missing, such as encoder.layer.3"),
+        (dict, {"num_hidden_layers": 2}, "no place for 16 of its weights, such as encoder.layer.2"),
+        (dict, {"vocab_size": 61}, "can't be loaded"),
+    ],
+)
+def test_weights_are_never_drawn_in_silence(
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    config: dict[str, int],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    folder = encoder(tmp_path / "encoder", {})
+    state = load_file(folder / "model.safetensors")
+    save_file(change(state), folder / "model.safetensors")
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(told | config))
+    with pytest.raises(EncoderError, match=message):
+        load_encoder(str(folder), lambda name: None)
+
+
+def test_a_pooler_is_not_needed_nor_is_the_head_of_pretraining(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "encoder", {})
+    state = lose("pooler.")(load_file(folder / "model.safetensors"))
+    state = {f"bert.{n}": w for n, w in state.items()} | {"cls.predictions.bias": torch.zeros(60)}
+    save_file(state, folder / "model.safetensors")
+    loaded = load_encoder(str(folder), lambda name: None)
+    expected = state["bert.embeddings.word_embeddings.weight"]
+    assert torch.equal(loaded.get_input_embeddings().weight, expected)
+
+
+def test_unknown_words_are_counted_once_each(tmp_path: Path) -> None:
+    letters = [*"abxy", *(f"##{c}" for c in "abxy")]
+    tokenizer = load_tokenizer(str(encoder(tmp_path / "encoder", {"vocab.txt": words(*letters)})))
+    posts = [Post("1", "train", tuple("ab a.b.? q \ufe0f [UNK] ba".split()))]
+    assert unknown_words(posts, tokenizer) == (4, 6)
+
+
+def test_more_unknown_words_than_allowed_are_refused(tmp_path: Path) -> None:
+    letters = [*LETTERS[:20], *(f"##{c}" for c in LETTERS[:20])]
+    folder = encoder(tmp_path / "encoder", {"vocab.txt": words(*letters)})
+    posts = [post("ann is xyz o", split) for split in ("train", "val", "test")]
+    arguments = (HEADS["ner"], posts, ["O", "B-X"], replace(CONFIG, encoder=str(folder)), None)
+    refused = r"doesn't know 1 of 4 words .*25.0%.*, more than 10.0%; .* --max-unknown 0.25$"
+    with pytest.raises(DataError, match=refused):
+        train(*arguments, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run/model").exists()
+    found = train(*arguments, tmp_path / "run", "cpu", max_unknown=0.25)
+    assert found["unknown_words"] == 0.25
+
+
+def slow_bert() -> PreTrainedTokenizerBase:
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
+    return BertTokenizerLegacy(MINILM / "vocab.txt")
+
+
+@pytest.mark.skipif(not (SHARED / "data").exists(), reason="the shared data is not there")
+@pytest.mark.parametrize("longest", [None, 20])
+@pytest.mark.parametrize("dataset", ["mnre", "twitter2015", "twitter2017"])
+def test_slow_tokenizers_give_the_fast_ones_pieces(dataset: str, longest: int | None) -> None:
+    posts = corpus.read(corpus.locate(dataset, SHARED / "data")).posts[::8]
+    sentences = [p.tokens for p in posts]
+    slow, fast = slow_bert(), BertTokenizer.from_pretrained(MINILM)
+    assert (slow.is_fast, fast.is_fast) == (False, True)
+    assert tokenize(sentences, slow, longest) == tokenize(sentences, fast, longest)
+
+
+def bertweet(folder: Path) -> Path:
+    """A tiny encoder with BERTweet's tokenizer, which knows its letters and one merge."""
+    vocabulary = ["an", *LETTERS, *(f"{c}@@" for c in LETTERS)]
+    files = {
+        **BERTWEET,
+        "vocab.txt": "".join(f"{piece} 1\n" for piece in vocabulary),
+        "bpe.codes": "a n</w> 9\n",
+    }
+    return encoder(folder, files, "roberta", vocab_size=128, pad_token_id=1)
+
+
+def test_a_tokenizer_in_python_trains_and_is_saved_as_it_was(tmp_path: Path) -> None:
+    folder = bertweet(tmp_path / "encoder")
+    splits = ("train", "val", "test")
+    posts = [
+        Post(split, split, ("an", "<s>", "ban", "in", "oslo"), None, None, (2, 3), (4, 5), "r")
+        for split in splits
+    ]
+    config = replace(CONFIG, encoder=str(folder), max_tokens=38)
+    train(HEADS["re"], posts, ["None", "r"], config, None, tmp_path, "cpu", max_unknown=0.5)
+    saved, own = load_tokenizer(str(tmp_path / "model")), load_tokenizer(str(folder))
+    HEADS["re"].add_markers(own)
+    assert not saved.is_fast
+    assert own.tokenize("an ban") == ["an", "b@@", "an"]
+    [ours] = HEADS["re"].encode({0: posts[0]}, own, ["None", "r"], 38, "paper")
+    [theirs] = HEADS["re"].encode({0: posts[0]}, saved, ["None", "r"], 38, "paper")
+    assert ours == theirs
+    pieces = saved.convert_ids_to_tokens(ours.input_ids)
+    assert " ".join(pieces) == (
+        "<s> an <unk> s@@ <unk> <head> b@@ an </head> i@@ n <tail> o@@ s@@ l@@ o </tail> </s>"
+    )
+    evaluated = tmp_path / "evaluated"
+    evaluated.mkdir()
+    (tmp_path / "posts.jsonl").write_text("".join(p.to_json() + "\n" for p in posts))
+    evaluate_into(evaluated, tmp_path / "model", tmp_path, None, "cpu", "float32", {})
+    predictions = [(run / "predictions.jsonl").read_text() for run in (tmp_path, evaluated)]
+    assert predictions[0] == predictions[1]
+
+
+def lose_tokenizer(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+
+
+def take_another_tokenizer(model: Path) -> None:
+    """The encoder's own: it lacks the markers."""
+    other = load_tokenizer(str(MINILM))
+    save_tokenizer(other, model)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lose_tokenizer,
+            "the tokenizer's files are missing: tokenizer.json.* run what made the model again",
+        ),
+        (take_another_tokenizer, "expected a tokenizer .*found"),
+    ],
+)
+def test_a_model_without_its_tokenizer_is_refused(
+    spoil: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    posts = [replace(post(split=s), relation="r") for s in ("train", "val", "test")]
+    config = replace(CONFIG, max_tokens=20)
+    train(HEADS["re"], posts, ["None", "r"], config, None, tmp_path, "cpu")
+    (tmp_path / "posts.jsonl").write_text("".join(p.to_json() + "\n" for p in posts))
+    spoil(tmp_path / "model")
+    with pytest.raises(DataError, match=f"{tmp_path / 'model'}.*{message}"):
+        evaluate_into(tmp_path / "e", tmp_path / "model", tmp_path, None, "cpu", "float32", {})
+
+
+@pytest.mark.skipif(not CASE.exists(), reason="the cases are not there")
+@pytest.mark.parametrize("task", ["re", "ner"])
+def test_case_encoder_without_tokenizer(task: str, tmp_path: Path) -> None:
+    layout = corpus.locate("posts", CASE / "data")
+    data = corpus.read(layout)
+    labels = {"re": corpus_labels(data.posts)[0], "ner": corpus_labels(data.posts)[1]}[task]
+    shutil.copytree(CASE / "encoder", tmp_path / "encoder", copy_function=shutil.copyfile)
+    (tmp_path / "encoder").chmod(0o755)
+    config = replace(CONFIG, encoder=str(tmp_path / "encoder"), max_tokens=80)
+    arguments = (HEADS[task], data.posts, labels, config, None)
+    missing = rf"{tmp_path / 'encoder'}: the tokenizer's files are missing: vocab.txt"
+    with pytest.raises(DataError, match=missing):
+        train(*arguments, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+    signs = sorted({sign for p in data.posts for word in p.tokens for sign in word.lower()})
+    vocabulary = words(*signs, *(f"##{sign}" for sign in signs), size=200)
+    (tmp_path / "encoder/vocab.txt").write_text(vocabulary)
+    train(*arguments, tmp_path / "run", "cpu")
+    assert (tmp_path / "run/model/model.safetensors").exists()
+
+
+def corpus_labels(posts: list[Post]) -> tuple[list[str], list[str]]:
+    from pipeline.corpus.labels import relation_labels, tag_labels
+
+    return relation_labels(posts), tag_labels(posts)
