@@ -32,7 +32,7 @@ class Encoded:
     `positions` are places in `input_ids` that the head reads: for relations the opening markers of
     head and tail; for entities the CRF's tokens, at least one. `labels` go with them: one a token,
     or one relation; empty where the post has none. `words`: for entities, the number of each word's
-    token, -1 for a word without one.
+    token, -1 for a word without one. `cut`: words between head and tail are left out.
     """
 
     number: int  # of the post, as in the index of the store
@@ -40,6 +40,7 @@ class Encoded:
     positions: list[int]
     labels: list[int]
     words: list[int] = field(default_factory=list)
+    cut: bool = False
 
 
 def load_tokenizer(

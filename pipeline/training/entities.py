@@ -73,7 +73,7 @@ class Entities(Head):
 
     name = "ner"
     model = EntityTagger
-    labelled = "tags"
+    least_tokens = 3  # two ends, one word
     labels = staticmethod(entity_labels)
     encode = staticmethod(encode_entities)
     scores = staticmethod(entity_scores)
@@ -99,6 +99,9 @@ class Entities(Head):
             [labels[answer[token]] if token >= 0 else OUTSIDE for token in post.words]
             for post, answer in zip(encoded, answers, strict=True)
         ]
+
+    def unread(self, post: Post) -> list[str]:
+        return [OUTSIDE] * len(post.tokens)
 
     def as_fields(self, answer: Sequence[str]) -> dict[str, Any]:
         return {"predicted_tags": clean_tags(answer)}

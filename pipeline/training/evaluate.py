@@ -19,7 +19,8 @@ from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
 from pipeline.training.encode import load_tokenizer
-from pipeline.training.heads import SCORED, Head, predict_into
+from pipeline.training.heads import SCORED, log_shortened, predict_into
+from pipeline.training.possible import check_evaluation, task_of
 from pipeline.training.relations import MARKERS
 from pipeline.training.train import HEADS, about_pictures, open_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
@@ -39,6 +40,7 @@ def evaluate_into(
 ) -> None:
     """The evaluation stage: `predictions.jsonl` and `metrics.json` of val and test into `folder`.
 
+    Posts without labels are predicted too, and not scored.
     model_folder: as training or ImportReleased wrote it. files: None for a text-only model.
     Raises DataError where the pyramids are not of the kind that the model was trained on.
     """
@@ -46,7 +48,7 @@ def evaluate_into(
     transformers.logging.disable_progress_bar()
     need_readable(model_folder)
     config = ExtractorConfig.from_pretrained(model_folder)
-    head = _head_of(config, model_folder)
+    head = HEADS[task_of(model_folder)]
     pictures = open_pictures(files, finetune=False)
     if pictures is not None:
         check_pyramids(config, pictures, model_folder)
@@ -54,11 +56,13 @@ def evaluate_into(
     _check_tokenizer(tokenizer, config, model_folder)
     labels = [config.id2label[number] for number in range(config.num_labels)]
     posts = load_posts(posts_folder)
-    splits = {name: head.numbered(posts, name) for name in SCORED}
+    check_evaluation(head.name, posts, model_folder)
+    splits = {name: head.readable(posts, name) for name in SCORED}
     encoded = {
         name: head.encode(chosen, tokenizer, labels, tokenizer.model_max_length, config.style)
         for name, chosen in splits.items()
     }
+    log_shortened(splits, encoded, tokenizer.model_max_length)
     evaluator = make_evaluator(
         load_saved(head.model, model_folder),
         Collator(tokenizer.pad_token_id, head.collate, pictures),
@@ -68,17 +72,16 @@ def evaluate_into(
     )
     results = predict_into(folder, head, evaluator, splits, encoded, labels)
     shutil.rmtree(folder / CHECKPOINTS)  # the Trainer makes it, empty
-    if not results:
-        raise DataError(
-            f"expected posts of val or test with labels of task {head.name}, found none"
-        )
     if files is not None:
         about |= about_pictures(files)
     about |= about_labels(about.get("dataset"), posts)
-    posts_by_split = {name: len(chosen) for name, chosen in splits.items()}
+    counts = {
+        "posts": {name: len(chosen) for name, chosen in splits.items()},
+        "labelled": {name: len(head.numbered(posts, name)) for name in SCORED},
+    }
     write_json(
         folder / "metrics.json",
-        {**about, "task": head.name, **results, "posts": posts_by_split, "model": config.to_dict()},
+        {**about, "task": head.name, **results, **counts, "model": config.to_dict()},
     )
 
 
@@ -94,14 +97,6 @@ def _check_tokenizer(
             f"{model_folder}: expected a tokenizer whose markers have the ids "
             f"{', '.join(map(str, markers))}, found another; run what made the model again"
         )
-
-
-def _head_of(config: ExtractorConfig, model_folder: Path) -> Head:
-    for head in HEADS.values():
-        if head.model.__name__ in (config.architectures or ()):
-            return head
-    expected = " or ".join(head.model.__name__ for head in HEADS.values())
-    raise DataError(f"{model_folder}: expected a model of ours, {expected}, found another")
 
 
 def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:

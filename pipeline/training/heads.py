@@ -1,6 +1,7 @@
 """The two tasks, entities and relations, behind one interface; predictions of either."""
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +14,12 @@ from transformers import PreTrainedTokenizerBase, Trainer
 
 from model.encoder import PrefixedEncoder
 from pipeline.corpus.post import Post
+from pipeline.errors import NAMED
 from pipeline.training.encode import Encoded
+from pipeline.training.possible import is_labelled, is_readable
 
 SCORED = ("val", "test")
+log = logging.getLogger(__name__)
 
 
 class Head(ABC):
@@ -23,7 +27,7 @@ class Head(ABC):
 
     name: ClassVar[str]  # "ner" or "re"
     model: ClassVar[type[PrefixedEncoder]]
-    labelled: ClassVar[str]  # the labels of a post, in words
+    least_tokens: ClassVar[int]  # word pieces of the shortest post, special ones included
 
     @abstractmethod
     def gold(self, post: Post) -> Any:
@@ -46,7 +50,10 @@ class Head(ABC):
         longest: int,
         style: str,
     ) -> list[Encoded]:
-        """Numbered posts -> word pieces and labels. Raises DataError."""
+        """Numbered posts -> word pieces and labels, without posts that don't fit.
+
+        Raises DataError.
+        """
 
     @abstractmethod
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
@@ -56,7 +63,11 @@ class Head(ABC):
     def read(
         self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
     ) -> list[Any]:
-        """The model's answers -> a prediction for each post."""
+        """The model's answers -> a prediction for each encoded post."""
+
+    @abstractmethod
+    def unread(self, post: Post) -> Any:
+        """The prediction for a post that doesn't fit into the model."""
 
     @abstractmethod
     def scores(self, gold: Sequence[Any], predicted: Sequence[Any]) -> dict[str, Any]:
@@ -69,7 +80,64 @@ class Head(ABC):
     def numbered(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
         """Number -> post, for the posts of a split that have the task's labels."""
         chosen = (n for n, post in enumerate(posts) if post.split == split)
-        return {n: posts[n] for n in chosen if self.gold(posts[n]) is not None}
+        return {n: posts[n] for n in chosen if is_labelled(self.name, posts[n])}
+
+    def readable(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
+        """Number -> post, for the posts of a split that can be predicted, with labels or not."""
+        chosen = (n for n, post in enumerate(posts) if post.split == split)
+        return {n: posts[n] for n in chosen if is_readable(self.name, posts[n])}
+
+    def read_all(
+        self,
+        answers: np.ndarray | None,
+        encoded: Sequence[Encoded],
+        posts: Mapping[int, Post],
+        labels: Sequence[str],
+    ) -> list[Any]:
+        """A prediction for each post, also for those that don't fit.
+
+        answers: the model's, to the encoded posts; None if there are none.
+        """
+        predicted = [] if answers is None else self.read(answers, encoded, labels)
+        own = dict(zip((post.number for post in encoded), predicted, strict=True))
+        return [own[n] if n in own else self.unread(post) for n, post in posts.items()]
+
+
+def log_shortened(
+    splits: Mapping[str, Mapping[int, Post]], encoded: Mapping[str, list[Encoded]], longest: int
+) -> None:
+    """Count and name posts of which words between the entities are left out, or that don't fit."""
+    cut = [
+        f"{name} {splits[name][post.number].id!r}"
+        for name, own in encoded.items()
+        for post in own
+        if post.cut
+    ]
+    if cut:
+        log.warning(
+            "head and tail are more than %d word pieces apart in %s: words between them are left "
+            "out",
+            longest,
+            _counted(cut),
+        )
+    for name, posts in splits.items():
+        fitting = {post.number for post in encoded[name]}
+        lost = [repr(post.id) for n, post in posts.items() if n not in fitting]
+        if lost:
+            log.warning(
+                "head and tail alone have more than %d word pieces in %s of %s: %s",
+                longest,
+                _counted(lost),
+                name,
+                "not trained on" if name == "train" else "predicted None",
+            )
+
+
+def _counted(names: Sequence[str]) -> str:
+    """How many posts, and the first of them by name."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    posts = "post" if len(names) == 1 else "posts"
+    return f"{len(names)} {posts} ({', '.join(names[:NAMED])}{more})"
 
 
 def predict_into(
@@ -80,16 +148,22 @@ def predict_into(
     encoded: Mapping[str, list[Encoded]],
     labels: Sequence[str],
 ) -> dict[str, Any]:
-    """Predict val and test into `folder/predictions.jsonl`; the scores of each that has posts."""
+    """Predict val and test into `folder/predictions.jsonl`, a line a post in the posts' order.
+
+    Returns the scores of each that has posts with labels, on these alone.
+    """
     results = {}
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for name in SCORED:
             posts = splits[name].values()
             if not posts:
                 continue
-            answers = trainer.predict(encoded[name]).predictions
-            predicted = head.read(answers, encoded[name], labels)
-            results[name] = head.scores([head.gold(post) for post in posts], predicted)
+            answers = trainer.predict(encoded[name]).predictions if encoded[name] else None
+            predicted = head.read_all(answers, encoded[name], splits[name], labels)
+            gold = [head.gold(post) for post in posts]
+            scored = [pair for pair in zip(gold, predicted, strict=True) if pair[0] is not None]
+            if scored:
+                results[name] = head.scores(*map(list, zip(*scored, strict=True)))
             for post, answer in zip(posts, predicted, strict=True):
                 kept = json.loads(replace(post, phrases=None, boxes=None, crops=None).to_json())
                 line = json.dumps({**kept, **head.as_fields(answer)}, ensure_ascii=False)

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from model.hvpnet.variants import PAPER, RELEASED
 from model.relation import RelationExtractor
+from pipeline.corpus.labels import NO_RELATION
 from pipeline.corpus.post import Post, Span
-from pipeline.errors import DataError
 from pipeline.training.encode import Encoded, number_of, tokenize
 from pipeline.training.heads import Head
 from pipeline.training.score import relation_scores
@@ -39,8 +39,9 @@ def encode_relations(
 ) -> list[Encoded]:
     """Numbered posts with head and tail -> word pieces with markers around the two.
 
-    A sentence that is too long loses the words that are farthest from its entities. Raises
-    DataError where the entities alone don't fit, or for a relation that is not in `labels`.
+    A sentence that is too long loses the words that are farthest from its entities, and where these
+    are too far apart, words between them too (`Encoded.cut`). A post whose entities alone are too
+    long is left out. Raises DataError for a relation that is not in `labels`.
     """
     number = {label: place for place, label in enumerate(labels)}
     markers: dict[str, int] = {
@@ -50,11 +51,17 @@ def encode_relations(
     pieces = tokenize([post.tokens for post in posts.values()], tokenizer, None)
     encoded = []
     for (n, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
-        ids, places = _insert(mark(post), markers, ids, owners)
-        if len(ids) > longest:
-            ids, places = _shorten(ids, places, longest, post)
         label = [number_of(post.relation, number, post)] if post.relation is not None else []
-        encoded.append(Encoded(n, ids, [places[MARKERS[0]], places[MARKERS[2]]], label))
+        ids, places = _insert(mark(post), markers, ids, owners)
+        cut = False
+        if len(ids) > longest:
+            kept = _kept(len(ids), places, longest)
+            if kept is None:
+                continue
+            cut = len(kept) > 1
+            ids, places = _shorten(ids, places, kept)
+        positions = [places[MARKERS[0]], places[MARKERS[2]]]
+        encoded.append(Encoded(n, ids, positions, label, cut=cut))
     return encoded
 
 
@@ -125,23 +132,45 @@ def _spans(post: Post) -> tuple[Span, Span]:
     return post.head, post.tail
 
 
-def _shorten(
-    ids: list[int], places: Mapping[str, int], longest: int, post: Post
-) -> tuple[list[int], dict[str, int]]:
-    """Cut a marked sentence down to a window around its markers, first and last piece kept."""
+def _kept(length: int, places: Mapping[str, int], longest: int) -> list[range] | None:
+    """The places to keep of a marked sentence beside its first and last piece.
+
+    length: of the sentence in pieces. A window around both entities; where they are too far apart,
+    one around each. None where the entities alone don't fit.
+    """
     start, stop = min(places.values()), max(places.values()) + 1
     spare = longest - 2 - (stop - start)
     if spare < 0:
-        raise DataError(
-            f"post {post.id!r}: expected head and tail within {longest} word pieces, "
-            f"found {stop - start + 2} from one to the other; raise --max-tokens"
-        )
+        return _two_windows(length, places, longest)
     left = min(spare // 2, start - 1)
-    right = min(spare - left, len(ids) - 1 - stop)
+    right = min(spare - left, length - 1 - stop)
     left = min(spare - right, start - 1)
-    moved = start - left - 1
-    window = [ids[0], *ids[start - left : stop + right], ids[-1]]
-    return window, {marker: place - moved for marker, place in places.items()}
+    return [range(start - left, stop + right)]
+
+
+def _two_windows(length: int, places: Mapping[str, int], longest: int) -> list[range] | None:
+    """A quarter of the spare pieces on each side of each entity, or what there is of it."""
+    last = length - 2  # where a span ends that the published code doesn't close
+    (start, middle), (rest, stop) = sorted(
+        (places[MARKERS[n]], places.get(MARKERS[n + 1], last) + 1) for n in (0, 2)
+    )
+    spare = longest - 2 - (middle - start) - (stop - rest)
+    if spare < 0 or middle > rest:
+        return None
+    before = min(spare // 4, start - 1)
+    after = min(spare // 4, length - 1 - stop)
+    inner = spare - before - after
+    first = range(start - before, middle + inner - inner // 2)
+    return [first, range(rest - inner // 2, stop + after)]
+
+
+def _shorten(
+    ids: Sequence[int], places: Mapping[str, int], kept: Sequence[range]
+) -> tuple[list[int], dict[str, int]]:
+    """The pieces at these places, and the first and the last; and where the markers are now."""
+    old = [0, *(place for window in kept for place in window), len(ids) - 1]
+    new = {place: n for n, place in enumerate(old)}
+    return [ids[place] for place in old], {marker: new[at] for marker, at in places.items()}
 
 
 class Relations(Head):
@@ -149,7 +178,7 @@ class Relations(Head):
 
     name = "re"
     model = RelationExtractor
-    labelled = "a relation"
+    least_tokens = 8  # two ends, four markers, two words
     add_markers = staticmethod(add_markers)
     encode = staticmethod(encode_relations)
     scores = staticmethod(relation_scores)
@@ -172,6 +201,9 @@ class Relations(Head):
     ) -> list[str]:
         """answers: (posts, labels) logits."""
         return [labels[number] for number in answers.argmax(-1)]
+
+    def unread(self, post: Post) -> str:
+        return NO_RELATION
 
     def as_fields(self, answer: str) -> dict[str, Any]:
         return {"predicted_relation": answer}

@@ -13,6 +13,7 @@ from pipeline.engine.files import read_json, write_json
 from pipeline.engine.outputs import folders
 from pipeline.errors import DataError
 
+_LABELS = {"re": "relation", "ner": "tags"}
 PRF = ("precision", "recall", "f1")
 
 
@@ -62,6 +63,13 @@ def evaluation(folder: Path) -> list[str]:
     """The scores of a saved model, and where its predictions are."""
     found = _read_metrics(folder)
     lines = [f"{name:4}  P / R / F1 {figures(found, name)}" for name in SPLITS if name in found]
+    for name, count in found["posts"].items():
+        bare = count - found.get("labelled", found["posts"])[name]
+        if bare:
+            lines.append(
+                f"{name:4}  {bare} of {count} posts have no {_LABELS[found['task']]}: predicted, "
+                "not scored"
+            )
     return [*lines, f"predictions  {folder / 'predictions.jsonl'}"]
 
 

@@ -1,5 +1,7 @@
 """Stages that run a model: training, published checkpoints, evaluation; and lists of them."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 import luigi
 
 from model.hvpnet.variants import PAPER, RELEASED, STYLES, TEXT_ONLY, VARIANTS
+from pipeline import corpus
+from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
 from pipeline.engine.files import need_space, size_of
 from pipeline.engine.listing import Listing
@@ -15,11 +19,46 @@ from pipeline.engine.outputs import damage
 from pipeline.engine.paths import paths
 from pipeline.engine.settings import check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
-from pipeline.errors import SettingError
+from pipeline.errors import DataError, SettingError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
+from pipeline.training.possible import check_evaluation, check_training, task_of
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
+
+
+class _RunsModel(ReadsPyramids):
+    """A stage whose task may not be possible on the posts; it says so before pictures are read."""
+
+    _checked = False
+
+    def check_posts(self, posts: Sequence[Post]) -> None:
+        """Raise DataError if the stage cannot do its task on these posts."""
+        raise NotImplementedError
+
+    def deps(self) -> Any:
+        """The stages required, as Luigi asks for them, unless what they make would be of no use."""
+        if not self._checked and self.with_pictures():
+            with self._errors_logged():
+                posts = self._posts()
+                if posts is not None:
+                    self.check_posts(posts)
+            self._checked = True
+        return super().deps()
+
+    def _posts(self) -> Sequence[Post] | None:
+        """The data set's posts; None where ReadPosts itself will say what is wrong with them."""
+        from pipeline.corpus.posts import load_posts
+
+        reading = ReadPosts(dataset=self.dataset)
+        if reading.complete():
+            return load_posts(reading.folder)
+        layout = self.layout_if_any()
+        if layout is None:  # the demo, which has all labels
+            return None
+        with suppress(DataError):
+            return corpus.read(layout).posts
+        return None
 
 
 class _Seeds(luigi.Parameter):
@@ -35,7 +74,7 @@ class _Seeds(luigi.Parameter):
         return ",".join(map(str, x))
 
 
-class _Training(ReadsPyramids):
+class _Training(_RunsModel):
     """The options that a training run and a summary of several share."""
 
     TASK: str
@@ -82,6 +121,9 @@ class _Training(ReadsPyramids):
 
     def with_pictures(self) -> bool:
         return self.config.variant != TEXT_ONLY
+
+    def check_posts(self, posts: Sequence[Post]) -> None:
+        check_training(self.TASK, posts)
 
     def lines(self) -> list[str]:
         from pipeline.training.results import result
@@ -219,7 +261,7 @@ class ImportReleased(OfDataset):
         return [str(path) for path in made if path.exists()]  # without pictures, no backbone
 
 
-class Evaluate(ReadsPyramids):
+class Evaluate(_RunsModel):
     """A saved model on a data set: predictions and scores of val and test."""
 
     VERSION = 2
@@ -233,6 +275,10 @@ class Evaluate(ReadsPyramids):
         from pipeline.training.results import needs_pictures
 
         return needs_pictures(self.model_folder())
+
+    def check_posts(self, posts: Sequence[Post]) -> None:
+        model = self.model_folder()
+        check_evaluation(task_of(model), posts, model)
 
     def model_folder(self) -> Path:
         """The model itself, also where people named the folder of the run that made it."""

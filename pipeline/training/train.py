@@ -17,7 +17,7 @@ from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
 from pipeline.engine.files import need_space, read_json, settle, size_of, write_json
-from pipeline.errors import DataError
+from pipeline.errors import DataError, SettingError
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.batches import Collator, Pictures
@@ -30,7 +30,8 @@ from pipeline.training.encode import (
 )
 from pipeline.training.entities import Entities
 from pipeline.training.finetune import FineTuned, Pixels
-from pipeline.training.heads import Head, predict_into
+from pipeline.training.heads import Head, log_shortened, predict_into
+from pipeline.training.possible import check_training
 from pipeline.training.relations import Relations
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
 from pipeline.training.vocabulary import check_vocabulary, check_words, most_tokens
@@ -120,12 +121,8 @@ def train(
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     transformers.set_seed(config.seed)
+    check_training(head.name, posts)
     splits = {name: head.numbered(posts, name) for name in SPLITS}
-    for needed in ("train", "val"):
-        if not splits[needed]:
-            raise DataError(
-                f"expected posts with {head.labelled} in split {needed!r} to train on, found none"
-            )
     labels = head.labels(labels, config.style)
     tokenizer, model = build(head, splits["train"].values(), labels, config, pictures)
     unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder)
@@ -133,6 +130,13 @@ def train(
         name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style)
         for name, chosen in splits.items()
     }
+    log_shortened(splits, encoded, config.max_tokens)
+    for needed in ("train", "val"):
+        if not encoded[needed]:
+            raise DataError(
+                f"expected posts of split {needed!r} that fit into --max-tokens "
+                f"{config.max_tokens}, found none of {len(splits[needed])}"
+            )
     _log_unseen_words(encoded)
     trainer = make_trainer(
         model,
@@ -146,7 +150,8 @@ def train(
     gold = [head.gold(post) for post in splits["val"].values()]
 
     def figures(answers: EvalPrediction) -> dict[str, float]:
-        found = _figures(head.scores(gold, head.read(answers.predictions, encoded["val"], labels)))
+        predicted = head.read_all(answers.predictions, encoded["val"], splits["val"], labels)
+        found = _figures(head.scores(gold, predicted))
         # Of equal epochs the latest is the best, as in the published scripts.
         return {**found, RANK: found["f1"] + 1e-9 * round(trainer.state.epoch)}
 
@@ -196,10 +201,10 @@ def build(
         if len(tokenizer) > rows:
             encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     most = most_tokens(tokenizer, encoder_config)
-    if config.max_tokens > most:
-        raise DataError(
-            f"expected --max-tokens up to {most} with encoder {config.encoder!r}, "
-            f"found {config.max_tokens}"
+    if not head.least_tokens <= config.max_tokens <= most:
+        raise SettingError(
+            f"--max-tokens: expected from {head.least_tokens} to {most} with encoder "
+            f"{config.encoder!r}, found {config.max_tokens}"
         )
     seen: dict[str, Any] = {}
     if pictures is not None:

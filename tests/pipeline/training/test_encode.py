@@ -15,7 +15,7 @@ from pipeline import corpus
 from pipeline.corpus.mnre import RELATIONS
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
-from pipeline.training.encode import load_tokenizer, scratch_tokenizer
+from pipeline.training.encode import Encoded, load_tokenizer, scratch_tokenizer
 from pipeline.training.entities import encode_entities, entity_labels
 from pipeline.training.relations import (
     MARKERS,
@@ -126,10 +126,70 @@ def test_window_at_the_sentences_end(tokenizer: PreTrainedTokenizerFast, place: 
     assert len(encoded.input_ids) == 20
 
 
-def test_entities_too_far_apart_are_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
-    long = post(" ".join("x" * 100), head=(0, 1), tail=(99, 100), relation="r")
-    with pytest.raises(DataError, match=r"post '1'.*within 80 word pieces.*--max-tokens"):
-        encode_relations({0: long}, tokenizer, ["r"], 80)
+def shown(encoded: Encoded, tokenizer: PreTrainedTokenizerFast) -> str:
+    return " ".join(tokenizer.convert_ids_to_tokens(encoded.input_ids))
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "longest", "expected"),
+    [
+        (20, 60, 20, [17, 18, 19, 20, 21, 22, 23, 57, 58, 59, 60, 61, 62, 63]),
+        (60, 20, 20, [17, 18, 19, 20, 21, 22, 23, 57, 58, 59, 60, 61, 62, 63]),
+        (0, 99, 20, [0, 1, 2, 3, 4, 5, 6, 93, 94, 95, 96, 97, 98, 99]),
+        (20, 60, 19, [18, 19, 20, 21, 22, 23, 24, 57, 58, 59, 60, 61, 62]),
+        (20, 60, 8, [20, 60]),
+    ],
+)
+def test_entities_too_far_apart_keep_the_words_around_both(
+    head: int, tail: int, longest: int, expected: list[int]
+) -> None:
+    words = [f"x{n}" for n in range(100)]
+    spans = {"head": (head, head + 1), "tail": (tail, tail + 1)}
+    vocabulary = scratch_tokenizer([post(" ".join(words))])
+    add_markers(vocabulary)
+    far = post(" ".join(words), relation="r", **spans)
+    [encoded] = encode_relations({3: far}, vocabulary, ["r"], longest)
+    pieces = shown(encoded, vocabulary).split()
+    assert encoded.cut
+    assert len(pieces) == longest
+    assert (pieces[0], pieces[-1]) == ("[CLS]", "[SEP]")
+    for name, place, at in zip(("head", "tail"), (head, tail), encoded.positions, strict=True):
+        assert pieces[at : at + 3] == [f"<{name}>", f"x{place}", f"</{name}>"]
+    kept = [int(piece[1:]) for piece in pieces if piece.startswith("x")]
+    assert kept == expected
+    assert encode_relations({3: far}, vocabulary, ["r"], longest) == [encoded]
+
+
+def test_a_post_that_fits_is_not_cut(tokenizer: PreTrainedTokenizerFast) -> None:
+    near = post(" ".join("x" * 74), head=(0, 1), tail=(73, 74), relation="r")
+    far = post(" ".join("x" * 75), head=(0, 1), tail=(74, 75), relation="r")
+    fits, cut = encode_relations({0: near, 1: far}, tokenizer, ["r"], 80)
+    assert (len(fits.input_ids), fits.cut) == (80, False)
+    assert (len(cut.input_ids), cut.cut) == (80, True)
+
+
+@pytest.mark.parametrize("style", ["paper", "released"])
+def test_a_span_up_to_the_end_is_kept_whole(tokenizer: PreTrainedTokenizerFast, style: str) -> None:
+    """The published code doesn't close it."""
+    text = " ".join(["start", *"x" * 90, "the", "end"])
+    far = post(text, head=(0, 1), tail=(91, 93), relation="r")
+    [encoded] = encode_relations({0: far}, tokenizer, ["r"], 20, style)
+    closed = " </tail>" if style == "paper" else ""
+    assert shown(encoded, tokenizer).endswith(f"<tail> the end{closed} [SEP]")
+    assert len(encoded.input_ids) == 20
+
+
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [((0, 90), (95, 96)), ((0, 60), (65, 99)), ((0, 99), (50, 51)), ((0, 60), (40, 99))],
+)
+def test_a_post_whose_entities_do_not_fit_is_left_out(
+    tokenizer: PreTrainedTokenizerFast, head: tuple[int, int], tail: tuple[int, int]
+) -> None:
+    long = post(" ".join("x" * 100), head=head, tail=tail, relation="r")
+    short = post("a b", head=(0, 1), tail=(1, 2), relation="r")
+    [encoded] = encode_relations({0: long, 5: short}, tokenizer, ["r"], 80)
+    assert encoded.number == 5
 
 
 def test_unknown_label_names_post_and_label(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,0 +1,57 @@
+"""Whether a task can be done on a data set's posts, before anything is computed for it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.corpus.post import Post
+from pipeline.engine.files import read_json
+from pipeline.errors import DataError
+
+TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # by a saved model's class
+LABELLED = {"re": "a relation", "ner": "tags"}  # the labels of a post, in words
+
+
+def is_labelled(task: str, post: Post) -> bool:
+    """Whether a post has the task's labels."""
+    return (post.relation if task == "re" else post.tags) is not None
+
+
+def is_readable(task: str, post: Post) -> bool:
+    """Whether a model of the task can predict a post: a relation is one of head and tail."""
+    return task == "ner" or (post.head is not None and post.tail is not None)
+
+
+def check_training(task: str, posts: Sequence[Post]) -> None:
+    """Raise DataError unless train and val have posts with labels."""
+    for needed in ("train", "val"):
+        if not any(post.split == needed and is_labelled(task, post) for post in posts):
+            raise DataError(
+                f"expected posts with {LABELLED[task]} in split {needed!r} to train on, found none"
+            )
+
+
+def check_evaluation(task: str, posts: Sequence[Post], model: Path) -> None:
+    """Raise DataError unless val or test has posts that a model of the task can predict."""
+    held = [post for post in posts if post.split in ("val", "test")]
+    if not held:
+        raise DataError("expected posts of split val or test to predict, found none")
+    if not any(is_readable(task, post) for post in held):
+        raise DataError(
+            f"{model}: predicts the relation of a post's head to its tail; expected posts of val "
+            f"or test with head and tail, found none among {len(held)}; add them to the posts, or "
+            "evaluate a model of TrainNER"
+        )
+
+
+def task_of(model: Path) -> str:
+    """The task of a saved model: "re" or "ner". Raises DataError."""
+    try:
+        names = read_json(model / "config.json").get("architectures") or []
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{model}: expected a model folder of ours, found no config.json"
+        ) from error
+    for name in names:
+        if name in TASKS:
+            return TASKS[name]
+    raise DataError(f"{model}: expected a model of ours, {' or '.join(TASKS)}, found another")
