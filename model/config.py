@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from model.hvpnet.variants import HVPNET, PAPER
+from model.hvpnet.variants import AT_MARKERS, HVPNET, PAPER
 
 
 class ExtractorConfig(PreTrainedConfig):
@@ -14,7 +14,8 @@ class ExtractorConfig(PreTrainedConfig):
     channels of the pyramid's four blocks, `grid` its side, `dropout` acts before the head;
     `style` and `variant` are names in `model/hvpnet/variants.py`, `bottleneck` is the inner width
     of the published code's visual map, and `pyramids` tells how those that it was trained on were
-    made.
+    made. `relation_head` is the states that the relation classifier reads; folders older than it
+    have none in their file, and read the markers.
     Labels live in the usual `id2label`.
     """
 
@@ -31,6 +32,7 @@ class ExtractorConfig(PreTrainedConfig):
         pyramids: dict[str, Any] | None = None,
         dropout: float = 0.1,
         marker_ids: tuple[int, ...] = (),
+        relation_head: str = AT_MARKERS,
         **others: Any,
     ) -> None:
         self.encoder = encoder or {}
@@ -42,6 +44,7 @@ class ExtractorConfig(PreTrainedConfig):
         self.pyramids = pyramids or {}
         self.dropout = dropout
         self.marker_ids = list(marker_ids)
+        self.relation_head = relation_head
         super().__init__(**others)
 
     def encoder_config(self) -> PreTrainedConfig:

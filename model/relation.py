@@ -8,19 +8,24 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder
 from model.groups import ParameterGroup
+from model.hvpnet.variants import AT_CLS, RELATION_HEADS
 
 
 class RelationExtractor(PrefixedEncoder):
-    """Classifies the states of the two opening markers, joined (HVPNeT, Eq. 11).
+    """Classifies the states of the two opening markers, joined, or that of [CLS] (HVPNeT, Eq. 11).
 
-    The paper's text reads [CLS]; the published code, like this one, the markers. There the
-    classifier is left at its random start when pictures are used; ours is trained.
+    `relation_head` "markers" (2H to labels) is the published code's; "cls" (H to labels) reads the
+    first token, as the paper's text before Eq. 11 has it. The markers stand in the text for both.
+    The published code leaves its classifier at its random start when pictures are used; ours is
+    trained.
     """
 
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(2 * self.hidden, config.num_labels)
+        assert config.relation_head in RELATION_HEADS, config.relation_head
+        width = self.hidden if config.relation_head == AT_CLS else 2 * self.hidden
+        self.classifier = nn.Linear(width, config.num_labels)
         self.post_init()
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -37,11 +42,18 @@ class RelationExtractor(PrefixedEncoder):
     ) -> SequenceClassifierOutput:
         """Logits (B, labels), and the mean cross-entropy where labels (B,) are given.
 
-        markers: (B, 2), where the opening markers of head and tail stand in input_ids.
+        markers: (B, 2), where the opening markers of head and tail stand in input_ids; not read by
+        the head "cls".
         """
         states = self.states(input_ids, attention_mask, pyramid, regions)
-        rows = torch.arange(len(states), device=states.device)[:, None]
-        pair = states[rows, markers].flatten(1)  # (B, 2H)
-        logits = self.classifier(self.dropout(pair)).float()  # Eq. 11, before its softmax
+        read = self._read(states, markers)
+        logits = self.classifier(self.dropout(read)).float()  # Eq. 11, before its softmax
         loss = None if labels is None else functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _read(self, states: Tensor, markers: Tensor) -> Tensor:
+        """The states (B, 2H) at both markers, or (B, H) at the first token."""
+        if self.config.relation_head == AT_CLS:
+            return states[:, 0]
+        rows = torch.arange(len(states), device=states.device)[:, None]
+        return states[rows, markers].flatten(1)

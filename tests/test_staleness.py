@@ -260,6 +260,9 @@ TRAINING = [
     ("own", "backbone_learning_rate", "0.5",                 NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
+    ("own", "relation_head", "cls",                         "....T.O....."),  # TrainRE's alone
+    ("own", "relation_head", "markers",                      NOTHING),
+    ("seeds", "relation_head", "cls",                       "....T.O....."),
 ]
 
 READ = [
@@ -378,7 +381,10 @@ def test_parameter(still: Layouts, where: str, parameter: str, value: str, cell:
 def test_training_parameter(
     still: Layouts, where: str, parameter: str, value: str, cell: str
 ) -> None:
-    options = {f"{task}.{parameter}": value for task in ("TrainRE", "TrainNER")}
+    trainings = [
+        task for task in ("TrainRE", "TrainNER") if hasattr(getattr(tasks, task), parameter)
+    ]
+    options = {f"{task}.{parameter}": value for task in trainings}
     assert stale(still, where, options) == cell
 
 

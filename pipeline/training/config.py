@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model.hvpnet.variants import HVPNET, PAPER
+from model.hvpnet.variants import AT_MARKERS, HVPNET, PAPER
 
 SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
 MOST_UNKNOWN = 0.1  # share of the training posts' words that a tokenizer may not know
@@ -36,3 +36,4 @@ class TrainConfig:
     precision: str = "float32"
     finetune_backbone: bool = False
     backbone_learning_rate: float = 1e-5  # used with finetune_backbone
+    relation_head: str = AT_MARKERS  # or cls; TrainRE's alone

@@ -116,9 +116,17 @@ def recipes(dataset: str, variant: str) -> list[str]:
     lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))
     for name in values[0]:
         if name not in ("variant", "style"):  # these have options of their own
-            row = "".join(f"{_shown(found[name]):20}" for found in values)
+            row = "".join(
+                f"{_shown(found[name] if has_option(task, name) else '-'):20}"
+                for (task, _), found in zip(columns, values, strict=True)
+            )
             lines.append(f"--{name.replace('_', '-'):24}{row}".rstrip())
     return lines
+
+
+def has_option(task: str, name: str) -> bool:
+    """Whether a setting is one that people can change for a task ("re" or "ner")."""
+    return task == "re" or name != "relation_head"
 
 
 def _shown(value: Any) -> str:

@@ -1,15 +1,23 @@
 """Stages that run a model: training, published checkpoints, evaluation; and lists of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import luigi
 
-from model.hvpnet.variants import PAPER, RELEASED, STYLES, TEXT_ONLY, VARIANTS
+from model.hvpnet.variants import (
+    AT_MARKERS,
+    PAPER,
+    RELATION_HEADS,
+    RELEASED,
+    STYLES,
+    TEXT_ONLY,
+    VARIANTS,
+)
 from pipeline import corpus
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
@@ -50,14 +58,12 @@ class _RunsModel(ReadsPyramids):
         """The data set's posts; None where ReadPosts itself will say what is wrong with them."""
         from pipeline.corpus.posts import load_posts
 
-        reading = ReadPosts(dataset=self.dataset)
-        if reading.complete():
-            return load_posts(reading.folder)
-        layout = self.layout_if_any()
-        if layout is None:  # the demo, which has all labels
-            return None
-        with suppress(DataError):
-            return corpus.read(layout).posts
+        reading, layout = ReadPosts(dataset=self.dataset), self.layout_if_any()
+        with suppress(DataError, OSError):
+            if reading.complete():
+                return load_posts(reading.folder)
+            if layout is not None:  # the demo has all labels
+                return corpus.read(layout).posts
         return None
 
 
@@ -79,6 +85,7 @@ class _Training(_RunsModel):
 
     TASK: str
     VERSION = 3
+    ADDED: ClassVar[Mapping[str, Any]] = {"relation_head": AT_MARKERS}
     RESULT = True
 
     recipe = luigi.ChoiceParameter(
@@ -193,10 +200,20 @@ class _Summary(_Training):
         summarise([run.folder for run in self.requires()], folder, self.about())
 
 
-class TrainRE(_Train):
-    """Relations between two marked entities: train, choose the epoch, score on test."""
+class _OfRelations(_Training):
+    """The options that relations have and entities lack."""
 
     TASK = "re"
+
+    relation_head = luigi.ChoiceParameter(
+        choices=RELATION_HEADS,
+        default=TrainConfig.relation_head,
+        description="states that are classified: of the entities' markers, or of [CLS]",
+    )
+
+
+class TrainRE(_OfRelations, _Train):
+    """Relations between two marked entities: train, choose the epoch, score on test."""
 
     @classmethod
     def summary(cls) -> type[_Summary]:
@@ -216,8 +233,8 @@ class TrainNER(_Train):
         return _SummaryNER
 
 
-class _SummaryRE(_Summary):
-    TASK, STAGE, RUN = "re", "TrainRE", TrainRE
+class _SummaryRE(_OfRelations, _Summary):
+    STAGE, RUN = "TrainRE", TrainRE
 
 
 class _SummaryNER(_Summary):

@@ -220,6 +220,7 @@ def build(
             variant=config.variant,
             dropout=config.dropout,
             marker_ids=marker_ids,
+            relation_head=config.relation_head,
             id2label=dict(enumerate(labels)),
             label2id={label: n for n, label in enumerate(labels)},
             **seen,

@@ -1,6 +1,7 @@
 """The model: each equation against an independent answer, and what must never change."""
 
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,18 @@ import torch
 from torch import Tensor
 from transformers import AutoModel
 
-from model.encoder import ENCODERS, EncoderError, PrefixedEncoder, check_encoder, load_encoder
+from model.encoder import (
+    ENCODERS,
+    EncoderError,
+    PrefixedEncoder,
+    check_encoder,
+    load_encoder,
+    load_saved,
+)
 from model.hvpnet.attention import NAME, visual_prefix_attention
 from model.hvpnet.gate import Gate, mix
 from model.hvpnet.prefix import VisualPrefix
-from model.hvpnet.variants import STYLES
+from model.hvpnet.variants import AT_CLS, AT_MARKERS, STYLES
 from model.ner import IGNORED, EntityTagger
 from model.relation import RelationExtractor
 from tests.tiny import CHANNELS, encoder_config, extractor_config, picture_batch, text_batch
@@ -313,6 +321,32 @@ def test_relation_logits_read_the_opening_markers() -> None:
     torch.testing.assert_close(answer.logits, expected)
     expected_loss = -expected.log_softmax(1)[[0, 1], labels].mean()
     torch.testing.assert_close(answer.loss, expected_loss)
+
+
+def test_relation_head_cls_reads_the_first_token_alone() -> None:
+    config = extractor_config()
+    config.relation_head = AT_CLS
+    model = RelationExtractor(config).eval()
+    assert model.classifier.weight.shape == (3, 32)
+    batch = {**text_batch(), **picture_batch()}
+    states = model.states(**batch)
+    there, elsewhere = (
+        model(**batch, markers=torch.tensor(places)).logits
+        for places in ([[1, 3], [2, 4]], [[4, 2], [0, 1]])
+    )
+    assert torch.equal(there, elsewhere)
+    torch.testing.assert_close(there, model.classifier(states[:, 0]))
+
+
+def test_models_saved_before_there_were_relation_heads_read_the_markers(tmp_path: Path) -> None:
+    model = relation_model()
+    model.save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    del told["relation_head"]
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    loaded = load_saved(RelationExtractor, tmp_path)
+    assert loaded.config.relation_head == AT_MARKERS
+    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
 
 
 def brute_force(tagger: EntityTagger, emissions: Tensor) -> dict[tuple[int, ...], float]:

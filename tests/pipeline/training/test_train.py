@@ -26,6 +26,7 @@ from pipeline.training import train as training
 from pipeline.training.batches import Collator
 from pipeline.training.config import BACKBONE, SCRATCH, TrainConfig
 from pipeline.training.encode import Encoded, scratch_tokenizer
+from pipeline.training.evaluate import evaluate_into
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.recipes import train_config, train_preset
 from pipeline.training.train import HEADS, build, open_pictures, train
@@ -263,6 +264,21 @@ def test_every_variant_is_trained(world: Extracted, variant: str, tmp_path: Path
     saved = RelationExtractor.from_pretrained(tmp_path / "model")
     assert saved.config.variant == variant
     assert (saved.prefix is None) == (variant == "text-only")
+
+
+def test_relation_head_cls_is_trained_saved_and_evaluated(world: Extracted, tmp_path: Path) -> None:
+    config = replace(CONFIG, variant="text-only", relation_head="cls")
+    train(HEADS["re"], world.posts, LABELS, config, None, tmp_path, "cpu")
+    saved = RelationExtractor.from_pretrained(tmp_path / "model")
+    assert saved.config.relation_head == "cls"
+    assert saved.classifier.weight.shape == (len(LABELS), 128)
+    (tmp_path / "posts.jsonl").write_text("".join(p.to_json() + "\n" for p in world.posts))
+    (tmp_path / "again").mkdir()
+    evaluate_into(tmp_path / "again", tmp_path / "model", tmp_path, None, "cpu", "float32", {})
+    predictions = [
+        (run / "predictions.jsonl").read_text() for run in (tmp_path, tmp_path / "again")
+    ]
+    assert predictions[0] == predictions[1]
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
