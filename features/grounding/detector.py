@@ -26,7 +26,7 @@ from transformers.utils import is_timm_available
 
 from features.errors import need_readable
 from features.grounding import Candidate
-from features.grounding.hub import lacks
+from features.grounding.hub import lacks, missing_tokenizer_files
 from features.weights import WeightsError, one_line
 
 SETTINGS = "detector-1"  # moved boxes: raise it
@@ -84,10 +84,24 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
         raise
     except (*_BROKEN, StrictDataclassError, SafetensorError) as error:
         raise WeightsError(f"{expected}: {one_line(error)}") from error
+    _check_tokenizer(tokenizer, config, folder, expected)
     learned = {name for name, _ in model.named_parameters()}
     if missing := sorted(learned & set(told["missing_keys"])):
         raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
     return model, images, tokenizer
+
+
+def _check_tokenizer(tokenizer: Tokenizer, config: Any, folder: Path, expected: str) -> None:
+    """Raise WeightsError unless the tokenizer was read whole and the detector has its words."""
+    if missing := missing_tokenizer_files(tokenizer.vocab_files_names, folder):
+        raise WeightsError(f"{expected}: the tokenizer's files are missing: {missing}")
+    words = tokenizer.get_vocab()
+    if not set(words.values()) - {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
+        raise WeightsError(f"{expected}, found a tokenizer of {len(words)} special pieces alone")
+    rows = getattr(getattr(config, "text_config", None), "vocab_size", None)
+    size = max(words.values()) + 1
+    if rows is not None and size > rows:
+        raise WeightsError(f"{expected}: its tokenizer has {size:,} pieces, the model {rows:,}")
 
 
 class _Query(NamedTuple):

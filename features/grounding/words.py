@@ -3,20 +3,20 @@
 import json
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, BertTokenizer
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from features.errors import need_readable
-from features.grounding.hub import ask_hub
+from features.grounding.hub import ask_hub, missing_tokenizer_files, snapshot_folder
 from features.weights import WeightsError, one_line
 
 LONGEST = 20  # tokens of a phrase, special ones included; further ones are not read
 _SPLIT = re.compile(r"(\W+)")
 _UNKNOWN, _END = "<unk>", "<eos>"
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # of BERT
 
 
 class Words:
@@ -61,21 +61,48 @@ class Words:
         return [self._numbers.get(word, self._numbers[_UNKNOWN]) for word in words]
 
 
-def _tokenizer(vocabulary: str) -> BertTokenizer:
+def _tokenizer(vocabulary: str) -> PreTrainedTokenizerBase:
     need_readable(vocabulary)
+    give = "give --vocabulary, the folder or the vocab.txt of bert-base-uncased"
     try:
         if Path(vocabulary).is_file():
-            words = Path(vocabulary).read_text(encoding="utf-8").splitlines()
-            return BertTokenizer(vocab={word: n for n, word in enumerate(words)})
-        with suppress(OSError):
-            return AutoTokenizer.from_pretrained(vocabulary, local_files_only=True)
-        ask_hub(vocabulary)
-        return AutoTokenizer.from_pretrained(vocabulary)
+            return _of_file(Path(vocabulary))
+        tokenizer = _from_cache(vocabulary)
+        if tokenizer is None:
+            ask_hub(vocabulary)
+            tokenizer = AutoTokenizer.from_pretrained(vocabulary)
     except (OSError, ValueError, LookupError) as error:
         raise WeightsError(
-            f"vocabulary {vocabulary!r}: can't be loaded ({one_line(error)}); give --vocabulary, "
-            "the folder or the vocab.txt of bert-base-uncased"
+            f"vocabulary {vocabulary!r}: can't be loaded ({one_line(error)}); {give}"
         ) from error
+    if missing := _missing_files(tokenizer, vocabulary):
+        raise WeightsError(
+            f"vocabulary {vocabulary!r}: the tokenizer's files are missing: {missing}; {give}"
+        )
+    return tokenizer
+
+
+def _of_file(file: Path) -> BertTokenizer:
+    """The tokenizer of a vocab.txt. transformers would add special pieces that it lacks."""
+    words = file.read_text(encoding="utf-8").splitlines()
+    if lacking := [piece for piece in _SPECIAL if piece not in words]:
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    return BertTokenizer(vocab={word: n for n, word in enumerate(words)})
+
+
+def _from_cache(vocabulary: str) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a folder, or the hub's if this machine has all of it."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(vocabulary, local_files_only=True)
+    except OSError:
+        return None
+    whole = Path(vocabulary).is_dir() or not _missing_files(tokenizer, vocabulary)
+    return tokenizer if whole else None
+
+
+def _missing_files(tokenizer: PreTrainedTokenizerBase, vocabulary: str) -> str:
+    folder = Path(vocabulary) if Path(vocabulary).is_dir() else snapshot_folder(vocabulary)
+    return missing_tokenizer_files(tokenizer.vocab_files_names, folder) if folder else ""
 
 
 def _word_list(vocabulary: str) -> dict[str, int]:

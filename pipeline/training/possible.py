@@ -8,6 +8,7 @@ from pipeline.engine.files import read_json
 from pipeline.errors import DataError
 
 TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # by a saved model's class
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 LABELLED = {"re": "a relation", "ner": "tags"}  # the labels of a post, in words
 
 
@@ -40,6 +41,19 @@ def check_evaluation(task: str, posts: Sequence[Post], model: Path) -> None:
             f"{model}: predicts the relation of a post's head to its tail; expected posts of val "
             f"or test with head and tail, found none among {len(held)}; add them to the posts, or "
             "evaluate a model of TrainNER"
+        )
+
+
+def check_tokenizer_files(folder: Path, advice: str) -> None:
+    """Raise DataError if a model's folder has no file of a tokenizer at all.
+
+    Which files its kind needs is known when it is loaded.
+    """
+    names = {path.name for path in folder.glob("*") if path.is_file()}
+    if names.isdisjoint(_VOCABULARIES) and not any(name.endswith(".model") for name in names):
+        raise DataError(
+            f"{folder}: the tokenizer's files are missing: expected tokenizer.json or vocab.txt; "
+            f"{advice}"
         )
 
 

@@ -31,7 +31,12 @@ from pipeline.errors import DataError, SettingError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
-from pipeline.training.possible import check_evaluation, check_training, task_of
+from pipeline.training.possible import (
+    check_evaluation,
+    check_tokenizer_files,
+    check_training,
+    task_of,
+)
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
 
 
@@ -131,6 +136,11 @@ class _Training(_RunsModel):
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         check_training(self.TASK, posts)
+        encoder = self.sources().get("encoder")
+        if encoder is not None and encoder.is_dir():
+            check_tokenizer_files(
+                encoder, "put those that the encoder was published with beside its weights"
+            )
 
     def lines(self) -> list[str]:
         from pipeline.training.results import result
@@ -296,6 +306,7 @@ class Evaluate(_RunsModel):
     def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
         check_evaluation(task_of(model), posts, model)
+        check_tokenizer_files(model, "run what made the model again")
 
     def model_folder(self) -> Path:
         """The model itself, also where people named the folder of the run that made it."""

@@ -144,3 +144,21 @@ def test_it_is_said_before_pictures_are_grounded(tmp_path: Path) -> None:
     [line] = [line for line in done.stderr.splitlines() if "expected posts" in line]
     assert "expected posts with a relation in split 'train' to train on, found none" in line
     assert not list((tmp_path / "store").glob("*/own-*"))
+
+
+def test_a_tokenizer_that_is_gone_is_said_before_pictures_are_grounded(tmp_path: Path) -> None:
+    own = tmp_path / "data/own"
+    (own / "pictures").mkdir(parents=True)
+    post = {"text": "Ann in Oslo", "head": [0, 1], "tail": [2, 3], "relation": "in"}
+    (own / "posts.jsonl").write_text(
+        "".join(json.dumps({"id": s, "split": s, **post}) + "\n" for s in ("train", "val"))
+    )
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text('{"model_type": "bert"}')
+    where = {"store": tmp_path / "store", "data": tmp_path / "data"}
+    done = luigi("TrainRE", "--dataset", "own", "--encoder", str(encoder), **where)
+    assert done.returncode != 0
+    [line] = [line for line in done.stderr.splitlines() if "tokenizer" in line]
+    assert f"{encoder}: the tokenizer's files are missing: expected tokenizer.json" in line
+    assert not list((tmp_path / "store").glob("*/own-*"))

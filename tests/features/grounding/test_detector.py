@@ -417,6 +417,24 @@ def test_a_missing_file_is_named(
     assert str(error.value) == wanted
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("vocab.json", "{}", r"files are missing: vocab.txt \(or tokenizer.json\)"),
+        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", "5 special pieces alone"),
+        ("vocab.txt", "\n".join(f"word{n}" for n in range(1999)), "pieces, the model"),
+    ],
+)
+def test_a_tokenizer_that_transformers_makes_up_is_refused(
+    file: str, text: str, message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy(folders["mm-grounding-dino"], tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    (folder / file).write_text(text)
+    with pytest.raises(WeightsError, match=f"{folder}: expected a zero-shot .*{message}"):
+        Detector(folder)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none: expected .* found no config\.json, no model"):
         Detector(tmp_path / "none")

@@ -272,6 +272,18 @@ def test_pieces_of_bert(tmp_path: Path) -> None:
     assert mask.sum(1).tolist() == [5, 4, 20]
 
 
+def test_special_pieces_that_a_vocabulary_lacks_are_not_made_up(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("dog\n##s\n[PAD]\nthe")
+    with pytest.raises(WeightsError, match=r"it lacks \[UNK\], \[CLS\], \[SEP\]\); give"):
+        Words(str(tmp_path / "vocab.txt"), pieces=True, size=8)
+
+
+def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(WeightsError, match=r"files are missing: vocab.txt \(or tokenizer.json\)"):
+        Words(str(tmp_path), pieces=True, size=5)
+
+
 @pytest.mark.parametrize(
     "content", ["no json", '{"a": 1}', "[1, 2]", '["<pad>", "a"]', '["a", "<pad>"]']
 )

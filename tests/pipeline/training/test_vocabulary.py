@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, BertTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from model.encoder import EncoderError, load_encoder
 from pipeline import corpus
@@ -143,6 +143,26 @@ def test_another_padding_piece_is_said_or_refused(
     with pytest.raises(DataError, match="padding piece has the id 1, found 0"):
         check_vocabulary(tokenizer, shifted, 60, "some/encoder")
     assert most_tokens(tokenizer, shifted) == 38  # of 40 positions
+
+
+def test_a_cached_encoder_without_its_tokenizer_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where only configuration and weights were downloaded."""
+    folder = encoder(tmp_path / "encoder", {})
+    load = AutoTokenizer.from_pretrained
+    asked: list[str] = []
+
+    def offline(name: str, **options: Any) -> Any:
+        if not options.get("local_files_only"):
+            (folder / "vocab.txt").write_text(words(*LETTERS))
+        return load(folder)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", offline)
+    monkeypatch.setattr("pipeline.training.encode.snapshot_folder", lambda name: folder)
+    monkeypatch.setattr("pipeline.training.encode.ask_hub", asked.append)
+    assert len(load_tokenizer("some/encoder")) == 60
+    assert asked == ["some/encoder"]
 
 
 def lose(*beginnings: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
