@@ -17,11 +17,16 @@ from features.grounding.hub import TOKENIZER, ask_hub, missing_tokenizer_files, 
 from pipeline.corpus.post import Post
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError
+from pipeline.training.possible import BESIDE
 
 Pieces = tuple[list[int], list[int | None]]  # piece ids of a sentence, and the word of each piece
 
 # What transformers raises for a tokenizer's files that are missing, empty or damaged.
 _DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, StrictDataclassError)
+ELSEWHERE = (
+    "give the folder of a Hugging Face model with --encoder FOLDER, or go online once so that it "
+    "can be downloaded"
+)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -43,17 +48,13 @@ class Encoded:
     cut: bool = False
 
 
-def load_tokenizer(
-    name: str,
-    advice: str = "give the folder of a Hugging Face model with --encoder FOLDER, or go online "
-    "once so that it can be downloaded",
-) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, advice: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of an encoder, by hub name or folder: a fast one unless its kind has none.
 
-    A hub's is taken from the cache, else downloaded. advice: ends the messages. Raises DataError,
-    within seconds where the hub is out of reach, and where files of the tokenizer are missing:
-    transformers would make one that knows no word. Raises AccessError for a folder that may not be
-    read.
+    A hub's is taken from the cache, else downloaded. advice: ends the messages, instead of one on
+    --encoder. Raises DataError, within seconds where the hub is out of reach, and where files of
+    the tokenizer are missing: transformers would make one that knows no word. Raises AccessError
+    for a folder that may not be read.
     """
     need_readable(name)
     try:
@@ -67,10 +68,11 @@ def load_tokenizer(
         if missing := _missing_by_configuration(Path(name)):
             reason = f"the tokenizer's files are missing: {missing}"
         raise DataError(
-            f"the tokenizer of encoder {name!r} can't be loaded ({reason}); {advice}"
+            f"the tokenizer of encoder {name!r} can't be loaded ({reason}); "
+            f"{advice or (BESIDE if missing else ELSEWHERE)}"
         ) from error
     if missing := _missing_files(tokenizer, name):
-        raise DataError(f"{name}: the tokenizer's files are missing: {missing}; {advice}")
+        raise DataError(f"{name}: the tokenizer's files are missing: {missing}; {advice or BESIDE}")
     if isinstance(tokenizer, PreTrainedTokenizerFast):
         backend = tokenizer.backend_tokenizer
         if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):

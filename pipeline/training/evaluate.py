@@ -18,13 +18,13 @@ from pipeline.engine.files import write_json
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
-from pipeline.training.encode import load_tokenizer
+from pipeline.training.encode import load_tokenizer, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
 from pipeline.training.possible import check_evaluation, task_of
 from pipeline.training.relations import MARKERS
 from pipeline.training.train import HEADS, about_pictures, open_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
-from pipeline.training.vocabulary import check_vocabulary
+from pipeline.training.vocabulary import check_vocabulary, log_unknown
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ def evaluate_into(
         name: head.encode(chosen, tokenizer, labels, tokenizer.model_max_length, config.style)
         for name, chosen in splits.items()
     }
+    held = [post for chosen in splits.values() for post in chosen.values()]
+    log_unknown(*unknown_words(held, tokenizer), "val and test")
     log_shortened(splits, encoded, tokenizer.model_max_length)
     evaluator = make_evaluator(
         load_saved(head.model, model_folder),

@@ -8,6 +8,7 @@ from pipeline.engine.files import read_json
 from pipeline.errors import DataError
 
 TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # by a saved model's class
+BESIDE = "put those that the encoder was published with beside its weights"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 LABELLED = {"re": "a relation", "ner": "tags"}  # the labels of a post, in words
 

@@ -32,6 +32,7 @@ from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
 from pipeline.training.possible import (
+    BESIDE,
     check_evaluation,
     check_tokenizer_files,
     check_training,
@@ -138,9 +139,7 @@ class _Training(_RunsModel):
         check_training(self.TASK, posts)
         encoder = self.sources().get("encoder")
         if encoder is not None and encoder.is_dir():
-            check_tokenizer_files(
-                encoder, "put those that the encoder was published with beside its weights"
-            )
+            check_tokenizer_files(encoder, BESIDE)
 
     def lines(self) -> list[str]:
         from pipeline.training.results import result

@@ -113,14 +113,20 @@ def check_words(
             f"training posts ({share:.1%}), more than {most:.1%}; take an encoder for their "
             f"language, or allow it with --max-unknown {_rounded_up(share)}"
         )
+    log_unknown(unknown, total, "the training posts")
+    return share
+
+
+def log_unknown(unknown: int, total: int, of: str) -> None:
+    """Say how many of the words of some posts are unknown, if any."""
     if unknown:
         log.info(
-            "%d of %d words of the training posts (%.2f %%) are unknown to the tokenizer",
+            "%d of %d words of %s (%.2f %%) are unknown to the tokenizer",
             unknown,
             total,
-            100 * share,
+            of,
+            100 * unknown / total,
         )
-    return share
 
 
 def _rounded_up(share: float) -> str:

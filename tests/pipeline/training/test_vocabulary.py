@@ -74,7 +74,9 @@ def test_missing_files_of_a_tokenizer_are_named(
     kind: str, files: dict[str, str], missing: str, tmp_path: Path
 ) -> None:
     folder = encoder(tmp_path / "encoder", files, kind)
-    with pytest.raises(DataError, match=f"{folder}: the tokenizer's files are missing: {missing};"):
+    with pytest.raises(
+        DataError, match=f"{folder}: the tokenizer's files are missing: {missing}; put"
+    ):
         load_tokenizer(str(folder))
 
 
@@ -93,7 +95,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
     kind: str, files: dict[str, str], reason: str, tmp_path: Path
 ) -> None:
     folder = encoder(tmp_path / "encoder", files, kind)
-    line = rf"^[^\n]*encoder '{folder}'[^\n]*{reason}[^\n]*--encoder FOLDER[^\n]*$"
+    line = rf"^[^\n]*encoder '{folder}'[^\n]*{reason}[^\n]*; (give|put) [^\n]*$"
     with pytest.raises(DataError, match=line):
         load_tokenizer(str(folder))
 
@@ -253,7 +255,9 @@ def bertweet(folder: Path) -> Path:
     return encoder(folder, files, "roberta", vocab_size=128, pad_token_id=1)
 
 
-def test_a_tokenizer_in_python_trains_and_is_saved_as_it_was(tmp_path: Path) -> None:
+def test_a_tokenizer_in_python_trains_and_is_saved_as_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = bertweet(tmp_path / "encoder")
     splits = ("train", "val", "test")
     posts = [
@@ -276,7 +280,9 @@ def test_a_tokenizer_in_python_trains_and_is_saved_as_it_was(tmp_path: Path) -> 
     evaluated = tmp_path / "evaluated"
     evaluated.mkdir()
     (tmp_path / "posts.jsonl").write_text("".join(p.to_json() + "\n" for p in posts))
-    evaluate_into(evaluated, tmp_path / "model", tmp_path, None, "cpu", "float32", {})
+    with caplog.at_level(logging.INFO):
+        evaluate_into(evaluated, tmp_path / "model", tmp_path, None, "cpu", "float32", {})
+    assert "2 of 10 words of val and test (20.00 %) are unknown to the tokenizer" in caplog.text
     predictions = [(run / "predictions.jsonl").read_text() for run in (tmp_path, evaluated)]
     assert predictions[0] == predictions[1]
 
