@@ -1,8 +1,12 @@
 """Tagging schemes: told apart over a whole data set, and read as BIO."""
 
 import logging
+import re
 from collections.abc import Sequence
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
+from features.errors import need_readable
 from pipeline.errors import DataError
 
 BIO, IO, IOB1 = "BIO", "IO", "IOB1"
@@ -15,6 +19,8 @@ _MEANING = {
     IO: "I- opens an entity after O or another type; neighbours of one type are one entity",
     IOB1: "I- opens an entity after O or another type, B- after one of the same type",
 }
+
+_OPENING_B = re.compile(rb'(?:\[|"O",)\s*"B-')  # in a JSON list, first or after O
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +59,19 @@ def scheme_of(sentences: Sequence[Sequence[str]]) -> str | None:
     if "I" not in letters or any(_opened_by_b(tags) for tags in sentences):
         return BIO
     return IOB1 if "B" in letters else IO
+
+
+def may_open_by_i(file: Path) -> bool:
+    """Whether entities in a JSON file may open with I- throughout, by a look at its bytes alone.
+
+    Quick: tags in BIO open with B- near the start, and posts without tags have no I-. False for
+    BIO; True for IO and IOB1. Raises AccessError.
+    """
+    need_readable(file)
+    if not file.is_file() or file.stat().st_size == 0:
+        return False
+    with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(b'"I-') >= 0 and _OPENING_B.search(content) is None
 
 
 def _opened_by_b(tags: Sequence[str]) -> bool:

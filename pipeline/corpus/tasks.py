@@ -11,6 +11,7 @@ import luigi
 from pipeline import corpus
 from pipeline.corpus import DEMO
 from pipeline.corpus.config import DEFAULT, PAIRS, ReadConfig
+from pipeline.corpus.tags import may_open_by_i
 from pipeline.engine.files import need_space, size_of
 from pipeline.engine.listing import Listing
 from pipeline.engine.paths import paths
@@ -96,7 +97,11 @@ class ReadPosts(OfDataset):
         layout = self.layout_if_any()
         if layout is None:
             return {}
-        return {"folders": [*layout.folders], **(asdict(self.config) if layout.own else {})}
+        # Outputs made before such tags were told apart hold them as they are, and are stale.
+        json = [text for text in layout.texts.values() if text.suffix in (".json", ".jsonl")]
+        tags = {"tags": "IO or IOB1"} if any(map(may_open_by_i, json)) else {}
+        own = asdict(self.config) if layout.own else {}
+        return {"folders": [*layout.folders], **own, **tags}
 
     def sources(self) -> dict[str, Path]:
         layout = self.layout_if_any()

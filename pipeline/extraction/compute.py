@@ -14,14 +14,15 @@ from torch import Tensor
 
 from features.backbone import Backbone, load_backbone
 from features.folded import Folded
-from features.pictures import Box, PictureError, Preparation, normalise, open_picture, square
+from features.pictures import Box, PictureError, Preparation, normalise, read_picture, square
 from features.pyramid import pool
 from pipeline.extraction.config import ExtractConfig
 from pipeline.machine import BFLOAT16, Machine, pick_device
 
 BATCHES = {"cpu": 8, "cuda": 128}  # more don't fit a CPU's cache: a third slower at 32
 
-Squares = list[tuple[bytes, np.ndarray | None]]  # key, (S, S, 3) uint8; None: an all-zero input
+Square = tuple[bytes, np.ndarray | None]  # key, (S, S, 3) uint8; None: an all-zero input
+Open = Callable[[Path], tuple[Image.Image, float]]  # a picture, the share of its data filled
 Keyed = tuple[list[bytes], np.ndarray]  # N keys, rows (N, ΣC, h, w) float16
 
 
@@ -35,6 +36,19 @@ class Wanted:
 
     file: Path | None
     boxes: dict[bytes, Box | None]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture's prepared pixels.
+
+    problem: why some or all are missing, if they are. filled: share of the file's data that was
+    missing and is filled.
+    """
+
+    squares: list[Square]
+    problem: str | None = None
+    filled: float = 0.0
 
 
 class RowComputer:
@@ -55,24 +69,27 @@ class RowComputer:
         self,
         wanted: Iterable[Wanted],
         problems: dict[Path, str],
-        open_file: Callable[[Path], Image.Image] = open_picture,
+        filled: dict[Path, float],
+        open_file: Open = read_picture,
         span: int | None = None,
     ) -> Iterator[Keyed]:
         """Rows in the order asked for, a batch at a time.
 
         problems: gets the reason for each file, or box in it, that cannot be used; it has no row.
-        open_file: is called in threads. span: no batch reaches over a multiple of so many rows, so
-        that a run that goes on from there makes the batches it would have made.
+        filled: gets the share of the data that was missing in each file that was filled. open_file:
+        is called in threads. span: no batch reaches over a multiple of so many rows, so that a run
+        that goes on from there makes the batches it would have made.
         """
-        squares = self._squares(wanted, problems, open_file)
+        squares = self._squares(wanted, problems, filled, open_file)
         return self._forward(self._batches(squares, span))
 
     def _squares(
         self,
         wanted: Iterable[Wanted],
         problems: dict[Path, str],
-        open_file: Callable[[Path], Image.Image],
-    ) -> Iterator[tuple[bytes, np.ndarray | None]]:
+        filled: dict[Path, float],
+        open_file: Open,
+    ) -> Iterator[Square]:
         """Prepared pixels in order. Threads decode, each picture once, a few pictures ahead.
 
         On a CPU they decode in turns with the forward pass, which wants the same cores (on two of
@@ -80,7 +97,7 @@ class RowComputer:
         """
         in_turns = self.device.type == "cpu"
         waiting = iter(wanted)
-        ahead: deque[tuple[Wanted, Future[tuple[Squares, str | None]]]] = deque()
+        ahead: deque[tuple[Wanted, Future[Decoded]]] = deque()
         with ThreadPoolExecutor(self.threads) as executor:
             while True:
                 if not (in_turns and ahead):
@@ -91,32 +108,31 @@ class RowComputer:
                 if not ahead:
                     return
                 one, future = ahead.popleft()
-                squares, problem = future.result()
-                if problem is not None and one.file is not None:
-                    problems[one.file] = problem
-                yield from squares
+                decoded = future.result()
+                if one.file is not None and decoded.problem is not None:
+                    problems[one.file] = decoded.problem
+                if one.file is not None and decoded.filled:
+                    filled[one.file] = decoded.filled
+                yield from decoded.squares
 
-    def _decode(
-        self, wanted: Wanted, open_file: Callable[[Path], Image.Image]
-    ) -> tuple[Squares, str | None]:
-        """One picture's squares, and why some or all are missing, if they are."""
+    def _decode(self, wanted: Wanted, open_file: Open) -> Decoded:
         if wanted.file is None:
-            return [(key, None) for key in wanted.boxes], None
+            return Decoded([(key, None) for key in wanted.boxes])
         try:
-            picture = open_file(wanted.file)
+            picture, filled = open_file(wanted.file)
         except PictureError as error:
-            return [], f"{error.kind}: {error.reason}"
-        squares: Squares = []
+            return Decoded([], f"{error.kind}: {error.reason}")
+        squares: list[Square] = []
         problem = None
         for key, box in wanted.boxes.items():
             try:
                 squares.append((key, square(picture, box, self.preparation)))
             except PictureError as error:  # a bad box costs only itself
                 problem = f"crop: {error}"
-        return squares, problem
+        return Decoded(squares, problem, filled)
 
     def _batches(
-        self, squares: Iterator[tuple[bytes, np.ndarray | None]], span: int | None
+        self, squares: Iterator[Square], span: int | None
     ) -> Iterator[tuple[list[bytes], Tensor, list[int]]]:
         """Keys, squares (N, S, S, 3) uint8, and the numbers of the all-zero inputs among them."""
         size = self.config.size

@@ -178,21 +178,19 @@ def _compute_missing(lookup: Lookup, run: Extraction, store: Store) -> None:
     store.folder.mkdir(parents=True, exist_ok=True)
     need_space(store.folder, size * (len(lookup.missing) + SHARD_ROWS), "computing these rows")
 
-    def open_unchanged(file: Path) -> Image.Image:
+    def open_unchanged(file: Path) -> tuple[Image.Image, float]:
         """Open a picture, and make sure that it is still the one that its rows' keys name."""
         picture, missing = read_picture(file)
-        if missing:
-            lookup.filled[file] = missing
         changed, digest = lookup.files[file]
         if file.stat().st_ctime_ns != changed and of_file(file) != digest:
             raise DataError(f"{file}: changed during this run; run the same command again")
-        return picture
+        return picture, missing
 
     computer = RowComputer(run.config, run.machine)
     with tqdm(by_file.values(), "extracting", unit="picture", disable=None) as pictures:
         absent = [] if run.absent in store else [Wanted(None, {run.absent: None})]
         wanted = (one for part in (absent, pictures) for one in part)
-        batches = computer.rows(wanted, lookup.problems, open_unchanged, SHARD_ROWS)
+        batches = computer.rows(wanted, lookup.problems, lookup.filled, open_unchanged, SHARD_ROWS)
         rows = (pair for keys, values in batches for pair in zip(keys, values, strict=True))
         while shard := list(islice(rows, SHARD_ROWS)):
             store.write([key for key, _ in shard], np.stack([row for _, row in shard]))

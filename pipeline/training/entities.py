@@ -14,6 +14,7 @@ from pipeline.corpus.post import Post
 from pipeline.training.batches import IGNORED, padded
 from pipeline.training.encode import Encoded, number_of, tokenize
 from pipeline.training.heads import Head
+from pipeline.training.possible import repeated
 from pipeline.training.score import entity_scores
 
 # The published code's labels beside the tags: of padding, later pieces, and the two ends.
@@ -99,6 +100,11 @@ class Entities(Head):
             [labels[answer[token]] if token >= 0 else OUTSIDE for token in post.words]
             for post, answer in zip(encoded, answers, strict=True)
         ]
+
+    def readable(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
+        repeats = repeated(posts)
+        own = super().readable(posts, split)
+        return {number: post for number, post in own.items() if number not in repeats}
 
     def unread(self, post: Post) -> list[str]:
         return [OUTSIDE] * len(post.tokens)

@@ -23,6 +23,22 @@ def is_readable(task: str, post: Post) -> bool:
     return task == "ner" or (post.head is not None and post.tail is not None)
 
 
+def repeated(posts: Sequence[Post]) -> set[int]:
+    """The numbers of posts that hold a sentence again, for another of its relations.
+
+    A record with several relations is read as posts `ID#0`, `ID#1`, …; entities are those of the
+    first.
+    """
+    first = {post.id.removesuffix("#0"): post for post in posts if post.id.endswith("#0")}
+    numbers = set()
+    for number, post in enumerate(posts):
+        base, _, instance = post.id.rpartition("#")
+        if instance.isdecimal() and instance != "0" and base in first:
+            same = (post.tokens, post.picture) == (first[base].tokens, first[base].picture)
+            numbers |= {number} if same else set()
+    return numbers
+
+
 def check_training(task: str, posts: Sequence[Post]) -> None:
     """Raise DataError unless train and val have posts with labels."""
     for needed in ("train", "val"):

@@ -69,7 +69,7 @@ class _RunsModel(ReadsPyramids):
             if reading.complete():
                 return load_posts(reading.folder)
             if layout is not None:  # the demo has all labels
-                return corpus.read(layout).posts
+                return corpus.read(layout, reading.config).posts
         return None
 
 

@@ -1,12 +1,13 @@
 """Tagging schemes: told apart, and read as BIO."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 
 from pipeline.corpus import locate, read
-from pipeline.corpus.tags import as_bio, scheme_of, to_bio
+from pipeline.corpus.tags import as_bio, may_open_by_i, scheme_of, to_bio
 from pipeline.errors import DataError
 from pipeline.training.score import entity_scores
 from tests.tiny import SHARED
@@ -126,3 +127,26 @@ def test_own_imgid_texts_without_ner_data_in_another_scheme(tmp_path: Path) -> N
     posts = read(layout).posts
     assert [post.split for post in posts] == ["train", "val", "test"]
     assert {post.tags for post in posts} == {("B-PER", "O", "B-LOC", "I-LOC")}
+
+
+@pytest.mark.parametrize(
+    ("tags", "stale"),
+    [
+        (["O", "B-PER", "I-PER"], False),
+        (["B-PER", "I-PER", "O"], False),
+        (["O", "I-PER", "I-PER"], True),
+        (["I-PER", "B-PER", "O"], True),
+        (["O", "O", "O"], False),
+    ],
+)
+def test_outputs_that_hold_other_tags_as_they_were_are_stale(
+    tags: list[str], stale: bool, tmp_path: Path
+) -> None:
+    """The key names the scheme where tags are converted, and is what it was elsewhere."""
+    file = tmp_path / "posts.jsonl"
+    posts = [{"id": n, "split": "train", "tokens": ["a", "b", "c"], "tags": tags} for n in range(3)]
+    file.write_text("".join(json.dumps(post) + "\n" for post in posts))
+    assert may_open_by_i(file) == stale
+    assert may_open_by_i(file) == (scheme_of([tags] * 3) != "BIO")
+    file.write_text("")
+    assert not may_open_by_i(file)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.pictures import open_picture
 from pipeline.extraction.compute import RowComputer, Wanted
 from pipeline.extraction.config import ExtractConfig
 from pipeline.machine import Machine
@@ -29,7 +28,7 @@ def compute(
     wanted: Iterable[Wanted], problems: dict[Path, str] | None = None, batch: int = 8
 ) -> dict[bytes, np.ndarray]:
     computer = RowComputer(CONFIG, Machine("cpu", batch_size=batch, threads=2))
-    batches = computer.rows(wanted, {} if problems is None else problems)
+    batches = computer.rows(wanted, {} if problems is None else problems, {})
     return {key: row for keys, rows in batches for key, row in zip(keys, rows, strict=True)}
 
 
@@ -78,6 +77,6 @@ def test_no_batch_reaches_over_a_span(pictures: list[Path]) -> None:
     wanted = [
         Wanted(file, {bytes([n]): None, bytes([n, 1]): BOX}) for n, file in enumerate(pictures)
     ]
-    sizes = [len(keys) for keys, _ in computer.rows(wanted, {}, open_picture, span=3)]
+    sizes = [len(keys) for keys, _ in computer.rows(wanted, {}, {}, span=3)]
     assert sizes == [2, 1, 2, 1]
-    assert [len(keys) for keys, _ in computer.rows(wanted, {})] == [2, 2, 2]
+    assert [len(keys) for keys, _ in computer.rows(wanted, {}, {})] == [2, 2, 2]
