@@ -89,14 +89,14 @@ _HTML = (b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta", b"<div",
 
 @dataclass(frozen=True)
 class Format:
-    """What a file is by its first bytes. name: with its article. reader: one of the above."""
+    """A file's format by its first bytes. name: with its article. reader: one of the above."""
 
     name: str
     reader: str = OTHER
 
     @property
     def advice(self) -> str:
-        """What makes it readable, behind its name."""
+        """How to make it readable; follows the name in a message."""
         if self.reader == HEIC:
             return ": install the extra [heif] (pip install pillow-heif), or save it as JPEG"
         if self.reader == AVIF:
@@ -107,7 +107,7 @@ class Format:
 
 
 def format_of(head: bytes) -> Format | None:
-    """What a file is by its first HEAD bytes; None where they say nothing."""
+    """The format of a file by its first HEAD bytes; None if they match no format."""
     for signature, name in _READ:
         if head.startswith(signature):
             return Format(name, READ)

@@ -117,7 +117,7 @@ class CutOffError(ValueError):
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether a JPEG lacks its end marker, while its other markers make sense."""
+    """Return True if a JPEG lacks its end marker, while its other markers are valid."""
     layout = layout_of(data)
     return layout is not None and not layout.ended
 

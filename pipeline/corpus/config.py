@@ -11,7 +11,7 @@ PAIRS = (LEFT_OUT, AS_NONE)
 
 @dataclass(frozen=True)
 class ReadConfig:
-    """How own posts are read. Published data sets say all of it themselves."""
+    """Settings of reading own posts. Published data sets need none."""
 
     split: tuple[int, ...] = (80, 10, 10)  # shares of train, val, test for posts without a split
     split_seed: int = 0

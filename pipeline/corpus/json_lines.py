@@ -54,7 +54,7 @@ def read_object(line: Line, export: bool = False) -> dict[str, Any]:
 
 
 def _cause(text: str, error: json.JSONDecodeError) -> tuple[str, object]:
-    """What was expected, and what is there instead."""
+    """A fault in a line: expected, and found."""
     start = text.lstrip()[:1]
     if not start:
         return "a JSON object", text
@@ -92,7 +92,7 @@ def refuse_export(line: Line, value: object) -> None:
 
 
 def import_advice(tool: str) -> str:
-    """What to do with an export: `tool` is a value of --format."""
+    """The command that imports an export; `tool` is a value of --format."""
     return f"{_IMPORT} {tool}"
 
 

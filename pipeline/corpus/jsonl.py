@@ -240,7 +240,7 @@ def check_record(line: Line, fields: dict[str, Any], notes: Notes) -> None:
 
 
 def is_tag(tag: str) -> bool:
-    """Whether a tag is O, or has a prefix of a tagging scheme."""
+    """Return True if a tag is O, or has a prefix of a tagging scheme."""
     return _TAG.fullmatch(tag) is not None
 
 

@@ -38,5 +38,5 @@ def entities_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def clean_tags(tags: Sequence[str]) -> list[str]:
-    """Tags in which every label that is none is O."""
+    """Replace every label that is not a BIO tag by O."""
     return [tag if tag.startswith(("B-", "I-")) else OUTSIDE for tag in tags]

@@ -1,4 +1,4 @@
-"""What readers changed or left out: counted, the first few named, logged once at the end."""
+"""Notes on what readers changed or left out: counted, the first few named, logged once."""
 
 import logging
 from collections import defaultdict

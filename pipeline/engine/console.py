@@ -1,4 +1,4 @@
-"""What people see of a command: progress, errors in one line, and a prompt end when they ask."""
+"""The console: progress, errors in one line, and a prompt end on Ctrl-C or SIGTERM."""
 
 import errno
 import io

@@ -48,7 +48,7 @@ class NearNames:
 
 
 def _folded(name: str) -> str:
-    """What names have in common that differ in Unicode form and case only."""
+    """Fold case and Unicode form, so that names that differ only in these are equal."""
     return normalize("NFD", normalize("NFD", name).casefold())
 
 

@@ -9,6 +9,7 @@ from pipeline.engine.digests import Digests
 from pipeline.engine.files import read_json
 
 MANIFEST = "manifest.json"
+READS = "reads"  # in settings: pictures that an earlier output could not use, and that are read now
 PARTIAL = ".{}.partial"  # an output folder that is not whole yet
 
 

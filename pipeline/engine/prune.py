@@ -114,7 +114,7 @@ def _fill_rows(kinds: Kinds) -> list[str]:
 
 
 def _has_unlisted_rows(store: Path, kinds: Kinds, dataset: str) -> bool:
-    """Whether a data set may have rows that no manifest names: an extraction that is not whole."""
+    """Return True if a data set may have rows that no manifest names: its extraction is partial."""
     stages = _fill_rows(kinds)
     outputs = [f for f in _outputs(store, kinds, dataset) if f.parent.name in stages]
     return any(read_manifest(folder) is None for folder in outputs)

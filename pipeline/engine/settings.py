@@ -1,4 +1,4 @@
-"""Settings: people's own values over a configuration's, and the files that a setting may name."""
+"""Settings: values given over a configuration's, and the files that a setting may name."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -18,7 +18,7 @@ def check(option: str, expected: str, found: float, good: bool) -> None:
 
 
 def changed(config: Config, values: Mapping[str, Any]) -> Config:
-    """The configuration with people's own values: those of its fields that are there, not None."""
+    """Replace the fields of a configuration for which a value other than None is given."""
     assert is_dataclass(config)
     assert not isinstance(config, type)
     names = [field.name for field in fields(config)]

@@ -30,7 +30,6 @@ from pipeline.engine.paths import paths
 from pipeline.errors import StageError
 
 FRESH = "fresh"
-READS = "reads"  # in settings: pictures that an earlier output could not use, and that are read now
 LEAST_SPACE = 16_000_000  # bytes that any stage may need: reports, manifests, memory of digests
 PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "pillow", "numpy")
 EXTRAS = ("spacy", "nltk", "timm", "pillow-heif")  # packages that may be missing

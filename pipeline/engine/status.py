@@ -5,8 +5,8 @@ from typing import Any
 
 from features.errors import AccessError
 from pipeline.engine.locks import in_use, lock_name
-from pipeline.engine.outputs import damage, folders, partial_of, read_manifest
-from pipeline.engine.stage import FRESH, READS, Stage
+from pipeline.engine.outputs import READS, damage, folders, partial_of, read_manifest
+from pipeline.engine.stage import FRESH, Stage
 from pipeline.errors import FAMILY, NAMED
 
 
@@ -31,7 +31,7 @@ def _state(stage: Stage) -> str:
 
 
 def _begun(stage: Stage) -> str:
-    """Whether a run is making it, or one was and ended before its time."""
+    """A note if a run is making the output, or was interrupted."""
     if in_use(stage.paths.store_root, lock_name(stage.folder)):
         return " (a run is making it)"
     if partial_of(stage.folder).exists():
@@ -57,7 +57,7 @@ def _comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs between two keys, in words."""
+    """Name each difference between two keys."""
     lines = []
     for part in ("version", "settings", "sources", "requires"):
         old, new = _flat(before[part], part), _flat(after[part], part)

@@ -208,7 +208,7 @@ def _index(lookup: Lookup, slots: int, store: Store) -> tuple[np.ndarray, dict[s
 
 
 def _wrong_rows(folder: Path, shards: Iterable[str]) -> dict[str, str]:
-    """Which of the shards have rows with a wrong CRC, and what is wrong. Reads them."""
+    """Read the shards and name the fault of each that has rows with a wrong CRC."""
     damaged = {}
     for name in shards:
         try:

@@ -15,7 +15,7 @@ NO_KEY = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """What one row is computed from: a picture file, or a box (pixels) in it."""
+    """The source of one row: a picture file, or a box (pixels) in it."""
 
     file: Path
     box: Box | None

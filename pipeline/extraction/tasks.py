@@ -51,7 +51,7 @@ class ExtractPyramid(DecodesPictures):
 
     @cached_property
     def config(self) -> ExtractConfig:
-        """The data set's preset with people's own values."""
+        """The data set's preset with the values given."""
         precision = self.precision or precision_at_hand(self)
         return extract_config(self.dataset, {**self.param_kwargs, "precision": precision})
 
@@ -63,7 +63,7 @@ class ExtractPyramid(DecodesPictures):
         return on_disk("weights", self.config.weights, RANDOM)
 
     def weights_name(self) -> str:
-        """The backbone's weights by torchvision's name, or by what a file of people's own holds."""
+        """The backbone's weights: torchvision's name, or the digest of a file."""
         name: str = self.key["sources"].get("weights", self.config.weights)
         return name
 
@@ -146,7 +146,7 @@ class ReadsPyramids(OfDataset):
         )
 
     def about(self) -> dict[str, Any]:
-        """What decided the result, for people who find it later."""
+        """The inputs that decided the result, for its metrics.json."""
         return {
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,

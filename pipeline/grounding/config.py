@@ -84,7 +84,7 @@ class GroundConfig:
 
 
 def ground_config(values: Mapping[str, Any], dataset: str, released: bool = False) -> GroundConfig:
-    """How posts are grounded, with people's own values; "auto" is decided, no setting is idle.
+    """Decide how posts are grounded: the values given, "auto" resolved, idle settings at default.
 
     values: by the names of GroundConfig; `grounder` is a word of GROUNDERS. released: every post
     came with a grounding. Raises SettingError for what --grounder faoa lacks.

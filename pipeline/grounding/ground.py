@@ -180,7 +180,7 @@ def _answers(
     finder: Callable[[str], Finder],
     counts: Counts,
 ) -> Iterator[tuple[int, Answer | PictureError]]:
-    """What the grounders answer for the posts of these numbers, grounder by grounder."""
+    """Ask the grounders about the posts of these numbers, grounder by grounder."""
     for name in dict.fromkeys(attempt.grounder for attempt in tried.values()):
         questions = {}
         for number, attempt in tried.items():

@@ -14,8 +14,7 @@ from features.pictures import PictureError, installation, open_picture
 from pipeline.engine.digests import Digests, of_text
 from pipeline.engine.files import read_json
 from pipeline.engine.memo import Memo
-from pipeline.engine.outputs import folders, read_manifest
-from pipeline.engine.stage import READS
+from pipeline.engine.outputs import READS, folders, read_manifest
 
 VERDICTS = "pictures.sqlite"  # in the store: which files an installation reads
 _TABLE = "create table if not exists verdicts (file text primary key, good integer)"

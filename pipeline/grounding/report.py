@@ -18,7 +18,7 @@ Problems = Mapping[str, PictureError]  # by the picture's name
 
 @dataclass
 class Counts:
-    """What happened while posts were grounded."""
+    """Counts of a grounding run, for its report."""
 
     rejected: Counter[str] = field(default_factory=Counter)  # boxes, by the reason
     asked: Counter[str] = field(default_factory=Counter)  # questions not answered before
@@ -100,5 +100,5 @@ def in_short(error: PictureError) -> str:
 
 
 def _count(names: Iterable[str | None]) -> dict[str, int]:
-    """How often each name occurs; None is not counted."""
+    """Count the names that are not None."""
     return dict(Counter(name for name in names if name is not None))

@@ -16,7 +16,7 @@ BUCKET = 50  # batches that are sorted by length together
 
 
 class Pictures(Protocol):
-    """What a model with pictures needs more: their tensors, for the posts of a batch."""
+    """The pictures' side of a batch: their tensors, for posts by number."""
 
     @property
     def made_by(self) -> dict[str, Any]:

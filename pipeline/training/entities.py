@@ -62,7 +62,7 @@ def encode_entities(
 def _token_labels(
     pieces: int, positions: Sequence[int], first: Mapping[int, int], tags: Sequence[str], style: str
 ) -> list[str]:
-    """What the CRF is taught for each token. first: word -> place of its first piece."""
+    """The CRF's label for each token. first: word -> place of its first piece."""
     at = {place: tags[word] for word, place in first.items()}
     if style == RELEASED:
         at = {0: START, pieces - 1: END} | at

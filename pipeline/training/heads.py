@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Head(ABC):
-    """What a task asks of posts, tokenizer and model, and how its answers are read and scored."""
+    """One task: its labels, its encoding, its model, and how answers are read and scored."""
 
     name: ClassVar[str]  # "ner" or "re"
     model: ClassVar[type[PrefixedEncoder]]

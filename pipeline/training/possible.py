@@ -1,4 +1,4 @@
-"""Whether a task can be done on a data set's posts, before anything is computed for it."""
+"""Check that a task can be done on a data set's posts, before anything is computed for it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ LABELLED = {"re": "a relation", "ner": "tags"}  # the labels of a post, in words
 
 
 def is_labelled(task: str, post: Post) -> bool:
-    """Whether a post has the task's labels."""
+    """Return True if a post has the task's labels."""
     return (post.relation if task == "re" else post.tags) is not None
 
 
 def is_readable(task: str, post: Post) -> bool:
-    """Whether a model of the task can predict a post: a relation is one of head and tail."""
+    """Return True if a model of the task can predict a post. A relation needs head and tail."""
     return task == "ner" or (post.head is not None and post.tail is not None)
 
 

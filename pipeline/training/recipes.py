@@ -125,7 +125,7 @@ def recipes(dataset: str, variant: str) -> list[str]:
 
 
 def has_option(task: str, name: str) -> bool:
-    """Whether a setting is one that people can change for a task ("re" or "ner")."""
+    """Return True if a setting can be changed for a task ("re" or "ner")."""
     return task == "re" or name != "relation_head"
 
 

@@ -18,7 +18,7 @@ from pipeline.training.score import relation_scores
 
 
 class Marker(str):
-    """A marker's piece: a word of a post that is written in the same way is none."""
+    """A marker token. A post's own word spelled `<head>` is not a marker."""
 
 
 MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))

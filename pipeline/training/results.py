@@ -82,7 +82,7 @@ def _line(found: dict[str, Any]) -> str:
 
 
 def _labels(found: dict[str, Any]) -> str:
-    """Which labels of Twitter-2015 a run was scored on; nothing for other data sets."""
+    """Name the labels of Twitter-2015 that a run was scored on; "" for other data sets."""
     if found["dataset"] != label_version.DATASET:
         return ""
     version = found.get("label_version", "labels unknown")  # of a run older than the entry

@@ -127,7 +127,7 @@ class _Training(_RunsModel):
 
     @cached_property
     def config(self) -> TrainConfig:
-        """The task's preset with people's own values."""
+        """The recipe's values with those given."""
         check("--max-unknown", "a share from 0 to 1", self.max_unknown, 0 <= self.max_unknown <= 1)
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})

@@ -243,7 +243,7 @@ def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
 
 
 def _log_unseen_words(encoded: Mapping[str, list[Encoded]]) -> None:
-    """How many of the words that get a tag the model does not see."""
+    """Log how many words that get a tag the model does not see."""
     for name, posts in encoded.items():
         unseen = sum(token < 0 for post in posts for token in post.words)
         total = sum(len(post.words) for post in posts)

@@ -1,4 +1,4 @@
-"""Whether a tokenizer and an encoder belong together, before either is used."""
+"""Check that a tokenizer and an encoder belong together, before either is used."""
 
 import logging
 from collections.abc import Iterable

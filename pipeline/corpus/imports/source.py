@@ -69,7 +69,7 @@ class Tie:
 
 @dataclass(frozen=True)
 class Marks:
-    """What is marked in one text."""
+    """The annotations of one text."""
 
     entities: list[Mark] = field(default_factory=list)
     relations: list[Tie] = field(default_factory=list)
