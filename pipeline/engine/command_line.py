@@ -52,6 +52,7 @@ def check(arguments: Sequence[str], module: str) -> None:
     for option, parameter, value in _values_given(parsed, task):
         _check_value(f"--{option}", parameter, value)
     _check_configuration()
+    _check_given(parsed, task)
 
 
 def _parsed(arguments: Sequence[str], task: str | None) -> tuple[argparse.Namespace, list[str]]:
@@ -91,6 +92,19 @@ def _values_given(
             value = getattr(parsed, dest, None)
             if isinstance(value, str):
                 yield option.replace("_", "-"), kind, value
+
+
+def _check_given(parsed: argparse.Namespace, task: str) -> None:
+    """Every option of the task that has no default, on the command line or in luigi.cfg."""
+    missing = []
+    for name, _, parameter, kind in Register.get_all_params():
+        typed = (parameter, kind._parser_global_dest(parameter, name))
+        if name != task or any(getattr(parsed, dest, None) is not None for dest in typed):
+            continue
+        if not kind.has_task_value(name, parameter):
+            missing.append(f"--{parameter.replace('_', '-')}")
+    if missing:
+        _refuse(f"{task} needs {' and '.join(missing)}")
 
 
 def _check_configuration() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.corpus import DEMO
-from pipeline.engine.settings import changed
+from pipeline.engine.settings import changed, check
 
 ROW_VERSION = 2  # of the store's rows: raised when the same pixels give other numbers
 RANDOM = "random"  # the backbone that needs none
@@ -26,6 +26,10 @@ class ExtractConfig:
     # Of the forward pass, or "bfloat16"; rows are float16. Stages take what the device does well if
     # people don't say.
     precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        check("--grid", "1 or more", self.grid, self.grid > 0)
+        check("--size", "1 or more", self.size, self.size > 0)
 
 
 @dataclass(frozen=True)

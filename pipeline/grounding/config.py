@@ -72,6 +72,8 @@ class GroundConfig:
         check("--overlap", "0 to 1", self.overlap, 0 <= self.overlap <= 1)
         least = 0.0 if self.min_score is None else self.min_score
         check("--min-score", "0 to 1", least, 0 <= least <= 1)
+        longest = 1 if self.longest_side is None else self.longest_side
+        check("--longest-side", "1 or more", longest, longest > 0)
 
     @property
     def finder(self) -> str:

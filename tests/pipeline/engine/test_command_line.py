@@ -34,6 +34,8 @@ WRONG = [
     ("TrainRE --learning-rate fast", "--learning-rate: expected a number, found 'fast'"),
     ("TrainRE --decay-all=maybe", "argument --decay-all: ignored explicit argument 'maybe'"),
     ("TrainRE --epochs", "argument --epochs: expected one argument"),
+    ("Evaluate --dataset demo", "Evaluate needs --model"),
+    ("ImportPosts --dataset mine", "ImportPosts needs --file and --format"),
     ("TrainRE mnre", "expected an option, found 'mnre'; a value follows its option"),
     ("TrainER", "no task TrainER; did you mean TrainNER or TrainRE?"),
     ("Train2026", "no task Train2026; did you mean TrainRE"),
