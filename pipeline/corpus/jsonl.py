@@ -289,7 +289,7 @@ def _pictures(
     for name in names:
         advice = PICTURES_ADVICE if isinstance(name, str) and "/" in name else ""
         line.need(is_file_name(name), "picture to be a plain file name", name, advice)
-    paths = [f"{folder}/{name}" for name in names]
+    paths = [f"{folder}/{name}" for name in dict.fromkeys(names)]
     return (paths[0] if paths else None), (tuple(paths[1:]) if len(paths) > 1 else None)
 
 

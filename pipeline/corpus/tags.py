@@ -30,6 +30,16 @@ def as_bio(sentences: Sequence[Sequence[str]], dataset: str) -> list[tuple[str, 
 
     Raises DataError where prefixes are of no scheme.
     """
+    scheme = check_scheme(sentences, dataset)
+    if scheme == BIO:
+        return [tuple(tags) for tags in sentences]
+    meaning = _MEANING.get(scheme, "each entity opens with B-")
+    log.info("%s: tags are %s, read as BIO: %s", dataset, scheme, meaning)
+    return [to_bio(tags) for tags in sentences]
+
+
+def check_scheme(sentences: Sequence[Sequence[str]], dataset: str) -> str:
+    """The scheme of a data set's tags. Raises DataError where prefixes are of no scheme."""
     scheme = scheme_of(sentences)
     if scheme is None:
         prefixes = sorted({tag[0] for tags in sentences for tag in tags if tag != _OUTSIDE})
@@ -37,11 +47,7 @@ def as_bio(sentences: Sequence[Sequence[str]], dataset: str) -> list[tuple[str, 
             f"{dataset}: expected tags of one scheme (BIO, IO, IOB1, BIOES, BILOU), found the "
             f"prefixes {', '.join(prefixes)} together; write all posts in one of them"
         )
-    if scheme == BIO:
-        return [tuple(tags) for tags in sentences]
-    meaning = _MEANING.get(scheme, "each entity opens with B-")
-    log.info("%s: tags are %s, read as BIO: %s", dataset, scheme, meaning)
-    return [to_bio(tags) for tags in sentences]
+    return scheme
 
 
 def scheme_of(sentences: Sequence[Sequence[str]]) -> str | None:

@@ -1,6 +1,8 @@
 """brat's standoff: a folder of NAME.txt, each with NAME.ann; a document is a post."""
 
+import codecs
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.corpus.files import Line, clip
@@ -14,10 +16,12 @@ from pipeline.corpus.imports.source import (
     marked,
 )
 from pipeline.corpus.notes import Notes
+from pipeline.corpus.post import Span
 from pipeline.errors import DataError
 
 _ENTITY = re.compile(r"(T\S+)\t(\S+) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*)(?:\t(.*))?")
 _RELATION = re.compile(r"(R\S+)\t(\S+) \S+?:(\S+) \S+?:(\S+)\s*")
+_BOM = codecs.BOM_UTF8.decode()
 _PARTED = "spans of several parts are widened to one"
 _OTHER = "annotations that are neither entities nor relations are left out"
 _ANNOTATION = re.compile(r"[A-Z#*]\S*\t")
@@ -29,14 +33,21 @@ def read(folder: Path, notes: Notes) -> list[Record]:
     """The documents of a folder and its subfolders, by name. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of .txt and .ann files, found a file")
-    alone = [a for a in sorted(folder.rglob("*.ann")) if not a.with_suffix(".txt").is_file()]
+    annotated = _visible(folder, "*.ann")
+    alone = [a for a in annotated if not a.with_suffix(".txt").is_file()]
     if alone:
         raise DataError(f"{alone[0]}: expected its text {alone[0].stem}.txt beside it, found none")
-    texts = [path for path in sorted(folder.rglob("*.txt")) if path.is_file()]
+    texts = _visible(folder, "*.txt")
     if not texts:
         raise DataError(f"{folder}: expected .txt and .ann files, found none")
     records = [_document(path, folder, notes) for path in texts]
     return [record for record in records if record is not None]
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder and its subfolders, less hidden ones, such as macOS's `._a.txt`."""
+    files = [path for path in sorted(folder.rglob(pattern)) if path.is_file()]
+    return [f for f in files if not any(p.startswith(".") for p in f.relative_to(folder).parts)]
 
 
 def _document(path: Path, folder: Path, notes: Notes) -> Record | None:
@@ -46,11 +57,13 @@ def _document(path: Path, folder: Path, notes: Notes) -> Record | None:
     annotations = path.with_suffix(".ann")
     marks = Marks()
     if annotations.is_file():
-        rows = decoded(annotations, annotations.read_bytes()).split("\n")
-        for number, row in enumerate(rows, start=1):
-            if row.strip():
-                line = Line(annotations, number, row.rstrip("\r"))
+        rows = decoded(annotations, annotations.read_bytes()).removeprefix(_BOM).split("\n")
+        lines = [Line(annotations, number, row.rstrip("\r")) for number, row in enumerate(rows, 1)]
+        text = _fitting(text, lines)
+        for line in lines:
+            if line.text.strip():
                 _add(line, text, marks, notes)
+    text = text.replace(_BOM, " ", 1) if text.startswith(_BOM) else text
     fields = marked(place, text, marks, notes)
     if fields is None:
         return None
@@ -64,7 +77,10 @@ def _document(path: Path, folder: Path, notes: Notes) -> Record | None:
 def _add(line: Line, text: str, marks: Marks, notes: Notes) -> None:
     kind = line.text[0] if _ANNOTATION.match(line.text) else ""
     if kind == "T":
-        marks.entities.append(_entity(line, text, notes))
+        entity = _entity(line, text, notes)
+        new = all(entity.id != other.id for other in marks.entities)
+        line.need(new, "an id that was not there before", entity.id)
+        marks.entities.append(entity)
     elif kind == "R":
         match = _RELATION.fullmatch(line.text)
         if match is None:
@@ -76,16 +92,41 @@ def _add(line: Line, text: str, marks: Marks, notes: Notes) -> None:
         raise line.error(f"an annotation: T, R or one of {_KINDS}, a number, a tab", line.text)
 
 
+def _fitting(text: str, lines: Sequence[Line]) -> str:
+    """The text as offsets count it: a byte order mark or none, line ends of two characters or one.
+
+    The first form in which every entity has its own text; the file's own where none is.
+    """
+    matches = [match for line in lines if (match := _ENTITY.fullmatch(line.text)) is not None]
+    forms = (text, text.removeprefix(_BOM))
+    for form in (*forms, *(form.replace("\r\n", "\n") for form in forms)):
+        if all(_has_its_text(match, form) for match in matches):
+            return form
+    return text
+
+
+def _has_its_text(match: re.Match[str], text: str) -> bool:
+    return match[4] is None or match[4].split() == _text_of(_parts(match), text).split()
+
+
+def _parts(match: re.Match[str]) -> list[Span]:
+    pairs = (part.split() for part in match[3].split(";"))
+    return [(int(start), int(end)) for start, end in pairs]
+
+
+def _text_of(parts: Sequence[Span], text: str) -> str:
+    return " ".join(text[start:end] for start, end in parts)
+
+
 def _entity(line: Line, text: str, notes: Notes) -> Mark:
     match = _ENTITY.fullmatch(line.text)
     if match is None:
         raise line.error("T1, a tab, a type with start and end, a tab, the text", line.text)
-    parts = [tuple(map(int, part.split())) for part in match[3].split(";")]
+    parts = _parts(match)
     start, end = min(a for a, _ in parts), max(b for _, b in parts)
     line.need(start < end <= len(text), f"[start, end) within {len(text)} characters", match[3])
-    own = " ".join(text[a:b] for a, b in parts)
-    same = match[4] is None or match[4].split() == own.split()
-    line.need(same, f"the text there, {clip(own)}", match[4], "was the text edited afterwards?")
+    expected = f"the text there, {clip(_text_of(parts, text))}"
+    line.need(_has_its_text(match, text), expected, match[4], "was the text edited afterwards?")
     if len(parts) > 1:
         notes.add(_PARTED, f"{clip(line.path.name)} {match[1]} {clip(text[start:end])}")
     return Mark(match[1], start, end, match[2])

@@ -23,8 +23,9 @@ def read(file: Path, notes: Notes) -> list[Record]:
     """The posts of an export of sequence labelling or relation extraction. Raises DataError."""
     records = []
     for place, item in json_items(file):
-        place.need("text" in item, "doccano's text", sorted(item))
-        fields = marked(place, item["text"], _marks(place, item), notes)
+        key = "text" if "text" in item else "data"  # its name in doccano 1.0 to 1.3
+        place.need(key in item, "doccano's text", sorted(item))
+        fields = marked(place, item[key], _marks(place, item), notes)
         if fields is None:
             continue
         if "relations" not in item:
@@ -37,10 +38,11 @@ def read(file: Path, notes: Notes) -> list[Record]:
 
 
 def _marks(place: Line, item: dict[str, Any]) -> Marks:
-    key = next((name for name in ("entities", "label", "labels") if name in item), None)
-    if key is None:
+    keys = [name for name in ("entities", "label", "labels") if name in item]
+    if not keys:
         raise place.error("label, labels or entities", sorted(item))
-    spans, relations = item[key], item.get("relations", [])
+    key = next((name for name in keys if item[name]), keys[0])
+    spans, relations = item[key] or [], item.get("relations") or []
     place.need(isinstance(spans, list), f"{key} to be a list", spans)
     place.need(isinstance(relations, list), "relations to be a list", relations)
     return Marks(
@@ -55,7 +57,8 @@ def _entity(place: Line, number: int, span: Any) -> Mark:
     names = {"id", "start_offset", "end_offset", "label"}
     if not isinstance(span, dict) or not names <= span.keys():
         expected = "an entity as [start, end, label] or with id, start_offset, end_offset, label"
-        raise place.error(expected, span)
+        whole = "a label of the whole text is not an entity: export a project of sequence labelling"
+        raise place.error(expected, span, whole if isinstance(span, str) else "")
     return Mark(span["id"], span["start_offset"], span["end_offset"], span["label"])
 
 

@@ -37,9 +37,8 @@ def read(file: Path, notes: Notes) -> list[Record]:
                 sorted(task),
                 'export it in the format "JSON"; JSON-MIN has no relations',
             )
-        text = data[_text_key(place, data)]
         results = _results(place, task, notes)
-        marks = _marks(place, text, results or [], notes)
+        text, marks = _marks(place, data[_text_key(place, data)], results or [], notes)
         fields = marked(place, text, marks, notes)
         if fields is None:
             continue
@@ -81,7 +80,9 @@ def _path(address: str) -> str:
 
 def _results(place: Line, task: dict[str, Any], notes: Notes) -> list[Any] | None:
     """The results of the first annotation that wasn't cancelled; None without one."""
-    made = task.get("annotations", task.get("completions", []))
+    made = task.get("annotations")
+    made = task.get("completions") if made is None else made
+    made = [] if made is None else made
     place.need(isinstance(made, list), "annotations to be a list", made)
     for one in made:
         place.need(isinstance(one, dict), "an annotation to be an object", one)
@@ -90,13 +91,19 @@ def _results(place: Line, task: dict[str, Any], notes: Notes) -> list[Any] | Non
         notes.add(_SEVERAL, place.text)
     if not kept:
         return None
-    results = kept[0].get("result", [])
+    results = kept[0].get("result")
+    results = [] if results is None else results
     place.need(isinstance(results, list), "result to be a list", results)
     return list(results)
 
 
-def _marks(place: Line, text: Any, results: list[Any], notes: Notes) -> Marks:
-    regions, ties = [], []
+def _marks(place: Line, text: Any, results: list[Any], notes: Notes) -> tuple[Any, Marks]:
+    """The text as the annotator saw it, and its annotations.
+
+    Where only line ends of one character make the regions fit, the text gets those.
+    """
+    regions: list[dict[str, Any]] = []
+    ties: list[Tie] = []
     for result in results:
         place.need(isinstance(result, dict), "a result to be an object", result)
         if result.get("type") == "relation":
@@ -105,21 +112,37 @@ def _marks(place: Line, text: Any, results: list[Any], notes: Notes) -> Marks:
             regions.append(result)
         else:
             notes.add(_OTHER, f"{place.text} {clip(result.get('type'))}")
-    in_utf16 = isinstance(text, str) and _counts_utf16(text, regions)
+    in_utf16 = False
+    if isinstance(text, str):
+        text, in_utf16 = _fitting(text, regions)
     marks = [_mark(place, text, region, in_utf16, notes) for region in regions]
-    return Marks([mark for mark in marks if mark is not None], ties)
+    return text, Marks([mark for mark in marks if mark is not None], ties)
 
 
-def _counts_utf16(text: str, regions: list[dict[str, Any]]) -> bool:
-    """Whether start and end count UTF-16 units: regions have their own text to compare with."""
+def _fitting(text: str, regions: list[dict[str, Any]]) -> tuple[str, bool]:
+    """The text, and whether start and end count its UTF-16 units, by the regions' own texts.
+
+    The first way of counting in which every region has its text; characters where none has.
+    """
     values = [region["value"] for region in regions]
     values = [v for v in values if isinstance(v.get("text"), str) and _is_span(v)]
-    if all(text[v["start"] : v["end"]] == v["text"] for v in values):
-        return False
-    return all(
-        text[_characters(text, v["start"]) : _characters(text, v["end"])] == v["text"]
-        for v in values
-    )
+    for written in dict.fromkeys((text, text.replace("\r\n", "\n"))):
+        for in_utf16 in (False, True):
+            if all(_is_same(_piece(written, v, in_utf16), v["text"]) for v in values):
+                return written, in_utf16
+    return text, False
+
+
+def _piece(text: str, value: dict[str, Any], in_utf16: bool) -> str:
+    start, end = value["start"], value["end"]
+    if in_utf16:
+        start, end = _characters(text, start), _characters(text, end)
+    return text[start:end]
+
+
+def _is_same(piece: str, own: str) -> bool:
+    """Whether texts are equal but for spaces; Label Studio may write a line's end as \\n."""
+    return piece == own or piece.split() == own.replace("\\n", " ").split()
 
 
 def _is_span(value: dict[str, Any]) -> bool:
@@ -143,6 +166,12 @@ def _mark(
     if len(labels) > 1:
         notes.add(_MORE, f"{place.text} {clip(labels)}")
     start, end = value.get("start"), value.get("end")
+    own = value.get("text")
+    if isinstance(text, str) and isinstance(own, str) and _is_span(value):
+        piece = _piece(text, value, in_utf16)
+        advice = "was the text edited afterwards?"
+        expected = f"text[{start}:{end}] to be the region's text, {clip(own)}"
+        place.need(_is_same(piece, own), expected, piece, advice)
     if in_utf16 and _is_span(value):
         start, end = _characters(text, value["start"]), _characters(text, value["end"])
     return Mark(region.get("id"), start, end, labels[0])
@@ -154,7 +183,7 @@ def _ties(place: Line, result: dict[str, Any], notes: Notes) -> list[Tie]:
         notes.add(_UNNAMED, place.text)
         return []
     ends = result.get("from_id"), result.get("to_id")
-    direction = result.get("direction", "right")
+    direction = result.get("direction") or "right"
     both = {"right": [ends], "left": [ends[::-1]], "bi": [ends, ends[::-1]]}
     if direction not in both:
         raise place.error("direction to be right, left or bi", direction)

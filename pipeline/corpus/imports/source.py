@@ -126,6 +126,8 @@ def json_items(path: Path) -> list[tuple[Place, dict[str, Any]]]:
         values = _array(path, content)
         places = [Place(path, n, f"item {n}") for n in range(1, len(values) + 1)]
     else:
+        if (value := _whole_object(path, content)) is not None:
+            return [(Place(path, 1, "item 1"), value)]
         rows = [row for row in enumerate(content.split(b"\n"), start=1) if row[1].strip()]
         places = [Place(path, n, f"line {n}") for n, _ in rows]
         lines = [Line(path, n, decoded(path, row)) for n, row in rows]
@@ -133,6 +135,14 @@ def json_items(path: Path) -> list[tuple[Place, dict[str, Any]]]:
     for place, value in zip(places, values, strict=True):
         place.need(isinstance(value, dict), "a JSON object", value)
     return list(zip(places, values, strict=True))
+
+
+def _whole_object(path: Path, content: bytes) -> dict[str, Any] | None:
+    """The one object that a file of several lines is; None where lines are objects."""
+    if content.lstrip().partition(b"\n")[0].strip() != b"{":
+        return None
+    values = _array(path, b"[" + content + b"]")
+    return values[0] if len(values) == 1 and isinstance(values[0], dict) else None
 
 
 def _array(path: Path, content: bytes) -> list[Any]:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -18,7 +18,9 @@ from pipeline.corpus.imports import conll as columns
 from pipeline.corpus.imports.source import Record
 from pipeline.corpus.jsonl import check_record, picture_folder, text_file
 from pipeline.corpus.notes import Notes
+from pipeline.corpus.tags import check_scheme
 from pipeline.engine.files import leads_out
+from pipeline.engine.near import NearNames, described
 from pipeline.errors import DataError, SettingError
 
 FORMATS: dict[str, Callable[[Path, Notes], list[Record]]] = {
@@ -31,6 +33,7 @@ FORMATS: dict[str, Callable[[Path, Notes], list[Record]]] = {
 PUBLISHED = ("mnre", *conll.DATASETS, DEMO)
 _MISSING = "pictures are not in --pictures; their names are kept"
 _UNCOPIED = "posts name pictures, which are not copied without --pictures FOLDER"
+_INLINE = "pictures are within the export (data: addresses), and left out"
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts 8 digits before an upload's name
 
 
@@ -38,7 +41,8 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts 8 digits before
 class _Copies:
     """Pictures to copy, by their name in the data set."""
 
-    by_name: dict[str, Path]
+    by_name: dict[str, Path] = field(default_factory=dict)
+    near: NearNames = field(default_factory=NearNames)  # in the folder that they are copied from
 
     def name_for(self, file: Path) -> str:
         """A name for a file: its own, or one that its folder's name makes different."""
@@ -68,9 +72,10 @@ def import_posts(
         raise DataError(f"--pictures: expected a folder, found none at {pictures}")
     notes = Notes()
     records = FORMATS[form](file, notes)
-    copies = _Copies({})
+    copies = _Copies()
     posts = [_post(record, form, pictures, copies, notes) for record in records]
     _check(records, posts)
+    check_scheme([post["tags"] for post in posts if "tags" in post], dataset)
     _check_pictures(copies, picture_folder(target), overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     _copy(copies, picture_folder(target))
@@ -92,7 +97,10 @@ def _post(
     record: Record, form: str, folder: Path | None, copies: _Copies, notes: Notes
 ) -> dict[str, Any]:
     """A record's fields with its pictures' names in the data set."""
-    found = [(name, folder and find_picture(name, folder)) for name in record.pictures]
+    addresses = [name for name in record.pictures if not name.lower().startswith("data:")]
+    if len(addresses) < len(record.pictures):
+        notes.add(_INLINE, record.place.text[:80])
+    found = [(name, folder and find_picture(name, folder)) for name in addresses]
     if form == "brat":  # of the names that a picture may have, the one that is there
         found = [pair for pair in found if pair[1]][:1]
     names = []
@@ -102,7 +110,8 @@ def _post(
             names.append(copies.name_for(file))
         elif is_file_name(own_name):
             names.append(own_name)
-            notes.add(_MISSING if folder else _UNCOPIED, clip(own_name))
+            hint = copies.near.hint(folder / own_name) if folder else ""
+            notes.add(_MISSING if folder else _UNCOPIED, described(clip(own_name), hint))
     fields = record.fields
     return fields | ({"picture": names[0] if len(names) == 1 else names} if names else {})
 

@@ -139,6 +139,53 @@ def test_label_studio_with_offsets_in_utf16(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("made", [None, []])
+def test_label_studio_with_predictions_alone_says_nothing_of_entities(
+    made: Any, tmp_path: Path
+) -> None:
+    item = {"data": {"text": TEXT}, "annotations": made, "predictions": [{"result": REGIONS}]}
+    [post], _ = imported(tmp_path, "label-studio", export(tmp_path, [item]))
+    assert (post.tokens, post.tags) == (TOKENS, None)
+
+
+def test_label_studio_fields_that_are_null(tmp_path: Path) -> None:
+    empty = {"id": 1, "data": {"text": TEXT}, "annotations": [{"result": None}]}
+    tie = relation("a", "b", "works_for") | {"direction": None}
+    posts, _ = imported(tmp_path, "label-studio", export(tmp_path, [empty, task(2, *REGIONS, tie)]))
+    assert posts[0].tags == ("O",) * len(TOKENS)
+    assert triples(posts[1:]) == [WORKS]
+
+
+def test_label_studio_with_one_task_that_is_not_in_a_list(tmp_path: Path) -> None:
+    [post], _ = imported(tmp_path, "label-studio", export(tmp_path, task(1, *REGIONS)))
+    assert post.tags == TAGS
+
+
+def test_label_studio_where_line_ends_count_as_one_character(tmp_path: Path) -> None:
+    seen = "Ada\nLovelace joins\nGlobex 😀 Oslo"
+    regions = [region("a", 0, 12, "PER", text=seen), region("b", 19, 25, "ORG", text=seen)]
+    regions.append(region("c", 29, 33, "LOC", text=seen))
+    regions[2]["value"] |= {"start": 29, "end": 33, "text": "Oslo"}  # 😀 is two units of UTF-16
+    item = task(1, *regions) | {"data": {"text": seen.replace("\n", "\r\n")}}
+    [post], _ = imported(tmp_path, "label-studio", export(tmp_path, [item]))
+    assert post.tags == ("B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC")
+
+
+def test_label_studio_line_ends_written_as_a_backslash(tmp_path: Path) -> None:
+    one = region("a", 0, 12, "PER")
+    one["value"]["text"] = "Ada\\nLovelace"
+    item = task(1, one) | {"data": {"text": TEXT.replace("Ada ", "Ada\n")}}
+    [post], _ = imported(tmp_path, "label-studio", export(tmp_path, [item]))
+    assert post.tags == ("B-PER", "I-PER", *"OOOOO")
+
+
+def test_pictures_within_an_export_are_left_out(tmp_path: Path) -> None:
+    item = task(1, image="data:image/png;base64,iVBOR/w0KGgo=")
+    [post], lines = imported(tmp_path, "label-studio", export(tmp_path, [item]))
+    assert post.picture is None
+    assert lines[1:] == ["1 pictures are within the export (data: addresses), and left out: item 1"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -147,6 +194,10 @@ def test_label_studio_with_offsets_in_utf16(tmp_path: Path) -> None:
         ([task(1), task(1)], "item 2: expected an id that was not there before, found '1'"),
         ([{"data": {"a": "x", "b": "y"}}], "a field named text, or one string, in data"),
         ([task(1, relation("a", "b", "x", direction="up"))], "direction to be right, left or bi"),
+        (
+            [task(1, region("a", 1, 4, "PER", text="xAda"))],
+            "item 1: expected text[1:4] to be the region's text, 'Ada', found 'da '; was the text",
+        ),
         ([], "expected posts in the export, found none with text"),
         ("[{", "cannot be read as JSON"),
         ("", "expected posts, found an empty file"),
@@ -203,6 +254,25 @@ def test_doccano_refused(tmp_path: Path, row: dict[str, Any], message: str) -> N
 # --- brat
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data": TEXT, "label": [[0, 12, "PER"]]},
+        {"text": TEXT, "entities": [], "label": [[0, 12, "PER"]]},
+        {"text": TEXT, "label": None, "labels": [[0, 12, "PER"]], "relations": None},
+    ],
+)
+def test_doccano_of_other_versions(fields: dict[str, Any], tmp_path: Path) -> None:
+    [post], _ = imported(tmp_path, "doccano", export(tmp_path, json.dumps(fields)))
+    assert post.tags == ("B-PER", "I-PER", *"OOOOO")
+
+
+def test_doccano_labels_of_whole_texts(tmp_path: Path) -> None:
+    message = refused(tmp_path, "doccano", json.dumps({"text": TEXT, "label": ["news"]}))
+    assert message.endswith("found 'news'; a label of the whole text is not an entity: export a "
+                            "project of sequence labelling")  # fmt: skip
+
+
 ANN = "T1\tPER 0 12\tAda Lovelace\nT2\tORG 19 25\tGlobex\nT3\tLOC 29 33\tOslo\n"
 
 
@@ -246,6 +316,10 @@ def test_brat_parted_spans_are_widened(tmp_path: Path) -> None:
         ("T1\tPER 0 99\tAda\n", "[start, end) within 34 characters, found '0 99'"),
         ("T1\tPER 0\tAda\n", "expected T1, a tab, a type with start and end"),
         (ANN + "R1\tworks_for T1 T2\n", "line 4: expected R1, a tab, and a type with Arg1"),
+        (
+            ANN + "T1\tPER 0 3\tAda\n",
+            "line 4: expected an id that was not there before, found 'T1'",
+        ),
         ("Ada\n", "expected an annotation: T, R or one of EAMN#*, a number, a tab"),
     ],
 )
@@ -260,6 +334,32 @@ def test_brat_needs_texts(tmp_path: Path) -> None:
     export(tmp_path, ANN, "alone/doc.ann")
     with pytest.raises(DataError, match=r"expected its text doc\.txt beside it"):
         imported(tmp_path, "brat", tmp_path / "alone")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("end", [" ", "\r\n"])
+def test_brat_marks_and_line_ends_that_offsets_may_count(
+    mark: str, counted: bool, end: str, tmp_path: Path
+) -> None:
+    text = f"{mark}Ada Lovelace{end}joins Globex"
+    seen = text if counted else text.removeprefix("\ufeff").replace("\r\n", "\n")
+    spans = [(seen.index(name), name) for name in ("Ada", "Globex")]
+    rows = [f"T{at}\tX {at} {at + len(name)}\t{name}" for at, name in spans]
+    folder = export(tmp_path, "", "brat/doc.ann").parent
+    (folder / "doc.ann").write_bytes((mark + "\r\n".join(rows)).encode())
+    (folder / "doc.txt").write_bytes(text.encode())
+    [post], _ = imported(tmp_path, "brat", folder)
+    assert post.tokens == ("Ada", "Lovelace", "joins", "Globex")
+    assert post.tags == ("B-X", "O", "O", "B-X")
+
+
+def test_brat_passes_over_hidden_files(tmp_path: Path) -> None:
+    folder = brat(tmp_path, ANN)
+    (folder / "a" / "._doc1.txt").write_bytes(b"\0\xff")
+    (folder / ".git").mkdir()
+    export(folder, ANN, ".git/alone.ann")
+    assert [post.id for post in imported(tmp_path, "brat", folder)[0]] == ["a/doc1"]
 
 
 # --- CoNLL
@@ -291,12 +391,43 @@ def test_conll_with_pictures(tmp_path: Path) -> None:
     assert (one.id, one.picture, two.id, two.picture) == ("7", "mine/pictures/7.jpg", "1", None)
 
 
+def test_conll_comments_are_left_out_and_counted(tmp_path: Path) -> None:
+    text = "# id 12\tdomain=en\nAda _ _ B-PER\n\n# id 13\tdomain=en\n# _ _ O\nBob _ _ B-PER\n"
+    posts, lines = imported(tmp_path, "conll", export(tmp_path, text))
+    assert [post.tokens for post in posts] == [("Ada",), ("#", "Bob")]
+    assert lines[1:] == [
+        "2 lines are comments, which are left out: 'export' line 1; 'export' line 4"
+    ]
+
+
+def test_conll_of_2003_under_its_own_names(tmp_path: Path) -> None:
+    text = "-DOCSTART- -X- O O\n\nAda NNP I-NP I-PER\n"
+    for name in ("eng.train", "eng.testa", "eng.testb"):
+        export(tmp_path / "conll", text, name)
+    posts, _ = imported(tmp_path, "conll", tmp_path / "conll")
+    assert [post.split for post in posts] == ["val", "test", "train"]
+
+
+def test_conll_with_spaces_at_the_end_of_a_line(tmp_path: Path) -> None:
+    [post], _ = imported(tmp_path, "conll", export(tmp_path, "Ada\tB-PER \njoins\tO\t\n"))
+    assert (post.tokens, post.tags) == (("Ada", "joins"), ("B-PER", "O"))
+
+
+def test_conll_folder_without_a_split_names_its_files(tmp_path: Path) -> None:
+    export(tmp_path / "conll", "Ada B-PER\n", "all.conll")
+    with pytest.raises(DataError, match=r"files named train, .* and test, found 'all\.conll'"):
+        imported(tmp_path, "conll", tmp_path / "conll")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("Ada\n", "line 1: expected 2 or 4 columns, the token first and the tag last"),
         ("Ada B-PER\nin IN O\n", "line 2: expected 2 columns"),
-        ("Ada PER\n", "line 1: expected a tag like B-PER, found 'PER'"),
+        ("Ada PER\n", "line 1: expected a tag like B-PER, found 'PER'; write token and tag, the"),
+        ("B-PER Ada\n", "found 'Ada'; write the token first and the tag last"),
+        ("# x = 1\n1\tA\tA\tX\tX\t_\t2\tx\t_\t_\n", "found '_'; CoNLL-U has no column of entities"),
+        ("Ada B-PER\nx E-PER\n\nBob L-PER\n", "mine: expected tags of one scheme"),
     ],
 )
 def test_conll_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -387,3 +518,17 @@ def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
     [post], lines = imported(tmp_path, "label-studio", file, tmp_path / "pictures")
     assert post.picture == "mine/pictures/no.jpg"
     assert lines[1:] == ["1 pictures are not in --pictures; their names are kept: 'no.jpg'"]
+
+
+@pytest.mark.parametrize(
+    ("there", "hint"),
+    [
+        ("a.jpg", "'A.JPG': 'a.jpg' is there; rename it to 'A.JPG'"),
+        ("a.Jpg", "'A.JPG': 'a.Jpg' is there; rename it to 'A.JPG'"),
+    ],
+)
+def test_pictures_of_nearly_that_name_are_named(there: str, hint: str, tmp_path: Path) -> None:
+    export(tmp_path / "pictures", "picture", there)
+    file = export(tmp_path, [task(1, image="https://example.org/A.JPG")])
+    _, lines = imported(tmp_path, "label-studio", file, tmp_path / "pictures")
+    assert lines[1:] == [f"1 pictures are not in --pictures; their names are kept: {hint}"]

@@ -183,15 +183,17 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) 
 
 def test_several_pictures(tmp_path: Path) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg"]
-    two, one, none = posts(
+    two, one, none, repeated = posts(
         tmp_path,
         RECORD | {"picture": names, "relations": []},
         RECORD | {"id": 1, "picture": ["a.jpg"], "relations": []},
         RECORD | {"id": 2, "picture": [], "relations": []},
+        RECORD | {"id": 3, "picture": ["a.jpg", "b.jpg", "a.jpg", "b.jpg"], "relations": []},
     )
     assert two.picture == "mine/pictures/a.jpg"
     assert two.crops == ("mine/pictures/b.jpg", "mine/pictures/c.jpg")
     assert (one.picture, one.crops) == ("mine/pictures/a.jpg", None)
+    assert repeated.crops == ("mine/pictures/b.jpg",)
     assert (none.picture, none.crops) == (None, None)
 
 
