@@ -3,6 +3,7 @@
 import logging
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import corpus
@@ -76,7 +77,12 @@ def load_posts(folder: Path) -> list[Post]:
 def load_labels(folder: Path, task: str) -> list[str]:
     """The labels of a task ("re" or "ner"), in the order of their numbers."""
     labels: list[str] = read_json(folder / LABELS)[task]
-    if len(labels) < 2:
-        kind = "tags" if task == "ner" else "relations other than None"
-        raise DataError(f"expected {kind} in the posts, found none")
+    check_labels_differ(task, labels)
     return labels
+
+
+def check_labels_differ(task: str, labels: Sequence[str]) -> None:
+    """Raise DataError unless a task ("re" or "ner") has two labels at least."""
+    if len(labels) < 2:
+        kind = "tags other than O" if task == "ner" else "relations other than None"
+        raise DataError(f"expected {kind} in the posts, found none")

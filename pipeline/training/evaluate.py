@@ -20,7 +20,7 @@ from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
 from pipeline.training.encode import load_tokenizer, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
-from pipeline.training.possible import check_evaluation, task_of
+from pipeline.training.possible import check_evaluation, check_labels, task_of
 from pipeline.training.relations import MARKERS
 from pipeline.training.train import HEADS, about_pictures, open_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
@@ -57,6 +57,7 @@ def evaluate_into(
     labels = [config.id2label[number] for number in range(config.num_labels)]
     posts = load_posts(posts_folder)
     check_evaluation(head.name, posts, model_folder)
+    check_labels(head.name, posts, model_folder)
     splits = {name: head.readable(posts, name) for name in SCORED}
     encoded = {
         name: head.encode(chosen, tokenizer, labels, tokenizer.model_max_length, config.style)

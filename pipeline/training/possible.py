@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
+from pipeline.corpus.files import clip
+from pipeline.corpus.labels import relation_labels, tag_labels
 from pipeline.corpus.post import Post
+from pipeline.corpus.posts import check_labels_differ
 from pipeline.engine.files import read_json
-from pipeline.errors import DataError
+from pipeline.errors import NAMED, DataError
 
 TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # by a saved model's class
 BESIDE = "put those that the encoder was published with beside its weights"
@@ -40,12 +44,13 @@ def repeated(posts: Sequence[Post]) -> set[int]:
 
 
 def check_training(task: str, posts: Sequence[Post]) -> None:
-    """Raise DataError unless train and val have posts with labels."""
+    """Raise DataError unless train and val have posts with labels, and these say something."""
     for needed in ("train", "val"):
         if not any(post.split == needed and is_labelled(task, post) for post in posts):
             raise DataError(
                 f"expected posts with {LABELLED[task]} in split {needed!r} to train on, found none"
             )
+    check_labels_differ(task, tag_labels(posts) if task == "ner" else relation_labels(posts))
 
 
 def check_evaluation(task: str, posts: Sequence[Post], model: Path) -> None:
@@ -59,6 +64,28 @@ def check_evaluation(task: str, posts: Sequence[Post], model: Path) -> None:
             f"or test with head and tail, found none among {len(held)}; add them to the posts, or "
             "evaluate a model of TrainNER"
         )
+
+
+def check_labels(task: str, posts: Sequence[Post], model: Path) -> None:
+    """Raise DataError if posts of val or test have labels that the model does not."""
+    known = read_json(model / "config.json").get("id2label") or {}
+    for post in posts:
+        if post.split == "train" or not is_readable(task, post):
+            continue
+        given = (post.relation,) if task == "re" else (post.tags or ())
+        unknown = [label for label in given if label is not None and label not in known.values()]
+        if unknown and known:
+            none = f"; if it means no relation, give --ReadPosts-none-label {quote(unknown[0])}"
+            raise DataError(
+                f"{model}: expected labels that the model has ({_listed([*known.values()])}), "
+                f"found {clip(unknown[0])} in post {clip(post.id)}{none if task == 're' else ''}; "
+                "rename the labels, or leave them out of val and test to predict without scores"
+            )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - NAMED} more" if labels[NAMED:] else ""
+    return ", ".join(labels[:NAMED]) + more
 
 
 def check_tokenizer_files(folder: Path, advice: str) -> None:

@@ -34,6 +34,7 @@ from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfi
 from pipeline.training.possible import (
     BESIDE,
     check_evaluation,
+    check_labels,
     check_tokenizer_files,
     check_training,
     task_of,
@@ -305,6 +306,7 @@ class Evaluate(_RunsModel):
     def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
         check_evaluation(task_of(model), posts, model)
+        check_labels(task_of(model), posts, model)
         check_tokenizer_files(model, "run what made the model again")
 
     def model_folder(self) -> Path:
