@@ -16,6 +16,7 @@ from luigi.configuration import get_config
 from luigi.task_register import Register
 
 WRONG = 2  # the exit code, as argparse has it
+_SLIP = 0.88  # likeness from which a section is a slip for ours, and not another project's
 # What a parameter expects, by its class; a subclass comes before its base.
 _EXPECTED = (
     (luigi.BoolParameter, "true or false"),
@@ -110,6 +111,11 @@ def _check_given(parsed: argparse.Namespace, task: str) -> None:
 def _check_configuration() -> None:
     """Names and values in luigi.cfg, whichever of its files they are in."""
     config = get_config()
+    names = {name.casefold(): name for name in _sections()}
+    for section in config.sections():
+        near = get_close_matches(section.casefold(), names, n=1, cutoff=_SLIP)
+        if section not in names.values() and near:
+            _refuse(f"luigi.cfg: no section [{section}]; did you mean [{names[near[0]]}]?")
     for section, kind in _sections().items():
         parameters = dict(kind.get_params())
         for key, value in config.items(section, raw=True) if config.has_section(section) else ():
@@ -129,7 +135,7 @@ def _check_value(option: str, parameter: Any, text: str) -> None:
         for kind, expected in _EXPECTED:
             if isinstance(parameter, kind):
                 _refuse(f"{option}: expected {expected}, found {text!r}")
-        _refuse(str(error))
+        _refuse(str(error) if option.startswith("--") else f"{option}: {error}")
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

@@ -71,6 +71,10 @@ def test_a_slip_is_one_line(command: str, line: str, tmp_path: Path) -> None:
             "luigi.cfg, [GroundCrops] grounder: expected one of auto, ",
         ),
         ("[paths]\nstoer = x", "luigi.cfg, [paths]: no option stoer; did you mean store?"),
+        ("[ReadPosts]\nsplit = 80", "luigi.cfg, [ReadPosts] split: --split: expected shares of"),
+        ("[trainre]\nepochs = 3", "luigi.cfg: no section [trainre]; did you mean [TrainRE]?"),
+        ("[GroundCrop]\n", "luigi.cfg: no section [GroundCrop]; did you mean [GroundCrops]?"),
+        ("[path]\n", "luigi.cfg: no section [path]; did you mean [paths]?"),
         ("[TrainRE]\nepochs = ten", "luigi.cfg, [TrainRE] epochs: expected a whole number, found"),
     ],
 )
@@ -83,7 +87,9 @@ def test_a_slip_in_the_configuration_is_one_line(lines: str, line: str, tmp_path
 
 
 def test_what_is_right_passes(tmp_path: Path) -> None:
-    (tmp_path / "luigi.cfg").write_text("[other_project]\nkey = value\n[TrainRE]\nepochs = 3\n")
+    (tmp_path / "luigi.cfg").write_text(
+        "[other_project]\nkey = value\n[Training]\n[TrainRE]\nepochs = 3\n"
+    )
     done = typed(tmp_path, "Recipes", "--variant", "flat", "--TrainRE-seeds", "1,2", "--workers=1")
     assert done.returncode == 0, done.stderr
     help = typed(tmp_path, "TrainRE", "--help")
