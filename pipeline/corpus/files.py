@@ -130,7 +130,7 @@ def lines(path: Path) -> Iterator[Line]:
         raise DataError(f"{path}: expected posts, found an empty file")
 
 
-# What a file begins with that is no UTF-8 text, and what to do about it.
+# The first bytes of files that are not UTF-8 text, and advice on each.
 _PACKINGS = {
     b"\x1f\x8b": "it is packed with gzip: unpack it",
     b"BZ": "it is packed with bzip2: unpack it",
@@ -199,8 +199,8 @@ def is_name(value: object) -> TypeGuard[str]:
 def is_file_name(value: object) -> TypeGuard[str]:
     """A name that stays in its folder: no separators, nothing a file can't be called.
 
-    Hidden files are none of a data set's: a change of one would not be seen. A colon is as good as
-    any other character: Twitter has pictures named "x.jpg:large".
+    Hidden files are refused: digests skip them, so a change would go unnoticed. A colon is allowed:
+    Twitter has pictures named "x.jpg:large".
     """
     return is_name(value) and not value.startswith(".") and not set(value) & set("/\\")
 
@@ -229,12 +229,14 @@ def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | Non
     for name, crops in entries.items():
         if type(name) is not key:
             raise DataError(f"{path}: expected keys of type {key.__name__}, found {clip(name)}")
-        told = clip(name)
+        shown = clip(name)
         if not isinstance(crops, (list, tuple)):
-            raise DataError(f"{path}: expected a list of crops for {told}, found {clip(crops)}")
+            raise DataError(f"{path}: expected a list of crops for {shown}, found {clip(crops)}")
         for crop in crops:
             if not is_file_name(crop):
-                raise DataError(f"{path}: expected plain file names for {told}, found {clip(crop)}")
+                raise DataError(
+                    f"{path}: expected plain file names for {shown}, found {clip(crop)}"
+                )
     return {name: tuple(crops[:CROPS_USED]) for name, crops in entries.items()}
 
 

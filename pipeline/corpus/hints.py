@@ -1,4 +1,4 @@
-"""Where no texts were found: files beside the place that may be what was meant."""
+"""Advice where a data set has no texts: files nearby that may be the ones meant."""
 
 from pathlib import Path
 
@@ -13,9 +13,10 @@ _SHOWN = 3
 
 
 def near_misses(data: Path, dataset: str, own: bool) -> str:
-    """What files in the data set's folder, or named as it, need to be read; "" where none are.
+    """Advice on files in the data set's folder, or with its name; "" if there are no such files.
 
-    own: people's own data, in a form of theirs; a published data set may only be packed.
+    own: whether the data set is the user's, in any form; of a published one only packed files
+    count.
     """
     folder = data / dataset
     files = [*_visible(folder), *(f for f in _visible(data) if f.name.split(".")[0] == dataset)]

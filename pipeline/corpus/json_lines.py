@@ -31,7 +31,7 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_object(line: Line, export: bool = False) -> dict[str, Any]:
     """The object that is a line. Raises DataError with the cause where it isn't one.
 
-    export: a line of an export is what is wanted; else it is refused.
+    export: whether the file should be an export; if not, a line of an export is refused.
     """
     try:
         value = json.loads(line.text, object_pairs_hook=each_once)
@@ -97,7 +97,7 @@ def import_advice(tool: str) -> str:
 
 
 def read_if_json(path: Path) -> tuple[object, object]:
-    """The value that a whole file is, and that its first line is; each None where it is none."""
+    """Parse a whole file, and its first line, as JSON; None for each that is not JSON."""
     with path.open("rb") as file:
         content = file.read(MAX_WHOLE)
     values: list[object] = []
@@ -119,7 +119,7 @@ def pretty_export(path: Path) -> bool:
 
 
 def export_format(value: object) -> str | None:
-    """The tool whose export a JSON value looks like; None for one of ours or of nobody's."""
+    """The tool whose export a JSON value looks like; None for our own posts and anything else."""
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict):

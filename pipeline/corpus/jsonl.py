@@ -52,7 +52,7 @@ FIELDS = (
     "phrases",
     "boxes",
 )
-# What predictions have beside these, and a reader of posts has no use for.
+# Further fields of predictions, which are ignored.
 ANSWERS = (
     *("score", "truncated", "picture_status", "regions"),
     *("predicted_tags", "predicted_relation"),

@@ -34,7 +34,7 @@ def _records(layout: Layout) -> Iterator[tuple[Line, dict[str, Any], str]]:
     for split, text in layout.texts.items():
         pictures = picture_folder(text).relative_to(layout.root).as_posix()
         for line in lines(text):
-            found = jsonl.parse(line, FIELDS)
-            fields = {ours: found[theirs] for theirs, ours in NAMES.items() if theirs in found}
-            line.need("id" in fields, "an id", sorted(found))
+            given = jsonl.parse(line, FIELDS)
+            fields = {ours: given[theirs] for theirs, ours in NAMES.items() if theirs in given}
+            line.need("id" in fields, "an id", sorted(given))
             yield line, {**fields, "id": f"{split}-{fields['id']}", "split": split}, pictures

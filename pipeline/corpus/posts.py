@@ -20,38 +20,38 @@ log = logging.getLogger(__name__)
 
 def read_posts(layout: Layout, folder: Path, config: ReadConfig = DEFAULT) -> None:
     """Read a data set whole, and write it into `folder`, a line a post."""
-    found = corpus.read(layout, config)
+    data = corpus.read(layout, config)
     with (folder / POSTS).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(post.to_json() + "\n" for post in found.posts)
+        file.writelines(post.to_json() + "\n" for post in data.posts)
     labels = {
-        "re": found.relations or relation_labels(found.posts),
-        "ner": tag_labels(found.posts),
+        "re": data.relations or relation_labels(data.posts),
+        "ner": tag_labels(data.posts),
     }
     write_json(folder / LABELS, labels)
     _warn_of_none(layout.dataset, labels["re"])
-    given = {post.relation for post in found.posts if post.relation is not None}
+    given = {post.relation for post in data.posts if post.relation is not None}
     if layout.own and config.none_label is not None and given and NO_RELATION not in given:
         log.warning(
             "%s: --none-label %s: expected a relation of the data, found %s",
             *(layout.dataset, clip(config.none_label), clip(sorted(given))),
         )
     crops_released = layout.own or layout.released
-    if not crops_released and any(post.crops is not None for post in found.posts):
+    if not crops_released and any(post.crops is not None for post in data.posts):
         log.warning(
             "%s: only some splits have released crops; the others get another grounder's. Choose "
             "one for all with --GroundCrops-grounder",
             layout.dataset,
         )
-    splits = Counter(post.split for post in found.posts)
+    splits = Counter(post.split for post in data.posts)
     log.info(
         "%s: %s posts, %d with a picture's name",
         layout.dataset,
         " / ".join(f"{splits[name]} {name}" for name in corpus.SPLITS),
-        sum(post.picture is not None for post in found.posts),
+        sum(post.picture is not None for post in data.posts),
     )
 
 
-# Names that data sets have for "no relation", without case and what parts their words.
+# Names of "no relation" in data sets, in lower case and without separators.
 _NONE = {"none", "norelation", "norel", "na", "nil", "null", "no", "other", "others", "norelations"}
 _NONE |= {"nonerelation", "unrelated", "notrelated", "negative", "false", "o"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from features.errors import access_named
 from pipeline.errors import LockError
 
-# What a file system answers that has no locks; other errors, such as a server's, may pass.
+# Errors of a file system without locks. Others, such as a server's, may be temporary.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ENOTTY)
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ class Phrases:
 
 
 def resolve_phrases(mode: str) -> str:
-    """What "auto" means on this machine: given phrases, and spaCy's where a model is installed."""
+    """Resolve "auto": given phrases, and spaCy's if a model is installed on this machine."""
     if mode != AUTO:
         return mode
     return GIVEN_OR_SPACY if installed() else GIVEN
@@ -64,7 +64,7 @@ def _known(post: Post, mode: str) -> Phrases | None:
     if mode in _FIXED:
         return Phrases(_FIXED[mode], mode)
     if mode == GIVEN or (mode == GIVEN_OR_SPACY and post.phrases is not None):
-        # People's own words: not cleaned.
+        # Phrases that came with a post are not cleaned.
         return _phrases((p for p in post.phrases or () if p.strip()), GIVEN)
     if mode == ENTITIES_LEAKED or (mode == ENTITIES and post.split == "train"):
         return _entities(post)
@@ -88,7 +88,7 @@ def _parsed(posts: Iterable[Post], by: str) -> dict[tuple[str, ...], Phrases]:
     """Noun phrases by sentence. Each is parsed once: up to 21 posts of MNRE share one."""
     sentences = list(dict.fromkeys(post.tokens for post in posts))
     if not sentences:
-        return {}  # nor is the parser loaded, or needed
+        return {}  # the parser is not needed, so not loaded
     chunker: Chunker = NltkPhrases() if by == NLTK else SpacyPhrases()
     found = chunker.batch(sentences)
     return {s: _phrases(phrases, by) for s, phrases in zip(sentences, found, strict=True)}

@@ -1,8 +1,9 @@
 """Pictures that an output calls unusable and that the present installation reads.
 
-An output says in its report which pictures it could not use. What an installation reads grows: with
-Pillow, with the extra [heif], with this program. Such pictures go into the key of the stage, as the
-setting READS, so that it and what needs it are made again, while every other data set's key stays.
+An output's report lists the pictures that it could not use. A later installation may read them:
+with a newer Pillow, the extra [heif], or a newer version of this program. Such pictures enter the
+stage's key as the setting READS, so the stage and those that need it run again; the keys of other
+data sets stay.
 """
 
 import json

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def check_vocabulary(
     tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, rows: int, name: str
 ) -> None:
-    """Raise DataError unless the tokenizer can be the encoder's; log what is odd.
+    """Raise DataError unless the tokenizer fits the encoder; log a doubtful padding piece.
 
     config: the encoder's. rows: of its embeddings. name: of the encoder, for messages. Called
     before markers are added.
@@ -57,7 +57,7 @@ def _check_size(size: int, rows: int, name: str, mend: str) -> None:
 
 
 def _made_up(tokenizer: PreTrainedTokenizerBase, name: str) -> list[str]:
-    """The special pieces that a BERT's vocab.txt lacks: transformers adds them, untrained."""
+    """The special pieces missing from a BERT's vocab.txt: transformers adds them, untrained."""
     file = Path(name) / "vocab.txt"
     if type(tokenizer).__name__ != "BertTokenizer" or (Path(name) / TOKENIZER).is_file():
         return []
@@ -103,7 +103,7 @@ def check_words(
 ) -> float:
     """The share of the posts' words that have an unknown piece or none; it is logged.
 
-    most: more is refused, with a DataError.
+    most: a larger share raises DataError.
     """
     unknown, total = unknown_words(posts, tokenizer)
     share = unknown / total if total else 0.0
@@ -118,7 +118,7 @@ def check_words(
 
 
 def log_unknown(unknown: int, total: int, of: str) -> None:
-    """Say how many of the words of some posts are unknown, if any."""
+    """Log how many words of some posts are unknown to the tokenizer, if any."""
     if unknown:
         log.info(
             "%d of %d words of %s (%.2f %%) are unknown to the tokenizer",
