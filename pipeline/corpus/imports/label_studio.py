@@ -19,7 +19,7 @@ from pipeline.corpus.imports.source import (
 )
 from pipeline.corpus.notes import Notes
 
-_SEVERAL = "tasks were annotated more than once: the first annotation is read"
+_SEVERAL = "tasks were annotated more than once: the ground truth or first is read"
 _OTHER = "results that are neither labels in the text nor relations are left out"
 _UNNAMED = "regions or relations without a label are left out"
 _MORE = "regions with several labels: the first is read"
@@ -79,7 +79,10 @@ def _path(address: str) -> str:
 
 
 def _results(place: Line, task: dict[str, Any], notes: Notes) -> list[Any] | None:
-    """The results of the first annotation that wasn't cancelled; None without one."""
+    """The results of the annotation that is the ground truth, or the first; None without one.
+
+    Cancelled ones don't count.
+    """
     made = task.get("annotations")
     made = task.get("completions") if made is None else made
     made = [] if made is None else made
@@ -91,7 +94,8 @@ def _results(place: Line, task: dict[str, Any], notes: Notes) -> list[Any] | Non
         notes.add(_SEVERAL, place.text)
     if not kept:
         return None
-    results = kept[0].get("result")
+    best = next((one for one in kept if one.get("ground_truth") is True), kept[0])
+    results = best.get("result")
     results = [] if results is None else results
     place.need(isinstance(results, list), "result to be a list", results)
     return list(results)

@@ -112,7 +112,7 @@ def test_label_studio_counts_and_names_what_it_leaves_out(tmp_path: Path) -> Non
     posts, lines = imported(tmp_path, "label-studio", export(tmp_path, [twice]))
     assert posts[0].tags == ("B-PER", "O", "O", "O", "O", "B-LOC", "O")
     assert lines[1:] == [
-        "1 tasks were annotated more than once: the first annotation is read: item 1",
+        "1 tasks were annotated more than once: the ground truth or first is read: item 1",
         "1 results that are neither labels in the text nor relations are left out: item 1 "
         "'rectanglelabels'",
         "2 regions or relations without a label are left out: item 1; item 1",
@@ -146,6 +146,16 @@ def test_label_studio_with_predictions_alone_says_nothing_of_entities(
     item = {"data": {"text": TEXT}, "annotations": made, "predictions": [{"result": REGIONS}]}
     [post], _ = imported(tmp_path, "label-studio", export(tmp_path, [item]))
     assert (post.tokens, post.tags) == (TOKENS, None)
+
+
+def test_label_studio_ground_truth_is_read_before_others(tmp_path: Path) -> None:
+    item = task(1)
+    item["annotations"] += [{"result": []}, {"ground_truth": True, "result": REGIONS}]
+    [post], lines = imported(tmp_path, "label-studio", export(tmp_path, [item]))
+    assert post.tags == TAGS
+    assert lines[1:] == [
+        "1 tasks were annotated more than once: the ground truth or first is read: item 1"
+    ]
 
 
 def test_label_studio_fields_that_are_null(tmp_path: Path) -> None:
