@@ -57,8 +57,11 @@ def layout_of(data: bytes) -> Layout | None:
     """The layout of a JPEG's first picture; None where its markers make no sense."""
     layout, place = Layout(), 2
     while place < len(data):
-        if data[place] != 0xFF:
-            return None
+        if data[place] != 0xFF:  # behind a segment of a wrong length
+            following = _NEXT.search(data, place)
+            if following is None:
+                return None
+            place = following.start()
         while place < len(data) and data[place] == 0xFF:
             place += 1
         marker = data[place] if place < len(data) else 0x01

@@ -40,7 +40,7 @@ MAX_RATIO = 20
 # What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript; an icon holds
 # files of other sizes than it says; a TGA can't be told from noise. AVIF and HEIC: see `_readers`.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000")
-READER = 2  # raised when this file reads more pictures: outputs that lack them become stale
+READER = 3  # raised when this file reads more pictures: outputs that lack them become stale
 MOST_MISSING = 0.05  # share of a JPEG's data that may be missing: it is filled
 NO_FILE = "no such file"
 MEAN = (0.485, 0.456, 0.406)
@@ -220,7 +220,7 @@ def _refusals(path: Path) -> Iterator[None]:
     """Turn what goes wrong with a file into a PictureError that names it."""
     try:
         if not path.is_file():
-            raise PictureError(NO_FILE, kind="missing")
+            raise PictureError(absence(path), kind="missing")
         if path.stat().st_size == 0:
             raise PictureError("an empty file", kind="empty")
         yield
@@ -237,6 +237,15 @@ def _refusals(path: Path) -> Iterator[None]:
     except _BROKEN as error:
         _raise_if_not_the_files(error)
         raise PictureError(f"unreadable picture: {_one_line(error)}", path) from error
+
+
+def absence(path: Path) -> str:
+    """What is in the place of a file that is not there, as the reason of a PictureError."""
+    if path.is_dir():
+        return "a folder in a picture's place"
+    if path.exists():
+        return "a pipe, socket or device in a picture's place"
+    return "a link that leads to no file" if path.is_symlink() else NO_FILE
 
 
 def _unidentified(path: Path) -> tuple[str, Path, str]:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_CHUNK = 16_000_000  # bytes that one text, or a profile, may unpack to
+MAX_CHUNK = 32_000_000  # bytes that one text, or a profile, may unpack to
 MAX_ALL = 64_000_000  # that all of them may
 MAX_ROWS = 8 * 64_000_000  # bytes of the largest picture
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
@@ -101,6 +101,7 @@ def _unpacked(kind: bytes, chunk: bytes, most: int) -> int:
         return 0
     if size > most:
         raise BombError(
-            f"its {kind.decode()} text unpacks to more than {most:,} bytes: a decompression bomb"
+            f"its {kind.decode()} text unpacks to more than {MAX_CHUNK:,} bytes, or all its texts "
+            f"to more than {MAX_ALL:,}: a decompression bomb"
         )
     return size

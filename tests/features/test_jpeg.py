@@ -63,6 +63,16 @@ def test_a_little_that_is_missing_is_filled(whole: bytes, share: float, tmp_path
     assert missing_share(tmp_path / "a.jpg") == missing
 
 
+def test_a_segment_that_is_longer_than_it_says_is_passed_over(tmp_path: Path) -> None:
+    whole = encoded(drawn(320, 200))
+    short = b"\xff\xe1\0\x10" + bytes(40)  # 26 bytes more than its length, as libjpeg skips them
+    data = whole[:2] + short + whole[2:]
+    (tmp_path / "whole.jpg").write_bytes(data)
+    assert read_picture(tmp_path / "whole.jpg")[1] == 0
+    _, missing = read_picture(cut(data, 0.03, tmp_path / "a.jpg"))
+    assert missing == pytest.approx(0.03, abs=0.01)
+
+
 @pytest.mark.parametrize("share", [0.08, 0.3, 0.7, 0.97])
 def test_much_that_is_missing_is_refused(whole: bytes, share: float, tmp_path: Path) -> None:
     for read in (open_picture, missing_share):

@@ -240,10 +240,17 @@ def test_what_swells_or_claims_too_much_is_refused(
     assert str(caught.value).isprintable()
 
 
+def test_many_texts_that_swell_together_are_named_by_their_sum(tmp_path: Path) -> None:
+    texts = [(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000)))] * 80
+    (tmp_path / "a").write_bytes(png(*texts))
+    with pytest.raises(PictureError, match=r"32,000,000 bytes, or all its texts to more than 64,"):
+        open_picture(tmp_path / "a")
+
+
 @pytest.mark.parametrize(
     "chunk",
     [
-        (b"zTXt", b"x\0\0" + zlib.compress(bytes(2_000_000))),
+        (b"zTXt", b"x\0\0" + zlib.compress(bytes(20_000_000))),
         (b"iTXt", b"x\0\1\0\0\0" + zlib.compress(bytes(9_000_000))),
         (b"iCCP", b"x\0\0" + zlib.compress(bytes(3_000_000))),
         (b"tEXt", b"x\0" + b"a" * 65_000_000),
@@ -295,10 +302,24 @@ def test_names_that_no_file_has(read: Callable[[Path], object], name: str, tmp_p
     assert str(caught.value).isprintable()
 
 
-def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.jpg")
-    with pytest.raises(PictureError, match="no such file"):
-        open_picture(tmp_path / "a.jpg")
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkfifo, "a pipe, socket or device in a picture's place"),
+        (os.mkdir, "a folder in a picture's place"),
+        (lambda path: os.symlink(path, path), "a link that leads to no file"),
+        (lambda path: os.symlink("gone.jpg", path), "a link that leads to no file"),
+    ],
+    ids=["pipe", "folder", "loop", "dangling"],
+)
+@pytest.mark.parametrize("read", [open_picture, picture_size, pictures.missing_share])
+def test_what_is_no_file_is_named(
+    make: Callable[[Path], None], reason: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    make(tmp_path / "a.jpg")
+    with pytest.raises(PictureError) as caught:
+        read(tmp_path / "a.jpg")
+    assert (caught.value.reason, caught.value.kind) == (reason, "missing")
 
 
 def test_flipped_bytes_raise_nothing_else(tmp_path: Path) -> None:
