@@ -23,6 +23,8 @@ from model.hvpnet.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 # (DeBERTa-v2, MPNet) or share one layer (ALBERT).
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 _AS_OURS = {"attn_implementation": attention.NAME, "dtype": "float32"}
+# Both are checked here: left alone, transformers only says to look above for the mismatched ones.
+_CHECKED: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 # What loaders raise for files that are missing, cut short or damaged.
 _DAMAGED = (
     *(OSError, ValueError, TypeError, RuntimeError, LookupError),
@@ -30,6 +32,11 @@ _DAMAGED = (
 )
 # Weights of an encoder that nothing here reads: the pooler, behind the last hidden state.
 _UNUSED = "pooler."
+_AGAIN = "fetch its folder again"
+_ELSEWHERE = (
+    "give the folder of a Hugging Face model with --encoder FOLDER, or go online once so that it "
+    "can be downloaded"
+)
 _LAYERS = ("encoder.layer.", "transformer.layer.", "layers.")  # where ENCODERS keep theirs
 
 
@@ -59,27 +66,33 @@ def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
         if loaded is None:
             if not Path(name).is_dir():
                 ask_hub(name)
-            loaded = AutoModel.from_pretrained(name, output_loading_info=True, **_AS_OURS)
+            loaded = AutoModel.from_pretrained(name, **_CHECKED, **_AS_OURS)
         model, info = loaded
     except _DAMAGED as error:
         reason = _first_line(error)
-        raise EncoderError(
-            f"encoder {name!r} can't be loaded ({reason}); give the folder of a Hugging Face "
-            "model with --encoder FOLDER, or go online once so that it can be downloaded"
-        ) from error
+        advice = _AGAIN if Path(name).is_dir() else _ELSEWHERE
+        raise EncoderError(f"encoder {name!r} can't be loaded ({reason}); {advice}") from error
     check_encoder(model.config)
     _check_weights(name, info)
+    _check_finite(name, model)
     return model
 
 
 def _check_weights(name: str, info: Mapping[str, Any]) -> None:
-    """Raise EncoderError for weights that are missing, or of layers that the encoder lacks."""
+    """Raise EncoderError for weights that are missing, of another shape, or of layers too many."""
     keys = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected")}
     missing = [key for key in keys["missing"] if not key.startswith(_UNUSED)]
     if missing:
         raise EncoderError(
             f"encoder {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}; "
             "fetch its folder again, or take the configuration that belongs to its weights"
+        )
+    if other := sorted(info["mismatched_keys"]):
+        key, own, expected = other[0]
+        raise EncoderError(
+            f"encoder {name!r}: {len(other)} of its weights have another shape than its "
+            f"configuration says, such as {key}: expected {tuple(expected)}, found {tuple(own)}; "
+            "take the configuration that belongs to its weights"
         )
     left = [key for key in keys["unexpected"] if key.startswith(_LAYERS)]
     if left:
@@ -89,13 +102,21 @@ def _check_weights(name: str, info: Mapping[str, Any]) -> None:
         )
 
 
+def _check_finite(name: str, model: PreTrainedModel) -> None:
+    for key, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise EncoderError(
+                f"encoder {name!r}: its weight {key} holds values that are not finite; {_AGAIN}"
+            )
+
+
 def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
     """The hub's model of that name if this machine has all of it."""
     if Path(name).is_dir():
         return None
     try:
         loaded: tuple[PreTrainedModel, Mapping[str, Any]] = AutoModel.from_pretrained(
-            name, local_files_only=True, output_loading_info=True, **_AS_OURS
+            name, local_files_only=True, **_CHECKED, **_AS_OURS
         )
         return loaded
     except OSError:
@@ -105,7 +126,7 @@ def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
 def load_saved(kind: "type[PrefixedEncoder]", folder: Path) -> "PrefixedEncoder":
     """A model that was saved in `folder`, each of its weights found there. Raises EncoderError."""
     try:
-        model, info = kind.from_pretrained(folder, output_loading_info=True)
+        model, info = kind.from_pretrained(folder, **_CHECKED)
     except _DAMAGED as error:
         raise EncoderError(
             f"{folder}: expected a saved model, found a damaged one ({_first_line(error)}); "

@@ -8,7 +8,8 @@ phrase. OmDet-Turbo does so too, and reads besides a task, a sentence that names
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from transformers.utils import is_timm_available
 
 from features.errors import need_readable
 from features.grounding import Candidate
-from features.grounding.hub import lacks, missing_tokenizer_files
+from features.grounding.hub import lacks, missing_tokenizer_files, tokenizer_errors
 from features.weights import WeightsError, one_line
 
 SETTINGS = "detector-1"  # moved boxes: raise it
@@ -38,6 +39,9 @@ TASKED = ("omdet-turbo",)
 
 # What readers raise on broken files.
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, ImportError)
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+_PREPARATION = ("size", "image_mean", "image_std")
+_LAYER = re.compile(r"layers\.\d+\.")
 _CELL = 8  # pixels a side of what one position of the DINOs' and OmDet's finest map stands for
 _COARSEST = 32  # the same of OmDet's coarsest map; it enlarges that one, which must then fit
 
@@ -73,11 +77,13 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
         config = _read_config(folder, longest_side)
         safe = {"config": config, "local_files_only": True, "trust_remote_code": False}
         images = transformers.AutoImageProcessor.from_pretrained(folder, **safe)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
+        with tokenizer_errors():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
         backbone = getattr(config, "backbone_config", None)
         if getattr(backbone, "model_type", None) == "timm_backbone" and not is_timm_available():
             raise WeightsError(f"{folder}: this detector's backbone needs timm: pip install timm")
         safe |= {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        safe["ignore_mismatched_sizes"] = True  # checked below: transformers' error names none
         detector = transformers.AutoModelForZeroShotObjectDetection
         model, told = detector.from_pretrained(folder, **safe)
     except WeightsError:
@@ -85,10 +91,39 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
     except (*_BROKEN, StrictDataclassError, SafetensorError) as error:
         raise WeightsError(f"{expected}: {one_line(error)}") from error
     _check_tokenizer(tokenizer, config, folder, expected)
-    learned = {name for name, _ in model.named_parameters()}
-    if missing := sorted(learned & set(told["missing_keys"])):
-        raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
+    _check_processor(folder, expected)
+    _check_weights(model, told, expected)
     return model, images, tokenizer
+
+
+def _check_processor(folder: Path, expected: str) -> None:
+    """Raise WeightsError where the processor's file lacks what transformers would make up."""
+    name = next(name for name in _PROCESSORS if (folder / name).is_file())
+    told = json.loads((folder / name).read_bytes())
+    lacking = [field for field in _PREPARATION if field not in told.get("image_processor", told)]
+    if lacking:
+        raise WeightsError(f"{expected}: {name} lacks {', '.join(lacking)}")
+
+
+def _check_weights(model: Any, told: Mapping[str, Any], expected: str) -> None:
+    """Raise WeightsError for weights missing, of another shape, of layers too many, not finite."""
+    learned = dict(model.named_parameters())
+    if missing := sorted(learned.keys() & set(told["missing_keys"])):
+        raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
+    if other := sorted(told["mismatched_keys"]):
+        key, own, wanted = other[0]
+        raise WeightsError(
+            f"{expected}: {len(other)} weights have another shape than config.json says, as {key}: "
+            f"expected {tuple(wanted)}, found {tuple(own)}"
+        )
+    left = [
+        key for key in sorted(told["unexpected_keys"]) if _LAYER.sub("layers.0.", key) in learned
+    ]
+    if left:
+        raise WeightsError(f"{expected}: config.json has no layer for {len(left)}, as {left[0]}")
+    for key, weight in learned.items():
+        if not weight.isfinite().all():
+            raise WeightsError(f"{expected}: the weight {key} holds values that are not finite")
 
 
 def _check_tokenizer(tokenizer: Tokenizer, config: Any, folder: Path, expected: str) -> None:

@@ -4,8 +4,10 @@ What is heavy is imported where there is work: `is_cached` needs neither torch n
 of the hub's own package most only where something of that name is there.
 """
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 TOKENIZER = "tokenizer.json"  # a tokenizer whole; other files hold it in parts
@@ -15,6 +17,10 @@ _NEEDED = (  # one of each line
     ("model.safetensors",),
     ("processor_config.json", "preprocessor_config.json"),
     ("tokenizer.json", "vocab.txt", "vocab.json"),
+)
+_OBJECTS = (  # files of a model's folder that hold a JSON object each
+    *("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.json", "vocab.json", "processor_config.json", "preprocessor_config.json"),
 )
 _SECONDS = 5  # that the hub may take to answer at all; without a limit, it may take for ever
 
@@ -105,3 +111,34 @@ def missing_tokenizer_files(names: Mapping[str, str], folder: Path) -> str:
     if not missing:
         return ""
     return " and ".join(missing) + (f" (or {TOKENIZER})" if whole else "")
+
+
+@contextmanager
+def tokenizer_errors() -> Iterator[None]:
+    """Turn the bare Exception of the package tokenizers into a ValueError.
+
+    It has no class of its own for a vocabulary that is not UTF-8, or merges without their pieces.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ValueError(str(error)) from error
+
+
+def broken_json(folder: Path) -> str:
+    """The first file of a model's folder that should hold a JSON object and doesn't, in words.
+
+    "" if there is none: transformers calls such a file missing, or says nothing of which it is.
+    """
+    for name in _OBJECTS:
+        if not (folder / name).is_file():
+            continue
+        try:
+            value = json.loads((folder / name).read_bytes())
+        except ValueError as error:
+            return f"{name} is not JSON: {error}"
+        if not isinstance(value, dict):
+            return f"{name} holds no JSON object"
+    return ""

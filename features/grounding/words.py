@@ -10,7 +10,12 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from features.errors import need_readable
-from features.grounding.hub import ask_hub, missing_tokenizer_files, snapshot_folder
+from features.grounding.hub import (
+    ask_hub,
+    missing_tokenizer_files,
+    snapshot_folder,
+    tokenizer_errors,
+)
 from features.weights import WeightsError, one_line
 
 LONGEST = 20  # tokens of a phrase, special ones included; further ones are not read
@@ -67,10 +72,11 @@ def _tokenizer(vocabulary: str) -> PreTrainedTokenizerBase:
     try:
         if Path(vocabulary).is_file():
             return _of_file(Path(vocabulary))
-        tokenizer = _from_cache(vocabulary)
-        if tokenizer is None:
-            ask_hub(vocabulary)
-            tokenizer = AutoTokenizer.from_pretrained(vocabulary)
+        with tokenizer_errors():
+            tokenizer = _from_cache(vocabulary)
+            if tokenizer is None:
+                ask_hub(vocabulary)
+                tokenizer = AutoTokenizer.from_pretrained(vocabulary)
     except (OSError, ValueError, LookupError) as error:
         raise WeightsError(
             f"vocabulary {vocabulary!r}: can't be loaded ({one_line(error)}); {give}"

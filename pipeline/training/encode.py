@@ -6,14 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+from transformers.models.auto.tokenization_auto import (
+    TOKENIZER_MAPPING_NAMES,
+    tokenizer_class_from_name,
+)
 
 from features.errors import need_readable
-from features.grounding.hub import TOKENIZER, ask_hub, missing_tokenizer_files, snapshot_folder
+from features.grounding.hub import (
+    TOKENIZER,
+    ask_hub,
+    broken_json,
+    missing_tokenizer_files,
+    snapshot_folder,
+    tokenizer_errors,
+)
 from pipeline.corpus.post import Post
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError
@@ -27,6 +38,7 @@ ELSEWHERE = (
     "give the folder of a Hugging Face model with --encoder FOLDER, or go online once so that it "
     "can be downloaded"
 )
+AGAIN = "put the files that the encoder was published with in their place"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -58,18 +70,18 @@ def load_tokenizer(name: str, advice: str | None = None) -> PreTrainedTokenizerB
     """
     need_readable(name)
     try:
-        tokenizer = _from_cache(name)
-        if tokenizer is None:
-            if not Path(name).is_dir():
-                ask_hub(name)
-            tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+        with tokenizer_errors():
+            tokenizer = _from_cache(name)
+            if tokenizer is None:
+                if not Path(name).is_dir():
+                    ask_hub(name)
+                tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except _DAMAGED as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if missing := _missing_by_configuration(Path(name)):
-            reason = f"the tokenizer's files are missing: {missing}"
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = _fault(Path(name), line) or line
         raise DataError(
             f"the tokenizer of encoder {name!r} can't be loaded ({reason}); "
-            f"{advice or (BESIDE if missing else ELSEWHERE)}"
+            f"{advice or (AGAIN if Path(name).is_dir() else ELSEWHERE)}"
         ) from error
     if missing := _missing_files(tokenizer, name):
         raise DataError(f"{name}: the tokenizer's files are missing: {missing}; {advice or BESIDE}")
@@ -113,20 +125,38 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
             shutil.copyfile(source, folder / name)
 
 
-def _missing_by_configuration(folder: Path) -> str:
-    """The same for a folder of which no tokenizer can be made, by the class that it names."""
+def _fault(folder: Path, line: str) -> str:
+    """Why no tokenizer can be made of a folder, by the files in it; "" for what is no folder.
+
+    line: what transformers says, which seldom names the file and often another package.
+    """
     if not folder.is_dir():
         return ""
-    try:
-        told = read_json(folder / "tokenizer_config.json")
-    except (OSError, ValueError):
-        told = {}
-    name = told.get("tokenizer_class") if isinstance(told, dict) else None
-    kind = tokenizer_class_from_name(name) if isinstance(name, str) else None
-    names = dict(getattr(kind, "vocab_files_names", {}))
+    if broken := broken_json(folder):
+        return broken
+    name = _field(folder / "tokenizer_config.json", "tokenizer_class")
+    if name is None:
+        kind = _field(folder / "config.json", "model_type")
+        if kind not in TOKENIZER_MAPPING_NAMES:
+            return f"config.json names no type of model that transformers knows: {kind!r}"
+        name = TOKENIZER_MAPPING_NAMES[kind]
+    made = tokenizer_class_from_name(name) if isinstance(name, str) else None
+    if made is None:
+        return f"transformers has no class {name!r}, which its configuration names"
+    names = dict(made.vocab_files_names)
     if set(names.values()) <= {TOKENIZER, "tokenizer.model"}:  # of no kind with files of its own
-        return "" if (folder / TOKENIZER).is_file() else TOKENIZER
-    return missing_tokenizer_files(names, folder)
+        missing = "" if (folder / TOKENIZER).is_file() else TOKENIZER
+    else:
+        missing = missing_tokenizer_files(names, folder)
+    if missing:
+        return f"the tokenizer's files are missing: {missing}"
+    parts = [file for file in names.values() if (folder / file).is_file()]
+    return f"not the files of a {made.__name__}: {', '.join(parts)}: {line}"
+
+
+def _field(file: Path, name: str) -> Any:
+    """A field of a JSON object in a file that may not be there."""
+    return read_json(file).get(name) if file.is_file() else None
 
 
 def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedTokenizerFast:

@@ -1,5 +1,6 @@
 """Check that a tokenizer and an encoder belong together, before either is used."""
 
+import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from pipeline.training.encode import unknown_words
 PADDING = 1024  # rows of embeddings that may be padding, or a tenth of all rows if that is more
 # Encoders that count positions from the padding piece's id + 1, and take so many pieces fewer.
 SHIFTED = ("roberta", "xlm-roberta")
+UNMERGED = 0.1  # share of a BPE's longer pieces that no merge may make: markers, unused ones
+_PARTS = ("end_of_word_suffix", "continuing_subword_prefix")
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +37,7 @@ def check_vocabulary(
             f"{len(pieces)} special pieces alone; {mend}"
         )
     _check_size(max(pieces.values()) + 1, rows, name, mend)
+    _check_merges(tokenizer, name, mend)
     if missing := _made_up(tokenizer, name):
         raise DataError(f"{name}/vocab.txt: expected {', '.join(missing)} in it; {mend}")
     _check_padding(tokenizer, config, name, mend)
@@ -54,6 +58,28 @@ def _check_size(size: int, rows: int, name: str, mend: str) -> None:
         )
     if size < rows:
         log.info("encoder %r: %d rows of its embeddings have no word piece", name, rows - size)
+
+
+def _check_merges(tokenizer: PreTrainedTokenizerBase, name: str, mend: str) -> None:
+    """Raise DataError where merges are missing: words would be cut into letters.
+
+    A BPE's piece of several characters is made by a merge, or by none.
+    """
+    if not tokenizer.is_fast:
+        return
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    if model["type"] != "BPE" or model.get("ignore_merges"):
+        return
+    suffix, prefix = (model.get(part) or "" for part in _PARTS)
+    made = {left + right.removeprefix(prefix) for left, right in model["merges"]}
+    long = {piece for piece in model["vocab"] if len(piece.removesuffix(suffix)) > 1}
+    long -= {*tokenizer.all_special_tokens, *map(str, tokenizer.added_tokens_decoder.values())}
+    lost = sorted(long - made)
+    if len(lost) > len(long) * UNMERGED:
+        raise DataError(
+            f"encoder {name!r}: {len(lost):,} of its {len(long):,} longer word pieces, such as "
+            f"{lost[0]!r}, are made by no merge: its merges are cut short; {mend}"
+        )
 
 
 def _made_up(tokenizer: PreTrainedTokenizerBase, name: str) -> list[str]:

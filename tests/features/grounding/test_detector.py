@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -470,6 +470,58 @@ def test_weights_that_lack_a_tensor_are_refused(folders: dict[str, Path], tmp_pa
     del state["box_head.dense0.bias"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(WeightsError, match=r"lacks 1, as box_head\.dense0\.bias$"):
+        Detector(folder)
+
+
+def change_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["num_hidden_layers"] -= 1
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def change_width(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["intermediate_size"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def spoil_weight(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    state["box_head.dense0.bias"][0] = float("nan")
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def drop_size(folder: Path) -> None:
+    processor = json.loads((folder / "processor_config.json").read_text())
+    del processor["image_processor"]["size"]
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_layers, r"config.json has no layer for 16, as owlv2.text_model.encoder.layers.\d"),
+        (change_width, r"weights have another shape than config.json says, as .*: expected \("),
+        (spoil_weight, r"the weight box_head.dense0.bias holds values that are not finite$"),
+        (drop_size, r"processor_config.json lacks size$"),
+    ],
+)
+def test_what_transformers_would_make_up_or_pass_over_is_refused(
+    change: Callable[[Path], None], message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy(folders["owlv2"], tmp_path / "model")
+    change(folder)
+    with pytest.raises(WeightsError, match=message):
+        Detector(folder)
+
+
+def test_a_bare_error_of_the_tokenizers_is_one_line(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy(folders["owlv2"], tmp_path / "model")
+    text = '{"version": "1.0", "added_tokens": [], "model": {"type": "Nope"}}'
+    (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"expected a zero-shot detector .*untagged enum"):
         Detector(folder)
 
 

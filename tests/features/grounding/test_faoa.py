@@ -284,6 +284,14 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
         Words(str(tmp_path), pieces=True, size=5)
 
 
+def test_a_vocabulary_in_another_encoding_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "vocab.txt").write_bytes("[PAD]\n[UNK]\n[CLS]\n[SEP]\nfête\n".encode("latin-1"))
+    for name in (tmp_path, tmp_path / "vocab.txt"):
+        with pytest.raises(WeightsError, match=r"can't be loaded \(.*(utf-8|UTF-8)"):
+            Words(str(name), pieces=True, size=5)
+
+
 @pytest.mark.parametrize(
     "content", ["no json", '{"a": 1}', "[1, 2]", '["<pad>", "a"]', '["a", "<pad>"]']
 )

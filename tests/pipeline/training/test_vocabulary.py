@@ -28,6 +28,8 @@ CASE = SHARED / "cases" / "encoder-without-tokenizer"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 CONFIG = TrainConfig(encoder=SCRATCH, variant="text-only", epochs=1, evaluate_from=1, max_tokens=40)
+ROBERTA = '{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4}'
+NO_MODEL = '{"version": "1.0", "added_tokens": [], "model": {"type": "Nope"}}'
 BERTWEET = {"tokenizer_config.json": '{"tokenizer_class": "BertweetTokenizer"}'}
 
 
@@ -98,6 +100,69 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
     line = rf"^[^\n]*encoder '{folder}'[^\n]*{reason}[^\n]*; (give|put) [^\n]*$"
     with pytest.raises(DataError, match=line):
         load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "reason"),
+    [
+        ("bert", {"vocab.txt": "caf\xe9\n"}, "BertTokenizer: vocab.txt: .*UTF-8"),
+        ("bert", {"tokenizer.json": '{"a": "\xe9"}'}, "tokenizer.json is not JSON: .*utf-8"),
+        ("bert", {"tokenizer.json": NO_MODEL}, "BertTokenizer: tokenizer.json: .*untagged enum"),
+        ("bert", {"tokenizer_config.json": "{"}, "tokenizer_config.json is not JSON: Expecting"),
+        ("bert", {"tokenizer_config.json": "[]"}, "tokenizer_config.json holds no JSON object"),
+        ("bert", {"tokenizer_config.json": '{"tokenizer_class": "X"}'}, "no class 'X'"),
+        ("bert", {"config.json": "{}"}, "config.json names no type of model .*: None"),
+        ("roberta", {"vocab.json": ROBERTA}, r"are missing: merges.txt \(or tokenizer.json\)"),
+        ("roberta", {"vocab.json": ROBERTA, "merges.txt": "\nb c\n"}, "merges.txt: Error while"),
+        ("roberta", {"vocab.json": "[]", "merges.txt": ""}, "vocab.json holds no JSON object"),
+        ("xlm-roberta", {"sentencepiece.bpe.model": "x"}, "Tokenizer: sentencepiece.bpe.model: "),
+    ],
+)
+def test_the_file_at_fault_is_named(
+    kind: str, files: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    folder = encoder(tmp_path / "encoder", {}, kind)
+    for name, text in files.items():
+        (folder / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=rf"^[^\n]*{reason}[^\n]*; put the files [^\n]*$"):
+        load_tokenizer(str(folder))
+
+
+def test_merges_that_are_cut_short_are_missed(tmp_path: Path) -> None:
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", *LETTERS, "Ġa", "an", "Ġan", "nn"]
+    vocabulary = json.dumps({piece: n for n, piece in enumerate(pieces)})
+    files = {"vocab.json": vocabulary, "merges.txt": "#version: 0.2\nĠ a\na n\nĠa n\nn n\n"}
+    check(encoder(tmp_path / "whole", files, "roberta", pad_token_id=1))
+    files["merges.txt"] = "#version: 0.2\nĠ a\n"
+    with pytest.raises(DataError, match="3 of its 4 longer word pieces, such as 'an', are made by"):
+        check(encoder(tmp_path / "cut", files, "roberta", pad_token_id=1))
+
+
+def reshape(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 80}))
+
+
+def spoil(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    state["embeddings.word_embeddings.weight"][1, 1] = float("inf")
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (reshape, r"1 of its weights have another shape.* expected \(80, 32\), found \(40, 32\)"),
+        (spoil, "its weight embeddings.word_embeddings.weight holds values that are not finite"),
+    ],
+)
+def test_weights_that_are_not_the_configurations_are_named(
+    change: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    folder = encoder(tmp_path / "encoder", {"vocab.txt": words(*LETTERS)})
+    change(folder)
+    with pytest.raises(EncoderError, match=message):
+        check(folder)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +244,7 @@ def lose(*beginnings: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (lose("encoder.layer.2.output.dense.bias"), {}, "1 of its weights are missing"),
         (dict, {"num_hidden_layers": 4}, "16 of its weights are missing, such as encoder.layer.3"),
         (dict, {"num_hidden_layers": 2}, "no place for 16 of its weights, such as encoder.layer.2"),
-        (dict, {"vocab_size": 61}, "can't be loaded"),
+        (dict, {"vocab_size": 61}, "have another shape"),
     ],
 )
 def test_weights_are_never_drawn_in_silence(
