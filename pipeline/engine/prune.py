@@ -54,6 +54,8 @@ def prune(
             for folder, becomes in outputs.items()
             if becomes not in named and folder.parent.name not in kept
         ]
+    notes += [_refusal(store, folder) for folder in doomed if not _is_removable(folder)]
+    doomed = [folder for folder in doomed if _is_removable(folder)]
     removed = {folder: size_of(folder) for folder in doomed}
     if not dry_run:
         for folder in doomed:
@@ -62,13 +64,41 @@ def prune(
         if rows in unfinished or in_use(store, rows.name):
             notes.append(f"{rows.relative_to(store)}: nothing removed (not yet finished)")
             continue
-        # Locked: rows just written have no index yet.
-        with nullcontext() if dry_run else locked(store, rows.name, "filling rows"):
-            for file in _unused(store, rows, kinds, set(doomed)):
-                removed[file] = size_of(file)
-                if not dry_run:
-                    file.unlink()
+        unused = _unused(store, rows, kinds, set(doomed))
+        if unused and not _may_change(rows):
+            notes.append(_refusal(store, rows))
+        elif unused:
+            removed |= _remove_rows(store, rows, kinds, set(doomed), dry_run)
     return [*notes, *_report(store, removed, dry_run)]
+
+
+def _remove_rows(
+    store: Path, rows: Path, kinds: Kinds, gone: set[Path], dry_run: bool
+) -> dict[Path, int]:
+    """Remove the files of rows that no index refers to. Returns each with its bytes."""
+    # Locked, and looked up again: rows just written have no index yet.
+    with nullcontext() if dry_run else locked(store, rows.name, "filling rows"):
+        sizes = {file: size_of(file) for file in _unused(store, rows, kinds, gone)}
+        for file in sizes if not dry_run else ():
+            file.unlink()
+    return sizes
+
+
+def _is_removable(folder: Path) -> bool:
+    """Whether this user may remove all of an output: half of one would be a damaged one."""
+    inside = [path for path in folder.rglob("*") if path.is_dir()]
+    return all(map(_may_change, (folder.parent, folder, *inside)))
+
+
+def _may_change(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _refusal(store: Path, folder: Path) -> str:
+    return (
+        f"{folder.relative_to(store)}: nothing removed (it is another user's: ask for the right "
+        "to write in it, chmod -R g+w, or have its owner run Prune)"
+    )
 
 
 def _report(store: Path, removed: dict[Path, int], dry_run: bool) -> list[str]:

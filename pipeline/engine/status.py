@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from features.errors import AccessError
+from features.errors import AccessError, access_named
 from pipeline.engine.locks import in_use, lock_name
 from pipeline.engine.outputs import READS, damage, folders, partial_of, read_manifest
 from pipeline.engine.stage import FRESH, Stage
@@ -17,17 +17,22 @@ def status(stages: Iterable[Stage]) -> list[str]:
 
 def _state(stage: Stage) -> str:
     try:
-        reason = damage(stage.folder, stage.paths.digests)
-        if reason is None:
-            return f"{FRESH}: {stage.folder}"
-        if not stage.folder.exists():
-            last = _last_key(stage)
-            reason = "never made" if last is None else "; ".join(changes(last, stage.key))
-        return f"stale: {reason}{_begun(stage)}"
+        with access_named(stage.paths.store_root):  # its key reads outputs, too
+            return _known_state(stage)
     except AccessError as error:
         return f"not known: {error}"
     except (*FAMILY, OSError) as error:  # the data set is not there, or cannot be read
         return f"stale: {error}"
+
+
+def _known_state(stage: Stage) -> str:
+    reason = damage(stage.folder, stage.paths.digests)
+    if reason is None:
+        return f"{FRESH}: {stage.folder}"
+    if not stage.folder.exists():
+        last = _last_key(stage)
+        reason = "never made" if last is None else "; ".join(changes(last, stage.key))
+    return f"stale: {reason}{_begun(stage)}"
 
 
 def _begun(stage: Stage) -> str:

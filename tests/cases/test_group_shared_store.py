@@ -10,6 +10,8 @@ import pytest
 from luigi.configuration import get_config
 
 import tasks
+from pipeline.engine.paths import paths
+from pipeline.engine.prune import prune
 from pipeline.engine.stage import Stage, upstream
 from pipeline.engine.status import status
 from tests.members import FIRST, GROUP, SECOND, group_folder, having, lacking, member, only_root
@@ -73,3 +75,53 @@ def test_one_writes_and_the_other_reads(store: Path) -> None:
         assert lines[0] == "ReadPosts is stale: never made"
         with pytest.raises(PermissionError, match="locks"):
             run("two")
+
+
+def pruned(dry_run: bool = False) -> list[str]:
+    luigi.task_register.Register.clear_instance_cache()
+    return prune(paths(), tasks.STAGES, tasks.stages_of, results=False, dry_run=dry_run)
+
+
+def test_prune_names_what_another_member_owns_and_goes_on(store: Path) -> None:
+    for user, umask, dataset in ((FIRST, 0o002, "two"), (FIRST, 0o022, "one")):
+        with member(user, umask):
+            run(dataset)
+    for folder in [*store.glob("*/two-*"), *store.glob("*/"), *store.glob("pyramids/*")]:
+        folder.chmod(0o2775)
+    with member(SECOND, umask=0o022):
+        said = [pruned(dry_run=True), pruned()]
+    assert len(list((store / "ExtractPyramid").glob("one-*/*"))) > 1  # whole
+    assert not list((store / "ExtractPyramid").glob("two-*"))
+    for lines in said:
+        assert any(
+            line.startswith("ExtractPyramid/one-")
+            and line.endswith("chmod -R g+w, or have its owner run Prune)")
+            for line in lines
+        )
+        assert not any(line.startswith("pyramids/") for line in lines)  # one's index names the rows
+    with member(FIRST, umask=0o022):
+        assert "nothing removed" not in "".join(pruned())
+    assert not list((store / "ExtractPyramid").glob("*"))
+
+
+def test_prune_leaves_rows_in_a_folder_that_is_another_members(store: Path) -> None:
+    with member(FIRST, umask=0o022):
+        run("one")
+    (output,) = (store / "ExtractPyramid").glob("one-*")
+    shutil.rmtree(output)
+    with member(SECOND, umask=0o022):
+        assert [line.split(" (")[0] for line in pruned()[:1]] == [
+            f"pyramids/{next((store / 'pyramids').iterdir()).name}: nothing removed"
+        ]
+    assert list(store.glob("pyramids/*/*.h5"))
+
+
+def test_status_does_not_call_closed_outputs_stale(store: Path) -> None:
+    with member(FIRST, umask=0o002):
+        run("one")
+    (store / "GroundCrops").chmod(0)
+    with member(SECOND, umask=0o002):
+        lines = status(reversed(upstream(extraction("one"))))
+    assert "stale" not in "".join(lines)
+    assert lines[1].startswith(f"GroundCrops is not known: {store}/GroundCrops")
+    assert "ask its owner for the right" in lines[1]
