@@ -45,9 +45,32 @@ def _read(config: LuigiConfigParser, checkout: Path) -> None:
         _make_readable(config, section, option, files)
     home = checkout if (checkout / "luigi.cfg").exists() else Path.cwd()
     for name in ("data", "store"):
+        _check_path(config, name, home, files)
         path = home / Path(config.get("paths", name)).expanduser()
         config.set("paths", name, str(path).replace("%", "%%"))
         _make_readable(config, "paths", name, files)
+
+
+def _check_path(config: LuigiConfigParser, name: str, home: Path, files: list[str]) -> None:
+    """Raise SettingError for a path that means another one: in quotes, empty, with $NAME in it.
+
+    The store would be made under such a name, in the project's folder.
+    """
+    written = config.get("paths", name)
+    if written and os.path.lexists(home / written):
+        return
+    if not written:
+        advice = "found nothing; give a folder, or leave the line out"
+    elif len(written) > 1 and written[0] in "\"'" and written[0] == written[-1]:
+        advice = f"found {written}, whose quotes are part of the path; leave them out"
+    elif re.match(r"\$\w", written):
+        advice = f"found {written!r}; write ~ for the home folder, ${{NAME}} for a variable"
+    else:
+        return
+    raw = config.get("paths", name, raw=True)
+    raise SettingError(
+        f"{_file_of('paths', name, raw, files)}, [paths] {name}: expected a folder, {advice}"
+    )
 
 
 def _check_readable(file: str) -> None:

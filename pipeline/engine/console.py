@@ -24,6 +24,7 @@ _FULL = (
     f"--paths-store; then {GO_ON}"
 )
 _CLOSED = f"give the rights to it, or another folder with --paths-store; then {GO_ON}"
+_A_FILE = "a file is in a folder's place: move it, or give another folder with --paths-store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -31,6 +32,8 @@ _ADVICE = {
     errno.EROFS: _CLOSED,
     errno.EACCES: _CLOSED,
     errno.EPERM: _CLOSED,
+    errno.ENOTDIR: _A_FILE,
+    errno.EEXIST: _A_FILE,
     errno.EMFILE: f"raise the limit of open files (ulimit -n); then {GO_ON}",
     errno.ENFILE: f"the whole system has too many open; then {GO_ON}",
     errno.EIO: f"the disk may be failing; where it isn't, {GO_ON}",

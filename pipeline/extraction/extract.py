@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from features.backbone import block_channels
-from features.pictures import Preparation, in_words, read_picture
+from features.pictures import NO_FILE, Preparation, absence, in_words, read_picture
 from features.store import Shard, Store, StoreError
 from pipeline.engine.digests import of_file
 from pipeline.engine.files import leads_out, need_space, write_json
@@ -153,7 +153,10 @@ def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup
 def _problem(file: Path, root: Path, near: NearNames) -> str | None:
     if leads_out(file, root):
         return f"{LINKED_OUT}: {LEADS_OUT}"
-    return None if file.is_file() else described("missing", near.hint(file))
+    if file.is_file():
+        return None
+    absent = absence(file)
+    return described("missing", near.hint(file) if absent == NO_FILE else absent)
 
 
 def _check_any(good: bool, problems: dict[Path, str], expected: str) -> None:

@@ -91,6 +91,28 @@ def test_a_setting_that_cannot_be_read_is_one_line(
     assert printed.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('"/some/data"', 'found "/some/data", whose quotes are part of the path; leave them out'),
+        ("'some data'", "found 'some data', whose quotes are part of the path; leave them out"),
+        ("", "found nothing; give a folder, or leave the line out"),
+        ("$HOME/data", "found '$HOME/data'; write ~ for the home folder, ${NAME} for a variable"),
+    ],
+)
+def test_a_path_that_means_another_is_refused(written: str, said: str, working: Path) -> None:
+    home = checkout(working / "project")
+    (working / "luigi.cfg").write_text(f"[paths]\ndata = data\nstore = {written}\n")
+    with pytest.raises(SettingError) as caught:
+        read_own(home)
+    file = working / "luigi.cfg"
+    assert str(caught.value) == f"{file}, [paths] store: expected a folder, {said}"
+    if written:
+        (home / written).mkdir(parents=True)  # it is meant after all
+        get_config().reload()
+        read_own(home)
+
+
 @only_root
 def test_a_configuration_that_may_not_be_read_is_not_passed_over(
     working: Path, monkeypatch: pytest.MonkeyPatch

@@ -28,6 +28,8 @@ from tests.world import write_own_data
         (OSError(errno.ENOSPC, "", "/s/a.h5"), "/s/a.h5: No space left on device; free some space"),
         (PermissionError(errno.EACCES, "", "/s"), "/s: Permission denied; give the rights"),
         (OSError(errno.EROFS, "", "/s"), "/s: Read-only file system; give the rights"),
+        (OSError(errno.ENOTDIR, "", "/s"), "/s: Not a directory; a file is in a folder's place"),
+        (OSError(errno.EEXIST, "", "/s"), "/s: File exists; a file is in a folder's place"),
         (OSError(errno.EMFILE, "", "/s"), "/s: Too many open files; raise the limit"),
         (FileNotFoundError(errno.ENOENT, "", "/s"), "/s: No such file or directory"),
         (FileNotFoundError(errno.ENOENT, "", "/a\nb"), "/a\\nb: No such file or directory"),
