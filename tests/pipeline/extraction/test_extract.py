@@ -174,6 +174,12 @@ def test_preparation_is_in_the_rows_key(root: Path, change: dict) -> None:
     assert run(root, [post("0.png")], replace(CONFIG, **change))["rows_computed"] == 1
 
 
+def test_a_folder_in_a_pictures_place_is_named(root: Path) -> None:
+    (root / "folder.png").mkdir()
+    report = run(root, [post("folder.png"), post("0.png")])
+    assert report["problems"] == {"folder.png": "missing: a folder in a picture's place"}
+
+
 def test_missing_broken_and_impossible_are_counted_and_left_out(root: Path) -> None:
     (root / "broken.png").write_bytes(b"\x89PNG broken")
     outside = box_region((500.0, 500.0, 600.0, 600.0))
