@@ -282,7 +282,8 @@ def test_unknown_words_are_counted_once_each(tmp_path: Path) -> None:
 def test_more_unknown_words_than_allowed_are_refused(tmp_path: Path) -> None:
     letters = [*LETTERS[:20], *(f"##{c}" for c in LETTERS[:20])]
     folder = encoder(tmp_path / "encoder", {"vocab.txt": words(*letters)})
-    posts = [post("ann is xyz o", split) for split in ("train", "val", "test")]
+    tags = ("B-X", "O", "O", "O")
+    posts = [replace(post("ann is xyz o", s), tags=tags) for s in ("train", "val", "test")]
     arguments = (HEADS["ner"], posts, ["O", "B-X"], replace(CONFIG, encoder=str(folder)), None)
     refused = r"doesn't know 1 of 4 words .*25.0%.*, more than 10.0%; .* --max-unknown 0.25$"
     with pytest.raises(DataError, match=refused):
