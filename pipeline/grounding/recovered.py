@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from features.pictures import PictureError, installation, open_picture
 from pipeline.engine.digests import Digests, of_text
 from pipeline.engine.files import read_json
 from pipeline.engine.memo import Memo
@@ -64,6 +63,8 @@ def _in_report(folder: Path) -> set[str]:
 
 def _readable(names: Iterable[str], root: Path, file: Path, digests: Digests) -> Iterable[str]:
     """Those of the pictures that can be opened. Each is tried once an installation."""
+    from features.pictures import installation  # here: keys are made without numpy and Pillow
+
     memo, by = Memo(file, _TABLE), installation()
     try:
         for name in names:
@@ -82,6 +83,8 @@ def _readable(names: Iterable[str], root: Path, file: Path, digests: Digests) ->
 
 
 def _opens(path: Path) -> bool:
+    from features.pictures import PictureError, open_picture
+
     try:
         open_picture(path)
     except PictureError:

@@ -85,7 +85,7 @@ def test_an_output_without_problems_costs_nothing(
 ) -> None:
     note(world, "GroundCrops", gone="missing")
     monkeypatch.setattr(recovered, "Memo", None)
-    monkeypatch.setattr(recovered, "open_picture", None)
+    monkeypatch.setattr("features.pictures.open_picture", None)
     assert world.fingerprints()
 
 
@@ -94,16 +94,18 @@ def test_a_picture_is_tried_once_an_installation(
 ) -> None:
     tried: list[str] = []
 
+    real = pictures.open_picture
+
     def counted(path: Path) -> Image.Image:
         tried.append(path.name)
-        return pictures.open_picture(path)
+        return real(path)
 
-    monkeypatch.setattr(recovered, "open_picture", counted)
+    monkeypatch.setattr("features.pictures.open_picture", counted)
     note(world, "GroundCrops", first=OLD, broken=OLD)
     first = world.fingerprints()
     assert world.fingerprints() == first
     assert sorted(tried) == ["a.jpg", "b.jpg"]
-    monkeypatch.setattr(recovered, "installation", lambda: "another")
+    monkeypatch.setattr("features.pictures.installation", lambda: "another")
     assert world.fingerprints() == first
     assert len(tried) == 4
 
@@ -154,8 +156,8 @@ def test_an_installation_that_reads_less_gets_its_own_output(
     def refused(path: Path) -> Image.Image:
         raise pictures.PictureError("a HEIC picture", path, "format")
 
-    monkeypatch.setattr(recovered, "open_picture", refused)
-    monkeypatch.setattr(recovered, "installation", lambda: "less")
+    monkeypatch.setattr("features.pictures.open_picture", refused)
+    monkeypatch.setattr("features.pictures.installation", lambda: "less")
     assert world.fingerprints() == before
 
 
