@@ -51,14 +51,15 @@ Reading = tuple[BatchEncoding, Columns]
 
 def _read_config(folder: Path, longest_side: int | None) -> Any:
     """The model's configuration; a backbone of timm's, which has one size, is given that side."""
-    told = json.loads((folder / "config.json").read_bytes())
-    family, known = told.get("model_type"), (*JOINED, *LISTED, *TASKED)
+    config_fields = json.loads((folder / "config.json").read_bytes())
+    family, known = config_fields.get("model_type"), (*JOINED, *LISTED, *TASKED)
     if family not in known:
         types = ", ".join(known)
         raise WeightsError(f"{folder}: expected a detector of the types {types}, found {family!r}")
-    if family in TASKED and not told.get("backbone_config"):
-        told.pop("backbone_kwargs", None)  # the class's own; told, transformers asks the hub
-    config = transformers.AutoConfig.for_model(**told)
+    if family in TASKED and not config_fields.get("backbone_config"):
+        # The class has its own; given these, transformers asks the hub.
+        config_fields.pop("backbone_kwargs", None)
+    config = transformers.AutoConfig.for_model(**config_fields)
     if longest_side is not None and "img_size" in getattr(config, "timm_kwargs", {}):
         config.timm_kwargs["img_size"] = max(_COARSEST, longest_side - longest_side % _COARSEST)
     return config
@@ -85,39 +86,41 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
         safe |= {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
         safe["ignore_mismatched_sizes"] = True  # checked below: transformers' error names none
         detector = transformers.AutoModelForZeroShotObjectDetection
-        model, told = detector.from_pretrained(folder, **safe)
+        model, info = detector.from_pretrained(folder, **safe)
     except WeightsError:
         raise
     except (*_BROKEN, StrictDataclassError, SafetensorError) as error:
         raise WeightsError(f"{expected}: {one_line(error)}") from error
     _check_tokenizer(tokenizer, config, folder, expected)
     _check_processor(folder, expected)
-    _check_weights(model, told, expected)
+    _check_weights(model, info, expected)
     return model, images, tokenizer
 
 
 def _check_processor(folder: Path, expected: str) -> None:
     """Raise WeightsError where the processor's file lacks what transformers would make up."""
     name = next(name for name in _PROCESSORS if (folder / name).is_file())
-    told = json.loads((folder / name).read_bytes())
-    lacking = [field for field in _PREPARATION if field not in told.get("image_processor", told)]
+    settings = json.loads((folder / name).read_bytes())
+    lacking = [
+        field for field in _PREPARATION if field not in settings.get("image_processor", settings)
+    ]
     if lacking:
         raise WeightsError(f"{expected}: {name} lacks {', '.join(lacking)}")
 
 
-def _check_weights(model: Any, told: Mapping[str, Any], expected: str) -> None:
+def _check_weights(model: Any, info: Mapping[str, Any], expected: str) -> None:
     """Raise WeightsError for weights missing, of another shape, of layers too many, not finite."""
     learned = dict(model.named_parameters())
-    if missing := sorted(learned.keys() & set(told["missing_keys"])):
+    if missing := sorted(learned.keys() & set(info["missing_keys"])):
         raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
-    if other := sorted(told["mismatched_keys"]):
+    if other := sorted(info["mismatched_keys"]):
         key, own, wanted = other[0]
         raise WeightsError(
             f"{expected}: {len(other)} weights have another shape than config.json says, as {key}: "
             f"expected {tuple(wanted)}, found {tuple(own)}"
         )
     left = [
-        key for key in sorted(told["unexpected_keys"]) if _LAYER.sub("layers.0.", key) in learned
+        key for key in sorted(info["unexpected_keys"]) if _LAYER.sub("layers.0.", key) in learned
     ]
     if left:
         raise WeightsError(f"{expected}: config.json has no layer for {len(left)}, as {left[0]}")

@@ -49,7 +49,7 @@ def test_the_project_may_lie_in_any_folder(name: str, working: Path) -> None:
         ("100%/x", "100%/x"),
         ("a%%b", "a%b"),  # as configparser has it
         ("50%(half)", "50%(half)"),
-        ("%(root)s/50% off", "/root/50% off"),
+        ("%(base)s/50% off", "/base/50% off"),
         ("${HERE}/50% off", "/here/50% off"),
         ("fête's", "fête's"),
     ],
@@ -59,15 +59,15 @@ def test_a_per_cent_sign_stands_for_itself(
 ) -> None:
     monkeypatch.setenv("HERE", "/here")
     home = checkout(working / "project")
-    section = f"root = /root\ndata = {written}\nstore = {written}/store\n"
+    section = f"base = /base\ndata = {written}\nstore = {written}/store\n"
     (working / "luigi.cfg").write_text(
         f"[paths]\n{section}[Other]\nweights = {written}\n", encoding="utf-8"
     )
-    if "root" in written:
-        (working / "luigi.cfg").write_text(f"[DEFAULT]\nroot = /root\n[paths]\n{section}")
+    if "base" in written:
+        (working / "luigi.cfg").write_text(f"[DEFAULT]\nbase = /base\n[paths]\n{section}")
     read_own(home)
     assert paths_read() == [str(home / meant), str(home / meant / "store")]
-    if "root" not in written:
+    if "base" not in written:
         assert get_config().get("Other", "weights") == meant
 
 
