@@ -7,24 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import PreTrainedTokenizerBase
 
-from features.errors import need_readable
 from model.config import ExtractorConfig
-from model.encoder import load_saved
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
-from pipeline.training.encode import load_tokenizer, unknown_words
+from pipeline.training.encode import unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
-from pipeline.training.possible import check_evaluation, check_labels, task_of
-from pipeline.training.relations import MARKERS
-from pipeline.training.train import HEADS, about_pictures, open_pictures
+from pipeline.training.possible import check_evaluation, check_labels
+from pipeline.training.saved import SavedModel
+from pipeline.training.train import about_pictures, open_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
-from pipeline.training.vocabulary import check_vocabulary, log_unknown
+from pipeline.training.vocabulary import log_unknown
 
 log = logging.getLogger(__name__)
 
@@ -46,34 +43,30 @@ def evaluate_into(
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    need_readable(model_folder)
-    config = ExtractorConfig.from_pretrained(model_folder)
-    head = HEADS[task_of(model_folder)]
+    saved = SavedModel.open(model_folder)
+    head, tokenizer = saved.head, saved.tokenizer
     pictures = open_pictures(files, finetune=False)
     if pictures is not None:
-        check_pyramids(config, pictures, model_folder)
-    tokenizer = load_tokenizer(str(model_folder), "run what made the model again")
-    _check_tokenizer(tokenizer, config, model_folder)
-    labels = [config.id2label[number] for number in range(config.num_labels)]
+        check_pyramids(saved.config, pictures, model_folder)
     posts = load_posts(posts_folder)
     check_evaluation(head.name, posts, model_folder)
     check_labels(head.name, posts, model_folder)
     splits = {name: head.readable(posts, name) for name in SCORED}
     encoded = {
-        name: head.encode(chosen, tokenizer, labels, tokenizer.model_max_length, config.style)
+        name: head.encode(chosen, tokenizer, saved.labels, saved.longest, saved.config.style)
         for name, chosen in splits.items()
     }
     held = [post for chosen in splits.values() for post in chosen.values()]
     log_unknown(*unknown_words(held, tokenizer), "val and test")
-    log_shortened(splits, encoded, tokenizer.model_max_length)
+    log_shortened(splits, encoded, saved.longest)
     evaluator = make_evaluator(
-        load_saved(head.model, model_folder),
+        saved.load(),
         Collator(tokenizer.pad_token_id, head.collate, pictures),
         folder,
         device,
         precision,
     )
-    results = predict_into(folder, head, evaluator, splits, encoded, labels)
+    results = predict_into(folder, head, evaluator, splits, encoded, saved.labels)
     shutil.rmtree(folder / CHECKPOINTS)  # the Trainer makes it, empty
     if files is not None:
         about |= about_pictures(files)
@@ -84,22 +77,8 @@ def evaluate_into(
     }
     write_json(
         folder / "metrics.json",
-        {**about, "task": head.name, **results, **counts, "model": config.to_dict()},
+        {**about, "task": head.name, **results, **counts, "model": saved.config.to_dict()},
     )
-
-
-def _check_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, config: ExtractorConfig, model_folder: Path
-) -> None:
-    """Raise DataError unless the tokenizer is the one that was saved with the model."""
-    rows = config.encoder["vocab_size"]
-    check_vocabulary(tokenizer, config.encoder_config(), rows, str(model_folder))
-    markers = tuple(config.marker_ids)
-    if markers and tuple(tokenizer.convert_tokens_to_ids(list(MARKERS))) != markers:
-        raise DataError(
-            f"{model_folder}: expected a tokenizer whose markers have the ids "
-            f"{', '.join(map(str, markers))}, found another; run what made the model again"
-        )
 
 
 def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
