@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.files import write_json
-from pipeline.engine.stage import versions
+from pipeline.engine.versions import versions
 
 RESULTS = Path(__file__).parent / "results.json"
 # What the ratio should reach: at least, or, for what costs, at most.

@@ -5,15 +5,13 @@ result. It is complete when its manifest is there and the files that the manifes
 their digests. It is made in a hidden folder beside it and renamed when it is whole.
 """
 
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +25,11 @@ from pipeline.engine.files import need_space, settle, write_json
 from pipeline.engine.locks import lock_name, locked
 from pipeline.engine.outputs import MANIFEST, damage, partial_of
 from pipeline.engine.paths import paths
+from pipeline.engine.versions import versions
 from pipeline.errors import StageError
 
 FRESH = "fresh"
 LEAST_SPACE = 16_000_000  # bytes that any stage may need: reports, manifests, memory of digests
-PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "pillow", "numpy")
-EXTRAS = ("spacy", "nltk", "timm", "pillow-heif")  # packages that may be missing
 
 log = logging.getLogger(__name__)
 
@@ -249,14 +246,3 @@ def upstream(last: Stage) -> list[Stage]:
     for needed in last.requires():
         stages |= {one.name: one for one in upstream(needed)}
     return list(stages.values())
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a figure."""
-    known = {"python": platform.python_version()}
-    for package in PACKAGES:
-        known[package] = importlib.metadata.version(package)
-    for package in EXTRAS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            known[package] = importlib.metadata.version(package)
-    return known

@@ -11,7 +11,8 @@ import luigi
 from pipeline.corpus.tasks import OfDataset, ReadPosts
 from pipeline.engine.outputs import MANIFEST
 from pipeline.engine.settings import changed, on_disk, without_path
-from pipeline.engine.stage import Stage, upstream, versions
+from pipeline.engine.stage import Stage, upstream
+from pipeline.engine.versions import versions
 from pipeline.extraction.config import (
     RANDOM,
     ROW_VERSION,

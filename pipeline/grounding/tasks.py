@@ -14,8 +14,9 @@ from pipeline.corpus.tasks import OfDataset, ReadPosts, named
 from pipeline.engine.files import need_space, size_of
 from pipeline.engine.outputs import READS
 from pipeline.engine.settings import changed, check, existing, on_disk, without_path
-from pipeline.engine.stage import Stage, versions
+from pipeline.engine.stage import Stage
 from pipeline.engine.status import changes
+from pipeline.engine.versions import versions
 from pipeline.grounding.config import (
     FALLBACKS,
     GROUNDERS,
