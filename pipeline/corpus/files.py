@@ -81,12 +81,15 @@ class Line:
     number: int
     text: str
 
+    @property
+    def place(self) -> str:
+        """The line, as messages name it."""
+        return f"{self.path}, line {self.number}"
+
     def error(self, expected: str, found: object, advice: str = "") -> DataError:
         """The error for this line, itself one line. advice: what to do, after the rest."""
         end = f"; {advice}" if advice else ""
-        return DataError(
-            f"{self.path}, line {self.number}: expected {expected}, found {clip(found)}{end}"
-        )
+        return DataError(f"{self.place}: expected {expected}, found {clip(found)}{end}")
 
     def need(self, ok: bool, expected: str, found: object, advice: str = "") -> None:
         """Raise the error for this line unless `ok`."""

@@ -38,7 +38,7 @@ def read_object(line: Line, export: bool = False) -> dict[str, Any]:
     except _TwiceError as error:
         raise line.error("each field once", f"{error} twice") from error
     except json.JSONDecodeError as error:
-        if not export and line.number == 1 and pretty_export(line.path):
+        if not export and line.number == 1 and line.path.is_file() and pretty_export(line.path):
             refuse_export(line, [{"data": {}, "annotations": []}])
         raise line.error(*_cause(line.text, error)) from error
     except (ValueError, RecursionError, MemoryError) as error:  # digits, depth

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,8 +163,8 @@ def _read(
         head=head,
         tail=tail,
         relation=relation,
-        phrases=_phrases(line, fields),
-        boxes=_boxes(line, fields),
+        phrases=phrases_of(line, fields),
+        boxes=boxes_of(line, fields),
         crops=crops,
     )
     line.need(
@@ -221,7 +221,16 @@ def parse(
     ignored: fields that aren't known are left out and counted into it, unless they are slips for
     known ones; None: they are errors.
     """
-    fields = read_object(line)
+    return known_fields(line, read_object(line), known, ignored)
+
+
+def known_fields(
+    line: Line,
+    fields: Mapping[str, Any],
+    known: Sequence[str],
+    ignored: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """The same of an object that is read already."""
     for name in fields:
         if name in known or (ignored is not None and name in ANSWERS):
             continue
@@ -330,7 +339,7 @@ def _named(relation: str | None, config: ReadConfig) -> str | None:
     return NO_RELATION if relation is not None and relation == config.none_label else relation
 
 
-def _phrases(line: Line, fields: dict[str, Any]) -> tuple[str, ...] | None:
+def phrases_of(line: Line, fields: dict[str, Any]) -> tuple[str, ...] | None:
     if "phrases" not in fields:
         return None
     phrases = fields["phrases"]
@@ -338,7 +347,7 @@ def _phrases(line: Line, fields: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(phrases)
 
 
-def _boxes(line: Line, fields: dict[str, Any]) -> tuple[Box, ...] | None:
+def boxes_of(line: Line, fields: dict[str, Any]) -> tuple[Box, ...] | None:
     if "boxes" not in fields:
         return None
     boxes = fields["boxes"]

@@ -34,20 +34,25 @@ class Relation:
     label: str
 
 
-def entities_of(line: Line, entities: Any, text: str) -> list[Entity]:
-    """The entities of a record, checked against its text."""
+def entities_of(line: Line, entities: Any, text: str, untyped: bool = False) -> list[Entity]:
+    """The entities of a record, checked against its text.
+
+    untyped: an entity may lack its label, which is then "".
+    """
     line.need(isinstance(entities, list), "entities to be a list", entities)
-    return [_entity(line, one, text) for one in entities]
+    return [_entity(line, one, text, untyped) for one in entities]
 
 
-def _entity(line: Line, entity: Any, text: str) -> Entity:
-    whole = isinstance(entity, dict) and {"start", "end", "label"} <= entity.keys()
-    line.need(whole, "an entity to have start, end and label", entity)
-    start, end, label = entity["start"], entity["end"], entity["label"]
+def _entity(line: Line, entity: Any, text: str, untyped: bool) -> Entity:
+    names = ("start", "end") if untyped else ("start", "end", "label")
+    whole = isinstance(entity, dict) and set(names) <= entity.keys()
+    line.need(whole, f"an entity to have {', '.join(names[:-1])} and {names[-1]}", entity)
+    start, end, label = entity["start"], entity["end"], entity.get("label")
     expected = f"start and end of an entity to be [start, end) within {len(text)} characters"
     line.need(is_span([start, end], len(text)), expected, [start, end])
     line.need(bool(text[start:end].strip()), "an entity that isn't only spaces", [start, end])
-    line.need(is_name(label), "label of an entity to be a string of one line", label)
+    good = is_name(label) or (untyped and label is None)
+    line.need(good, "label of an entity to be a string of one line", label)
     own = entity.get("text", text[start:end])
     line.need(
         own == text[start:end],
@@ -55,7 +60,7 @@ def _entity(line: Line, entity: Any, text: str) -> Entity:
         text[start:end],
         "start and end count characters, from 0, end behind the last",
     )
-    return Entity(start, end, label)
+    return Entity(start, end, label or "")
 
 
 def relations_of(line: Line, relations: Any, entities: Sequence[Entity]) -> list[Relation]:

@@ -14,6 +14,8 @@ from pipeline.training.encode import Encoded
 IGNORED = -100
 BUCKET = 50  # batches that are sorted by length together
 
+Tensors = Callable[[Sequence[int]], dict[str, Tensor]]  # of posts by number
+
 
 class Pictures(Protocol):
     """The pictures' side of a batch: their tensors, for posts by number."""
@@ -43,7 +45,7 @@ class Collator:
 
     padding: int
     collate: Callable[[Sequence[Encoded]], dict[str, Tensor]]
-    pictures: Pictures | None = None
+    pictures: Tensors | None = None
 
     def __call__(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
         """input_ids, attention_mask (B, T), positions and labels, and the pictures' tensors."""

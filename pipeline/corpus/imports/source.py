@@ -33,10 +33,10 @@ LOOSE = "relations to something that is no entity are left out"
 class Place(Line):
     """An item of an export: `text` says which one, as in "item 3" or a document's name."""
 
-    def error(self, expected: str, found: object, advice: str = "") -> DataError:
-        """The error for this item, itself one line."""
-        end = f"; {advice}" if advice else ""
-        return DataError(f"{self.path}, {self.text}: expected {expected}, found {clip(found)}{end}")
+    @property
+    def place(self) -> str:
+        """The item, as messages name it."""
+        return f"{self.path}, {self.text}"
 
 
 @dataclass(frozen=True)
