@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -243,3 +245,33 @@ class PrefixedEncoder(PreTrainedModel):
             prefix = self.prefix(pyramid.to(self.dtype))
             extra = {"prefix": prefix, "prefix_mask": self.prefix.slot_mask(regions)}
         return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra, **wanted)
+
+    def gates(self, pyramid: Tensor) -> Tensor:
+        """The gate of each region and layer (B, R, L, 4), Eq. 4, whether it is attended or not."""
+        assert self.prefix is not None, "a text-only model has no gate"
+        blocks = self.prefix.blocks(pyramid.to(self.dtype))
+        return self.prefix.gate(self.prefix.pooled(blocks)).float()
+
+    def attention_to_regions(
+        self, input_ids: Tensor, attention_mask: Tensor, pyramid: Tensor, regions: Tensor
+    ) -> Tensor:
+        """The share of its attention that a token pays to a region's positions (Eq. 9).
+
+        Arguments as of `encode`. Returns (L, B, T, R, hw), the mean over heads; what is missing to
+        1 is paid to the text. A region that is not there gets 0 in style paper.
+        """
+        assert self.prefix is not None, "a text-only model sees no region"
+        output = self.encode(input_ids, attention_mask, pyramid, regions, output_attentions=True)
+        first = 1 if self.config.variant == ONLY_OBJECTS else 0  # a region that isn't read
+        seen = regions.shape[1] - first
+        slots = seen * self.prefix.positions
+        of_heads = self.prefix.slots_of_heads(slots).to(input_ids.device)
+        layers = []
+        for weights in output.attentions:
+            own = weights[..., :slots].float()  # (B, heads, T, P)
+            shares = own.new_zeros(own.shape).scatter_add_(
+                3, of_heads[None, :, None].expand_as(own), own
+            )
+            shares = shares.mean(1).unflatten(-1, (seen, self.prefix.positions))
+            layers.append(functional.pad(shares, (0, 0, first, 0)))
+        return torch.stack(layers)

@@ -117,3 +117,12 @@ class VisualPrefix(nn.Module):
         """
         attended = regions if self.paper else torch.ones_like(regions)
         return attended.repeat_interleave(self.positions, dim=1)
+
+    def slots_of_heads(self, slots: int) -> Tensor:
+        """The slot that each head's keys and values are of, (heads, P); P = `slots`.
+
+        released: the memory is cut anew (`split_heads`), so a head's P entries are of P / heads
+        slots only, a piece of each.
+        """
+        entries = torch.arange(self.heads * slots).view(self.heads, slots)
+        return entries % slots if self.paper else entries // self.heads
