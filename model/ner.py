@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchcrf import CRF
@@ -10,6 +11,7 @@ from transformers.utils import ModelOutput
 from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder
 from model.groups import ParameterGroup
+from model.marginals import Chain
 
 IGNORED = -100  # label and tag of a slot that is no word
 
@@ -72,6 +74,13 @@ class EntityTagger(PrefixedEncoder):
             tags=None if self.training else self._decode(emissions, mask),
             emissions=emissions,
         )
+
+    def chain(self, emissions: np.ndarray) -> Chain:
+        """The CRF over one post's emissions (W, K), without padding, for exact probabilities."""
+        crf = self.crf
+        parameters = (crf.start_transitions, crf.transitions, crf.end_transitions)
+        start, transitions, end = (p.detach().double().cpu().numpy() for p in parameters)
+        return Chain(start, transitions, end, emissions.astype(np.float64))
 
     def _decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
         tags = mask.new_full(mask.shape, IGNORED, dtype=torch.long)
