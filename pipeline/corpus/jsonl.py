@@ -55,7 +55,7 @@ FIELDS = (
 # Further fields of predictions, which are ignored.
 ANSWERS = (
     *("score", "truncated", "picture_status", "regions"),
-    *("predicted_tags", "predicted_relation"),
+    *("predicted_tags", "predicted_entities", "predicted_relation"),
 )
 PICTURES_ADVICE = "ImportPosts --format records copies pictures from elsewhere into pictures/"
 

@@ -1,19 +1,23 @@
 """Entities: tags aligned with word pieces, and read back from the CRF."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from model.encoder import PrefixedEncoder
 from model.hvpnet.variants import PAPER, RELEASED
+from model.marginals import Chain
 from model.ner import EntityTagger
-from pipeline.corpus.labels import OUTSIDE, clean_tags
+from pipeline.corpus.labels import OUTSIDE, clean_tags, entities_of
 from pipeline.corpus.post import Post
 from pipeline.training.batches import IGNORED, padded
+from pipeline.training.calibration import Item
 from pipeline.training.encode import Encoded, number_of, tokenize
-from pipeline.training.heads import Head
+from pipeline.training.heads import DIGITS, Head, Scored
 from pipeline.training.possible import repeated
 from pipeline.training.score import entity_scores
 
@@ -69,6 +73,54 @@ def _token_labels(
     return [at.get(place, LATER if style == RELEASED else OUTSIDE) for place in positions]
 
 
+@dataclass(frozen=True)
+class ScoredEntity:
+    """A predicted entity in words [start, end), and its probability (0-1)."""
+
+    label: str
+    start: int
+    end: int
+    score: float
+
+
+def scored_entities(
+    tags: Sequence[str], words: Sequence[int], labels: Sequence[str], chain: Chain
+) -> list[ScoredEntity]:
+    """The entities of a post's predicted tags, each with its probability under the CRF.
+
+    The probability is that of the exact labelled span: summed over all tag sequences of which
+    `entities_of` reads this entity. tags: one a word. words: each word's token, -1 without one.
+    labels: the CRF's, by number. chain: the CRF over the post's tokens.
+    """
+    return [
+        ScoredEntity(label, start, end, _probability(label, start, end, words, labels, chain))
+        for label, start, end in entities_of(tags)
+    ]
+
+
+def _probability(
+    kind: str, start: int, end: int, words: Sequence[int], labels: Sequence[str], chain: Chain
+) -> float:
+    """Probability of an entity: the sum over two disjoint cases.
+
+    Its first word is B-; or its first word is I- and opens the entity, because the word before is
+    neither B- nor I- of this type. In both, its other words are I- and the next word is not.
+    """
+    begins = np.array([label == f"B-{kind}" for label in labels])
+    continues = np.array([label == f"I-{kind}" for label in labels])
+    rest = {words[word]: continues for word in range(start + 1, end)}
+    # A neighbour without a token is O: it needs no constraint.
+    if end < len(words) and words[end] >= 0:
+        rest[words[end]] = ~continues
+    before = {}
+    if start > 0 and words[start - 1] >= 0:
+        before = {words[start - 1]: ~(begins | continues)}
+    first = words[start]
+    with_b = chain.probability({first: begins, **rest})
+    with_i = chain.probability({**before, first: continues, **rest})
+    return min(with_b + with_i, 1.0)
+
+
 class Entities(Head):
     """A tag for each word, by a CRF."""
 
@@ -101,6 +153,26 @@ class Entities(Head):
             for post, answer in zip(encoded, answers, strict=True)
         ]
 
+    def read_scored(
+        self,
+        outputs: Any,
+        encoded: Sequence[Encoded],
+        labels: Sequence[str],
+        model: PrefixedEncoder,
+    ) -> list[Scored]:
+        """outputs: labels by number (posts, W) and emissions (posts, W, K), padded.
+
+        The scores are a `ScoredEntity` for each entity of the tags.
+        """
+        assert isinstance(model, EntityTagger)
+        answers, emissions = outputs
+        predicted = self.read(answers, encoded, labels)
+        scored = []
+        for tags, post, row in zip(predicted, encoded, emissions, strict=True):
+            chain = model.chain(row[: len(post.positions)])
+            scored.append(Scored(tags, scored_entities(tags, post.words, labels, chain)))
+        return scored
+
     def readable(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
         repeats = repeated(posts)
         own = super().readable(posts, split)
@@ -109,5 +181,22 @@ class Entities(Head):
     def unread(self, post: Post) -> list[str]:
         return [OUTSIDE] * len(post.tokens)
 
-    def as_fields(self, answer: Sequence[str]) -> dict[str, Any]:
-        return {"predicted_tags": clean_tags(answer)}
+    def items(self, gold: Sequence[str], predicted: Scored) -> list[Item]:
+        """The predicted entities; one is correct if a gold entity has its label, start and end."""
+        expected = set(entities_of(gold))
+        return [
+            Item(entity.score, (entity.label, entity.start, entity.end) in expected)
+            for entity in predicted.scores or ()
+        ]
+
+    def asked(self, gold: Sequence[str]) -> int:
+        return len(entities_of(gold))
+
+    def as_fields(self, predicted: Scored) -> dict[str, Any]:
+        fields: dict[str, Any] = {"predicted_tags": clean_tags(predicted.answer)}
+        if predicted.scores is not None:
+            fields["predicted_entities"] = [
+                asdict(entity) | {"score": round(entity.score, DIGITS)}
+                for entity in predicted.scores
+            ]
+        return fields

@@ -59,14 +59,15 @@ def evaluate_into(
     held = [post for chosen in splits.values() for post in chosen.values()]
     log_unknown(*unknown_words(held, tokenizer), "val and test")
     log_shortened(splits, encoded, saved.longest)
+    model = saved.load()
     evaluator = make_evaluator(
-        saved.load(),
+        model,
         Collator(tokenizer.pad_token_id, head.collate, pictures),
         folder,
         device,
         precision,
     )
-    results = predict_into(folder, head, evaluator, splits, encoded, saved.labels)
+    results = predict_into(folder, head, evaluator, model, splits, encoded, saved.labels)
     shutil.rmtree(folder / CHECKPOINTS)  # the Trainer makes it, empty
     if files is not None:
         about |= about_pictures(files)

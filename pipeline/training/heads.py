@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -15,11 +15,24 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from model.encoder import PrefixedEncoder
 from pipeline.corpus.post import Post
 from pipeline.errors import NAMED
+from pipeline.training.calibration import Item, calibrated
 from pipeline.training.encode import Encoded
 from pipeline.training.possible import is_labelled, is_readable
 
 SCORED = ("val", "test")
+DIGITS = 6  # decimals of a score in files: float32 logits hold no more
 log = logging.getLogger(__name__)
+
+
+class Scored(NamedTuple):
+    """A post's prediction.
+
+    answer: as `Head.read` gives it. scores: the probability of a relation, or the entities with
+    theirs; None for a post that doesn't fit into the model.
+    """
+
+    answer: Any
+    scores: Any
 
 
 class Head(ABC):
@@ -66,6 +79,19 @@ class Head(ABC):
         """The model's answers -> a prediction for each encoded post."""
 
     @abstractmethod
+    def read_scored(
+        self,
+        outputs: Any,
+        encoded: Sequence[Encoded],
+        labels: Sequence[str],
+        model: PrefixedEncoder,
+    ) -> list[Scored]:
+        """All of the model's outputs -> a prediction with scores for each encoded post.
+
+        outputs: an array (posts, …), or a tuple of them where the model has several outputs.
+        """
+
+    @abstractmethod
     def unread(self, post: Post) -> Any:
         """The prediction for a post that doesn't fit into the model."""
 
@@ -74,7 +100,15 @@ class Head(ABC):
         """The task's figures (0-100)."""
 
     @abstractmethod
-    def as_fields(self, answer: Any) -> dict[str, Any]:
+    def items(self, gold: Any, predicted: Scored) -> list[Item]:
+        """A post's scored predictions, each compared with its gold labels."""
+
+    @abstractmethod
+    def asked(self, gold: Any) -> int:
+        """How many entities or relations a post's gold labels hold."""
+
+    @abstractmethod
+    def as_fields(self, predicted: Scored) -> dict[str, Any]:
         """A prediction as fields of a line of `predictions.jsonl`."""
 
     def numbered(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
@@ -89,16 +123,16 @@ class Head(ABC):
 
     def read_all(
         self,
-        answers: np.ndarray | None,
+        answers: np.ndarray,
         encoded: Sequence[Encoded],
         posts: Mapping[int, Post],
         labels: Sequence[str],
     ) -> list[Any]:
         """A prediction for each post, also for those that don't fit.
 
-        answers: the model's, to the encoded posts; None if there are none.
+        answers: the model's, to the encoded posts.
         """
-        predicted = [] if answers is None else self.read(answers, encoded, labels)
+        predicted = self.read(answers, encoded, labels)
         own = dict(zip((post.number for post in encoded), predicted, strict=True))
         return [own[n] if n in own else self.unread(post) for n, post in posts.items()]
 
@@ -144,13 +178,15 @@ def predict_into(
     folder: Path,
     head: Head,
     trainer: Trainer,
+    model: PrefixedEncoder,
     splits: Mapping[str, Mapping[int, Post]],
     encoded: Mapping[str, list[Encoded]],
     labels: Sequence[str],
 ) -> dict[str, Any]:
     """Predict val and test into `folder/predictions.jsonl`, a line a post in the posts' order.
 
-    Returns the scores of each that has posts with labels, on these alone.
+    model: the trainer's, without its backbone. Returns the figures of each split that has posts
+    with labels, on these alone.
     """
     results = {}
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
@@ -158,14 +194,43 @@ def predict_into(
             posts = splits[name].values()
             if not posts:
                 continue
-            answers = trainer.predict(encoded[name]).predictions if encoded[name] else None
-            predicted = head.read_all(answers, encoded[name], splits[name], labels)
+            fitting = _predict(head, trainer, model, encoded[name], labels)
+            predicted = [
+                fitting.get(number, Scored(head.unread(post), None))
+                for number, post in splits[name].items()
+            ]
             gold = [head.gold(post) for post in posts]
-            scored = [pair for pair in zip(gold, predicted, strict=True) if pair[0] is not None]
-            if scored:
-                results[name] = head.scores(*map(list, zip(*scored, strict=True)))
-            for post, answer in zip(posts, predicted, strict=True):
+            labelled = [pair for pair in zip(gold, predicted, strict=True) if pair[0] is not None]
+            if labelled:
+                results[name] = _figures(head, labelled)
+            for post, scored in zip(posts, predicted, strict=True):
                 kept = json.loads(replace(post, phrases=None, boxes=None, crops=None).to_json())
-                line = json.dumps({**kept, **head.as_fields(answer)}, ensure_ascii=False)
+                line = json.dumps({**kept, **head.as_fields(scored)}, ensure_ascii=False)
                 file.write(line + "\n")
     return results
+
+
+def _predict(
+    head: Head,
+    trainer: Trainer,
+    model: PrefixedEncoder,
+    encoded: list[Encoded],
+    labels: Sequence[str],
+) -> dict[int, Scored]:
+    """Number -> prediction, for the encoded posts."""
+    if not encoded:
+        return {}
+    # Epochs are scored by labels alone; scores of predictions need the other outputs too.
+    outputs = trainer.predict(encoded, ignore_keys=[]).predictions
+    scored = head.read_scored(outputs, encoded, labels, model)
+    return dict(zip((post.number for post in encoded), scored, strict=True))
+
+
+def _figures(head: Head, pairs: Sequence[tuple[Any, Scored]]) -> dict[str, Any]:
+    """The figures of a split. pairs: each post's gold labels and prediction."""
+    gold = [expected for expected, _ in pairs]
+    items = [item for expected, predicted in pairs for item in head.items(expected, predicted)]
+    return {
+        **head.scores(gold, [predicted.answer for _, predicted in pairs]),
+        **calibrated(items, sum(map(head.asked, gold))),
+    }

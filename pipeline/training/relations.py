@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from model.encoder import PrefixedEncoder
 from model.hvpnet.variants import PAPER, RELEASED
 from model.relation import RelationExtractor
 from pipeline.corpus.labels import NO_RELATION
 from pipeline.corpus.post import Post, Span
+from pipeline.training.calibration import Item
 from pipeline.training.encode import Encoded, number_of, tokenize
-from pipeline.training.heads import Head
+from pipeline.training.heads import DIGITS, Head, Scored
 from pipeline.training.score import relation_scores
 
 
@@ -173,6 +175,11 @@ def _shorten(
     return [ids[place] for place in old], {marker: new[at] for marker, at in places.items()}
 
 
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax (B, labels) of logits, in float64 (HVPNeT, Eq. 11)."""
+    return torch.softmax(torch.from_numpy(logits).double(), -1).numpy()
+
+
 class Relations(Head):
     """A relation for each post, of its head to its tail."""
 
@@ -202,8 +209,32 @@ class Relations(Head):
         """answers: (posts, labels) logits."""
         return [labels[number] for number in answers.argmax(-1)]
 
+    def read_scored(
+        self,
+        outputs: Any,
+        encoded: Sequence[Encoded],
+        labels: Sequence[str],
+        model: PrefixedEncoder,
+    ) -> list[Scored]:
+        """outputs: (posts, labels) logits. The score is the probability of the predicted label."""
+        answers, best = self.read(outputs, encoded, labels), probabilities(outputs).max(-1)
+        return [Scored(*pair) for pair in zip(answers, best.tolist(), strict=True)]
+
     def unread(self, post: Post) -> str:
         return NO_RELATION
 
-    def as_fields(self, answer: str) -> dict[str, Any]:
-        return {"predicted_relation": answer}
+    def items(self, gold: str, predicted: Scored) -> list[Item]:
+        """The predicted relation, None included: it too has a probability of being correct."""
+        if predicted.scores is None:
+            return []
+        answer = predicted.answer
+        return [Item(predicted.scores, answer == gold, counted=answer != NO_RELATION)]
+
+    def asked(self, gold: str) -> int:
+        return int(gold != NO_RELATION)
+
+    def as_fields(self, predicted: Scored) -> dict[str, Any]:
+        fields: dict[str, Any] = {"predicted_relation": predicted.answer}
+        if predicted.scores is not None:
+            fields["score"] = round(predicted.scores, DIGITS)
+        return fields

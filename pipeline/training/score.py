@@ -22,14 +22,14 @@ def relation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, 
     asked, answered = Counter(gold), Counter(predicted)
     names = sorted((asked.keys() | answered.keys()) - {NO_RELATION})
     return {
-        **_prf(
+        **prf(
             sum(right[n] for n in names),
             sum(answered[n] for n in names),
             sum(asked[n] for n in names),
         ),
         "accuracy": 100 * right.total() / len(gold) if gold else 0.0,
         "per_class": {
-            n: {**_prf(right[n], answered[n], asked[n]), "support": asked[n]} for n in names
+            n: {**prf(right[n], answered[n], asked[n]), "support": asked[n]} for n in names
         },
     }
 
@@ -59,7 +59,7 @@ def _strict(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -
     if scheme_of(gold) != BIO:
         gold, predicted = [to_bio(tags) for tags in gold], [to_bio(tags) for tags in predicted]
     if not any(tag.startswith("B-") for tags in (*gold, *predicted) for tag in tags):
-        return {**_prf(0, 0, 0), "per_class": {}}  # seqeval warns of an empty mean
+        return {**prf(0, 0, 0), "per_class": {}}  # seqeval warns of an empty mean
     return _seqeval(gold, predicted, mode="strict", scheme=IOB2)
 
 
@@ -67,7 +67,7 @@ def _seqeval(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], **options: Any
 ) -> dict[str, Any]:
     if not any(tag != OUTSIDE for tags in (*gold, *predicted) for tag in tags):
-        return {**_prf(0, 0, 0), "per_class": {}}  # seqeval can't report on no entity at all
+        return {**prf(0, 0, 0), "per_class": {}}  # seqeval can't report on no entity at all
     report = classification_report(
         [list(tags) for tags in gold],
         [list(tags) for tags in predicted],
@@ -88,7 +88,8 @@ def _percent(row: dict[str, float], support: bool = True) -> dict[str, Any]:
     return {**figures, "support": int(row["support"])} if support else figures
 
 
-def _prf(right: int, answered: int, asked: int) -> dict[str, float]:
+def prf(right: int, answered: int, asked: int) -> dict[str, float]:
+    """Precision, recall and F1 (0-100) from counts; 0 where nothing was answered or asked."""
     precision = right / answered if answered else 0.0
     recall = right / asked if asked else 0.0
     total = precision + recall

@@ -159,7 +159,7 @@ def train(
     trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     trainer.compute_metrics = None
     epochs = _epochs(trainer)
-    results = predict_into(folder, head, trainer, splits, encoded, labels)
+    results = predict_into(folder, head, trainer, _extractor(model), splits, encoded, labels)
     _save(model, tokenizer, config, folder / "model")
     return {
         "epochs": epochs,

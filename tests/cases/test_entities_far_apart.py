@@ -72,6 +72,8 @@ def test_posts_that_do_not_fit_are_counted_and_predicted_none(
     assert ids == expected_ids(posts)
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
     assert {line["predicted_relation"] for line in lines if line["split"] == "test"} == {"None"}
+    unread = {"val2", *(f"test{n}" for n in range(7))}
+    assert {line["id"] for line in lines if "score" not in line} == unread & set(ids)
     logged = [r.getMessage() for r in caplog.records if "alone" in r.getMessage()]
     beginning = "head and tail alone have more than 20 word pieces in"
     assert f"{beginning} 1 post ('train2') of train: not trained on" in logged

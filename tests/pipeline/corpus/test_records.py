@@ -112,7 +112,7 @@ def test_an_answer_can_be_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFi
                      for one in RECORD["entities"]],
         "relations": [one | {"score": 0.5} for one in RECORD["relations"]],
         "picture_status": "used", "regions": [{"box": [0, 0, 1, 1]}], "truncated": False,
-        "score": 0.3,
+        "score": 0.3, "predicted_entities": [{"start": 0, "end": 1, "label": "PER", "score": 1.0}],
     }  # fmt: skip
     assert posts(tmp_path, answer) == posts(tmp_path, RECORD)
     told = ["mine: 1 sentences make 3 posts, one for each relation"]

@@ -1,6 +1,7 @@
 """Training: fine-tuning equals the cache, seeds decide, parameter groups are exact."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from model.encoder import ENCODERS
 from model.errors import ModelError
 from model.hvpnet.variants import PAPER, STYLES, VARIANTS
 from model.relation import RelationExtractor
+from pipeline.corpus.labels import entities_of
 from pipeline.corpus.post import Post
 from pipeline.engine.digests import of_file
 from pipeline.errors import DataError
@@ -31,7 +33,7 @@ from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.recipes import train_config, train_preset
 from pipeline.training.train import HEADS, build, open_pictures, train
 from pipeline.training.trainer import last_checkpoint, optimizer_groups
-from tests.tiny import encoder_config
+from tests.tiny import encoder_config, extractor_config
 from tests.world import extract_posts
 
 CONFIG = TrainConfig(
@@ -119,9 +121,11 @@ def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
         folder.mkdir()
         found = train(HEADS["re"], world.posts, LABELS, chosen, pictures, folder, "cpu")
         results.append([{k: v for k, v in e.items() if k != "loss"} for e in found["epochs"]])
-        answers.append((folder / "predictions.jsonl").read_text())
+        answers.append([json.loads(line) for line in (folder / "predictions.jsonl").open()])
     assert results[0] == results[1]
+    probabilities = [[line.pop("score") for line in lines] for lines in answers]
     assert answers[0] == answers[1]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-3)  # rows are float16
     backbone = load_file(tmp_path / "tuned/model" / BACKBONE)
     untouched = load_backbone("resnet18", "random", 0).state_dict()
     assert all(torch.equal(backbone[name], untouched[name]) for name in untouched)
@@ -300,13 +304,19 @@ def test_every_encoder_is_trained_from_its_folder(
 
 def test_entities_are_trained_scored_and_predicted(world: Extracted, tmp_path: Path) -> None:
     tags = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
-    found = train(HEADS["ner"], world.posts, tags, CONFIG, world.stored, tmp_path, "cpu")
-    assert [entry["epoch"] for entry in found["epochs"]] == [2]  # evaluate_from is beyond it
+    config = replace(CONFIG, epochs=8, learning_rate=5e-3)  # some entities are predicted
+    found = train(HEADS["ner"], world.posts, tags, config, world.stored, tmp_path, "cpu")
+    assert [entry["epoch"] for entry in found["epochs"]] == [8]  # evaluate_from is beyond it
     assert {"precision", "recall", "f1", "strict", "per_class"} <= found["test"].keys()
+    assert {"calibration", "by_threshold"} <= found["test"].keys()
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
     assert len(lines) == 16
     for line in lines:
         assert len(line["predicted_tags"]) == len(line["tokens"]) == len(line["tags"])
+        entities = [(e["label"], e["start"], e["end"]) for e in line["predicted_entities"]]
+        assert entities == entities_of(line["predicted_tags"])
+        assert all(0 < e["score"] <= 1 for e in line["predicted_entities"])
+    assert any(line["predicted_entities"] for line in lines)
     assert list((tmp_path / "tensorboard").iterdir())
 
 
@@ -419,3 +429,13 @@ def test_words_that_were_not_seen_are_outside() -> None:
     head = HEADS["ner"]
     encoded = [Encoded(0, [1, 2, 3], [1, 2], [0, 0], [0, -1, 1])]
     assert head.read(np.array([[1, 0, -100]]), encoded, ["O", "B-X"]) == [["B-X", "O", "O"]]
+
+
+def test_a_relations_score_is_its_probability() -> None:
+    logits = np.array([[1.0, 3.0, 0.0], [900.0, 0.0, -900.0]], dtype=np.float32)
+    encoded = [Encoded(n, [], [], []) for n in range(2)]
+    model = RelationExtractor(extractor_config())
+    scored = HEADS["re"].read_scored(logits, encoded, ["None", "a", "b"], model)
+    assert [post.answer for post in scored] == ["a", "None"]
+    expected = [math.exp(3) / (math.exp(1) + math.exp(3) + 1), 1]
+    assert [post.scores for post in scored] == pytest.approx(expected)
