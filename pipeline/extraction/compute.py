@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,18 @@ class Decoded:
     filled: float = 0.0
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What goes through the backbone at once.
+
+    keys: N. squares: (N, S, S, 3) uint8. zero: the numbers of the all-zero inputs among them.
+    """
+
+    keys: list[bytes]
+    squares: Tensor
+    zero: list[int]
+
+
 class RowComputer:
     """Computes rows: a backbone's blocks, pooled and joined."""
 
@@ -81,7 +93,8 @@ class RowComputer:
         that goes on from there makes the batches it would have made.
         """
         squares = self._squares(wanted, problems, filled, open_file)
-        return self._forward(self._batches(squares, span))
+        batches = self._batches(squares, span)
+        return self._side_by_side(batches) if self.device.type == "cpu" else self._on_gpu(batches)
 
     def _squares(
         self,
@@ -90,21 +103,13 @@ class RowComputer:
         filled: dict[Path, float],
         open_file: Open,
     ) -> Iterator[Square]:
-        """Prepared pixels in order. Threads decode, each picture once, a few pictures ahead.
-
-        On a CPU they decode in turns with the forward pass, which wants the same cores (on two of
-        them that is faster by an eighth: a convolution waits for the slower half).
-        """
-        in_turns = self.device.type == "cpu"
+        """Prepared pixels in order. Threads decode, each picture once, a few pictures ahead."""
         waiting = iter(wanted)
         ahead: deque[tuple[Wanted, Future[Decoded]]] = deque()
         with ThreadPoolExecutor(self.threads) as executor:
             while True:
-                if not (in_turns and ahead):
-                    for one in islice(waiting, 4 * self.threads - len(ahead)):
-                        ahead.append((one, executor.submit(self._decode, one, open_file)))
-                    if in_turns:
-                        wait([future for _, future in ahead])
+                for one in islice(waiting, 4 * self.threads - len(ahead)):
+                    ahead.append((one, executor.submit(self._decode, one, open_file)))
                 if not ahead:
                     return
                 one, future = ahead.popleft()
@@ -131,10 +136,7 @@ class RowComputer:
                 problem = f"crop: {error}"
         return Decoded(squares, problem, filled)
 
-    def _batches(
-        self, squares: Iterator[Square], span: int | None
-    ) -> Iterator[tuple[list[bytes], Tensor, list[int]]]:
-        """Keys, squares (N, S, S, 3) uint8, and the numbers of the all-zero inputs among them."""
+    def _batches(self, squares: Iterator[Square], span: int | None) -> Iterator[Batch]:
         size = self.config.size
         nothing = np.zeros((size, size, 3), np.uint8)
         left = span or self.batch_size
@@ -142,24 +144,58 @@ class RowComputer:
             left = (left - len(batch)) or span or self.batch_size
             zero = [n for n, (_, pixels) in enumerate(batch) if pixels is None]
             stacked = np.stack([nothing if pixels is None else pixels for _, pixels in batch])
-            yield [key for key, _ in batch], torch.from_numpy(stacked), zero
+            yield Batch([key for key, _ in batch], torch.from_numpy(stacked), zero)
 
-    @torch.inference_mode()
-    def _forward(self, batches: Iterable[tuple[list[bytes], Tensor, list[int]]]) -> Iterator[Keyed]:
+    def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[Keyed]:
+        """On a CPU each core computes a batch by itself: none waits for another.
+
+        Cores that share a batch meet after each of its 53 convolutions, and wait there for the
+        slowest, which decodes pictures meanwhile. They share one where there is no second.
+        """
+        start = list(islice(batches, 2))
+        if len(start) < 2:
+            yield from ((batch.keys, self._rows(batch).numpy()) for batch in start)
+            return
+        cores = torch.get_num_threads()
+        ahead: deque[tuple[list[bytes], Future[Tensor]]] = deque()
+        try:
+            with ThreadPoolExecutor(cores, initializer=_use_one_core) as executor:
+                for batch in chain(start, batches):
+                    ahead.append((batch.keys, executor.submit(self._rows, batch)))
+                    if len(ahead) > 2 * cores:
+                        keys, future = ahead.popleft()
+                        yield keys, future.result().numpy()
+                yield from ((keys, future.result().numpy()) for keys, future in ahead)
+        finally:
+            torch.set_num_threads(cores)  # what threads that start from now on begin with
+
+    def _on_gpu(self, batches: Iterable[Batch]) -> Iterator[Keyed]:
         """A GPU works on a batch while the one before is fetched and the next one is made."""
         before: tuple[list[bytes], Tensor] | None = None
-        for keys, squares, zero in batches:
-            if self.device.type == "cuda":
-                squares = squares.pin_memory().to(self.device, non_blocking=True)
-            pixels = normalise(squares)
-            if zero:
-                pixels[zero] = 0
-            rows = pool(self.backbone(pixels), self.config.grid, self.config.pooling).half()
+        for batch in batches:
+            rows = self._rows(batch)
             if before is not None:
                 yield before[0], before[1].cpu().numpy()
-            before = keys, rows
+            before = batch.keys, rows
         if before is not None:
             yield before[0], before[1].cpu().numpy()
+
+    @torch.inference_mode()
+    def _rows(self, batch: Batch) -> Tensor:
+        """Rows (N, ΣC, h, w) float16 on the device."""
+        squares = batch.squares
+        if self.device.type == "cuda":
+            squares = squares.pin_memory().to(self.device, non_blocking=True)
+        pixels = normalise(squares)
+        if batch.zero:
+            pixels[batch.zero] = 0
+        return pool(self.backbone(pixels), self.config.grid, self.config.pooling).half()
+
+
+def _use_one_core() -> None:
+    """Let torch use a single core for what the calling thread computes."""
+    torch.get_num_threads()  # first: else torch's first operation would undo the next line
+    torch.set_num_threads(1)
 
 
 def maps_of(backbone: Backbone, pixels: Tensor, config: ExtractConfig) -> Tensor:

@@ -1,10 +1,13 @@
 """Rows from pixels, without a store: the same numbers, whatever stands beside them."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.extraction.compute import RowComputer, Wanted
@@ -80,3 +83,29 @@ def test_no_batch_reaches_over_a_span(pictures: list[Path]) -> None:
     sizes = [len(keys) for keys, _ in computer.rows(wanted, {}, {}, span=3)]
     assert sizes == [2, 1, 2, 1]
     assert [len(keys) for keys, _ in computer.rows(wanted, {}, {})] == [2, 2, 2]
+
+
+def test_batches_side_by_side_keep_their_order(pictures: list[Path]) -> None:
+    boxes = {bytes([n]): (n, 0.0, n + 90.0, 110.0) for n in range(60)}
+    rows = compute([Wanted(pictures[0], dict(boxes))], batch=3)
+    assert list(rows) == list(boxes)
+    for key in (b"\0", b"\x1d", b"\x3b"):
+        (row,) = compute([Wanted(pictures[0], {key: boxes[key]})]).values()
+        np.testing.assert_allclose(row, rows[key], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("most", [2, 60])
+def test_torch_keeps_its_cores(pictures: list[Path], most: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    boxes = {bytes([n]): (n, 0.0, n + 90.0, 110.0) for n in range(60)}
+    computer = RowComputer(CONFIG, Machine("cpu", batch_size=2, threads=1))
+    try:
+        rows = computer.rows([Wanted(pictures[0], dict(boxes))], {}, {})
+        list(islice(rows, most))  # a caller may stop before the end
+        del rows
+        with ThreadPoolExecutor(1) as executor:
+            new = executor.submit(torch.get_num_threads).result()
+        assert (torch.get_num_threads(), new) == (3, 3)
+    finally:
+        torch.set_num_threads(before)
