@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Box = tuple[float, float, float, float]
+Source = Path | bytes | Image.Image
 
 # Below Pillow's own threshold of 89 million, so that its warning is no part of our behaviour.
 MAX_PIXELS = 64_000_000

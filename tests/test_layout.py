@@ -15,14 +15,14 @@ from pipeline.training.config import TrainConfig
 
 HOME = Path(__file__).resolve().parents[1]
 CODE = [
-    HOME / "tasks.py",
+    *(HOME / "hvpnet.py", HOME / "tasks.py"),
     *(p for name in ("pipeline", "features", "model") for p in (HOME / name).rglob("*.py")),
 ]
 # A folder imports only from those before it in this list, and from itself.
 ROOMS = (
     *("features", "model", "pipeline/errors.py", "pipeline/engine", "pipeline/machine.py"),
     *("pipeline/pages", "pipeline/corpus", "pipeline/grounding", "pipeline/extraction"),
-    *("pipeline/training", "tasks.py"),
+    *("pipeline/training", "pipeline/prediction", "hvpnet.py", "tasks.py"),
 )
 APART = {"features", "model"}  # they share an array, not a class
 HOMES = {
@@ -32,6 +32,8 @@ HOMES = {
     "seqeval": {"pipeline/training/score.py"},
     "spacy": {"pipeline/grounding/noun_phrases.py"},
     "nltk": {"pipeline/grounding/noun_phrases.py"},
+    "typer": {"pipeline/prediction/cli.py"},
+    "rich": {"pipeline/prediction/table.py"},
 }
 
 

@@ -12,6 +12,7 @@ from pipeline.corpus.post import SPLITS
 from pipeline.engine.files import read_json, write_json
 from pipeline.engine.outputs import folders
 from pipeline.errors import DataError
+from pipeline.machine import FLOAT32
 
 _LABELS = {"re": "relation", "ner": "tags"}
 PRF = ("precision", "recall", "f1")
@@ -146,6 +147,13 @@ def _each(
     table: dict[str, dict[str, list[float]]], of: Callable[[list[float]], float]
 ) -> dict[str, dict[str, float]]:
     return {split: {n: of(x) for n, x in row.items()} for split, row in table.items()}
+
+
+def precision_of(model: Path) -> str:
+    """The precision of a saved model's training; float32 for one without its run."""
+    file = model.parent / "metrics.json"
+    config = _read_metrics(file.parent).get("config", {}) if file.is_file() else {}
+    return str(config.get("precision", FLOAT32))
 
 
 def needs_pictures(model: Path) -> bool:

@@ -1,0 +1,58 @@
+"""Entities and relations from posts with pictures: the public face for Python, and `hvpnet`.
+
+    from hvpnet import Extractor
+    extractor = Extractor.load("store/TrainNER/demo-…", "store/TrainRE/demo-…")
+    extractor.predict("Jordan and Austin tonight !", picture="17.jpg")
+    for prediction in extractor.predict(records, batch_size=32): ...
+
+docs/predict.md tells the rest. Importing this module loads nothing heavy.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.prediction.extractor import Extractor
+    from pipeline.prediction.prediction import Entity, Prediction, Relation
+
+__all__ = ["Entity", "Extractor", "Prediction", "Relation"]
+
+_PACKAGES = ("features", "model", "pipeline")
+_HOMES = {
+    "Extractor": "pipeline.prediction.extractor",
+    "Prediction": "pipeline.prediction.prediction",
+    "Entity": "pipeline.prediction.prediction",
+    "Relation": "pipeline.prediction.prediction",
+}
+
+
+def _check_packages() -> None:
+    """Raise ImportError if another folder's packages have the names of ours and come first."""
+    home = Path(__file__).resolve().parent
+    for name in _PACKAGES:
+        spec = find_spec(name)
+        places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+        place = next((Path(one).resolve() for one in places if one is not None), None)
+        if place not in (home / name / "__init__.py", home / name):
+            raise ImportError(
+                f"import hvpnet: expected its package {name} in {home / name}, found {place}, "
+                "which Python looks at first; start Python from another folder, or rename that one"
+            )
+
+
+_check_packages()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def main() -> None:
+    """The console script `hvpnet`."""
+    from pipeline.prediction.cli import run
+
+    run()

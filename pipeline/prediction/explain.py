@@ -1,0 +1,137 @@
+"""Why a prediction is as it is: gate weights, and the attention of entities to regions."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from model.hvpnet.variants import ONLY_OBJECTS
+from pipeline.prediction.entities import readings
+from pipeline.prediction.forward import Forward
+from pipeline.prediction.pictures import Seen
+from pipeline.prediction.prediction import Prediction
+from pipeline.prediction.records import Record
+from pipeline.prediction.relations import Question, encode, questions, words_of
+from pipeline.training.encode import Encoded
+
+PICTURE = "picture"  # the region that is the whole picture
+BATCH = 8  # posts; attention weights of all layers are large
+
+Numbers = list[Any]  # gate (L, R, 4), attention (L, R); R counts the regions that are named
+Explanations = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Tokens of an encoded post whose attention is asked for.
+
+    owner: the record's number; number: of its entity or relation; places: of the tokens.
+    """
+
+    owner: int
+    number: int
+    encoded: Encoded
+    places: list[int]
+
+
+def explain_entities(
+    forward: Forward,
+    records: Sequence[Record],
+    predictions: Sequence[Prediction],
+    seen: Seen,
+) -> Explanations:
+    """For each record: `regions` by name, `gate`, and of each entity the `attention` it pays.
+
+    The names are "picture" and numbers of the prediction's regions. An entity's attention is that
+    of its words' first pieces, averaged, as are the heads; what it pays to a region is the sum over
+    the region's positions.
+    """
+    parts, _ = readings(forward, dict(enumerate(records)))
+    asked: list[Asked] = []
+    for part in parts:
+        record, window = records[part.owner], part.window
+        for number, entity in enumerate(predictions[part.owner].entities):
+            start, end = words_of(record, entity)
+            if window.first <= start < window.last:
+                words = part.encoded.words[start - window.start : end - window.start]
+                places = [part.encoded.positions[token] for token in words if token >= 0]
+                asked.append(Asked(part.owner, number, part.encoded, places))
+    answers = _frames(forward, seen, [[None] * len(one.entities) for one in predictions])
+    for one, attention in _attention(forward, seen, asked):
+        answers[one.owner]["attention"][one.number] = attention
+    return answers
+
+
+def explain_relations(
+    forward: Forward,
+    records: Sequence[Record],
+    predictions: Sequence[Prediction],
+    seen: Seen,
+) -> Explanations:
+    """The same of relations: `attention` has, for each, that of head and of tail.
+
+    It is paid by their opening markers, whose states the classifier reads.
+    """
+    entities = [one.entities for one in predictions]
+    pairs = [[(r.head, r.tail) for r in one.relations] for one in predictions]
+    asked_about: list[Question] = [*questions(records, entities, pairs)]
+    fitting, _ = encode(forward, asked_about)
+    asked: list[Asked] = []
+    for question, encoded in fitting:
+        number = pairs[question.owner].index(question.pair)
+        asked += [Asked(question.owner, number, encoded, [p]) for p in encoded.positions]
+    answers = _frames(forward, seen, [[[] for _ in own] for own in pairs])
+    for one, attention in _attention(forward, seen, asked):
+        answers[one.owner]["attention"][one.number].append(attention)
+    return answers
+
+
+EXPLAINED: Mapping[str, Callable[..., Explanations]] = {
+    "entities": explain_entities,
+    "relations": explain_relations,
+}
+
+
+def _frames(forward: Forward, seen: Seen, attention: Sequence[Numbers]) -> Explanations:
+    """The explanations: names of the regions, gates, and the attention, to be filled in."""
+    gates = forward.gates(seen.pyramid)
+    frames: Explanations = []
+    for owner, own in enumerate(attention):
+        slots = _slots(forward, seen, owner)
+        crops = [slot for slot in _there(seen, owner) if slot > 0]
+        names = [crops.index(slot) if slot else PICTURE for slot in slots]
+        gate = _rounded(gates[owner, slots].transpose(0, 1))
+        frames.append({"regions": names, "gate": gate, "attention": own})
+    return frames
+
+
+def _there(seen: Seen, owner: int) -> list[int]:
+    """The numbers of a post's regions that have a row, 0 the picture's."""
+    return [slot for slot, there in enumerate(seen.there[owner].tolist()) if there]
+
+
+def _slots(forward: Forward, seen: Seen, owner: int) -> list[int]:
+    """The same, but for what the model's variant doesn't read."""
+    first = 1 if forward.saved.config.variant == ONLY_OBJECTS else 0
+    return [slot for slot in _there(seen, owner) if slot >= first]
+
+
+def _attention(
+    forward: Forward, seen: Seen, asked: Sequence[Asked]
+) -> Iterator[tuple[Asked, Numbers]]:
+    """For each question the attention (L, R) of its places to the regions."""
+    for start in range(0, len(asked), BATCH):
+        batch = asked[start : start + BATCH]
+        owners = {one.encoded.number: one.owner for one in batch}
+        shares = forward.attention_to_regions([one.encoded for one in batch], seen.of(owners))
+        for row, one in enumerate(batch):
+            own = shares[:, row, one.places].mean(1).sum(-1)
+            yield one, _rounded(own[:, _slots(forward, seen, one.owner)])
+
+
+def _rounded(numbers: Tensor) -> Numbers:
+    """As lists, with four decimals."""
+    rounded: Numbers = np.round(numbers.double().numpy(), 4).tolist()
+    return rounded

@@ -1,0 +1,64 @@
+"""A saved model's forward pass on batches of encoded posts, outside any training loop."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.encoder import PrefixedEncoder
+from pipeline.machine import BFLOAT16
+from pipeline.training.batches import Collator, Tensors
+from pipeline.training.encode import Encoded
+from pipeline.training.saved import SavedModel
+
+
+class Forward:
+    """Runs a model in the precision of its training, with the Trainer's own numbers."""
+
+    def __init__(self, saved: SavedModel, precision: str, device: str) -> None:
+        """Raises EncoderError. precision: of the matrix products, float32 or bfloat16."""
+        self.saved = saved
+        self.low = precision == BFLOAT16
+        self.device = torch.device(device)
+        self.model: PrefixedEncoder = saved.load().eval().requires_grad_(False)
+        if self.low:
+            _round_products(self.model)
+        self.model.to(self.device)
+
+    def __call__(self, posts: Sequence[Encoded], pictures: Tensors | None) -> Any:
+        """The model's output. pictures: of posts by number; None for a text-only model."""
+        with self._computing():
+            return self.model(**self._batch(posts, pictures))
+
+    def gates(self, pyramid: Tensor) -> Tensor:
+        """As the model's, on the CPU."""
+        with self._computing():
+            return self.model.gates(pyramid.to(self.device)).cpu()
+
+    def attention_to_regions(self, posts: Sequence[Encoded], pictures: Tensors) -> Tensor:
+        """As the model's, on the CPU."""
+        batch = self._batch(posts, pictures)
+        names = ("input_ids", "attention_mask", "pyramid", "regions")
+        with self._computing():
+            return self.model.attention_to_regions(**{name: batch[name] for name in names}).cpu()
+
+    def _batch(self, posts: Sequence[Encoded], pictures: Tensors | None) -> dict[str, Tensor]:
+        saved = self.saved
+        collator = Collator(saved.tokenizer.pad_token_id, saved.head.collate, pictures)
+        return {name: tensor.to(self.device) for name, tensor in collator(posts).items()}
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Without gradients, in the run's precision."""
+        low = torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
+        with torch.inference_mode(), low:
+            yield
+
+
+def _round_products(model: nn.Module) -> None:
+    """Keep the weights of linear maps in bfloat16, as autocast would round them in each batch."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)

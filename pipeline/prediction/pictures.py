@@ -1,0 +1,213 @@
+"""Pictures of posts to predict -> regions and pyramids, by the code that fills the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from features.grounding import Region
+from features.pictures import PictureError, Source, picture_size, read_picture
+from pipeline.corpus.post import Post
+from pipeline.extraction.compute import RowComputer, Wanted
+from pipeline.extraction.rows import RowSource, absent_key, sources_of
+from pipeline.grounding.config import READ_PHRASES
+from pipeline.grounding.crops import Grounded
+from pipeline.grounding.finder import _GROUNDERS, _answer
+from pipeline.grounding.ground import Pictures, find_regions, released_regions
+from pipeline.grounding.phrases import Phrases, phrases_of
+from pipeline.grounding.report import Counts, in_short
+from pipeline.machine import Machine
+from pipeline.prediction.prediction import NONE, USED
+from pipeline.prediction.records import Record
+from pipeline.prediction.runs import PictureSetup
+from pipeline.training.batches import Tensors
+
+HERE = Path()  # names of pictures are relative to it
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The pictures' side of a batch of posts.
+
+    pyramid: (N, R, ΣC, h, w) float16, that of nothing where a region is absent; there: (N, R) bool.
+    status: of each post's picture; regions: those of each post whose crops are used.
+    """
+
+    pyramid: Tensor
+    there: Tensor
+    status: list[str]
+    regions: list[tuple[Region, ...]]
+
+    def of(self, owners: Mapping[int, int]) -> Tensors:
+        """A model's tensors for encoded posts; owners: a post's number -> its record's."""
+
+        def tensors(numbers: Sequence[int]) -> dict[str, Tensor]:
+            chosen = [owners[number] for number in numbers]
+            return {"pyramid": self.pyramid[chosen], "regions": self.there[chosen]}
+
+        return tensors
+
+
+@dataclass
+class _Album:
+    """The pictures of a batch under the names that stand for them."""
+
+    sources: dict[Path, Source] = field(default_factory=dict)
+
+    def add(self, source: Source) -> str:
+        """The name of a picture; the same file has one name."""
+        name = source if isinstance(source, Path) else Path(f"<picture {len(self.sources)}>")
+        self.sources[name] = source
+        return str(name)
+
+    def open(self, name: Path) -> tuple[Image.Image, float]:
+        """As `read_picture`."""
+        return read_picture(self.sources[name])
+
+
+class PictureReader:
+    """Grounds and computes what a model sees of pictures, without store and memory."""
+
+    def __init__(self, setup: PictureSetup, machine: Machine) -> None:
+        """Raises WeightsError, DeviceError."""
+        self.grounding, self.machine = setup.grounding, machine
+        self.slots = 1 + setup.grounding.max_crops
+        self.computer = RowComputer(setup.extraction, machine)
+        self._grounders: dict[str, Any] = {}
+        self._absent: np.ndarray | None = None
+
+    def read(self, records: Sequence[Record]) -> Seen:
+        """Regions and pyramids of a batch. A picture that cannot be used costs only itself."""
+        album = _Album()
+        posts = [_post(number, record, album) for number, record in enumerate(records)]
+        pictures = _look_at(posts, album)
+        lines = self._ground(posts, pictures, album)
+        sources = [sources_of(line, HERE, self.slots) for line in lines]
+        rows, problems = self._rows(sources, album)
+        there = np.array([[source in rows for source in own] for own in sources])
+        absent = self._absent_row()
+        pyramid = np.stack([[rows.get(source, absent) for source in own] for own in sources])
+        return Seen(
+            pyramid=torch.from_numpy(pyramid),
+            there=torch.from_numpy(there),
+            status=[_status(post, pictures, problems) for post in posts],
+            regions=[
+                tuple(r for r, used in zip(line.regions, own[1:], strict=False) if used)
+                for line, own in zip(lines, there, strict=True)
+            ],
+        )
+
+    def _finder(self, album):
+        def of(name):
+            if name not in self._grounders:
+                self._grounders[name] = _GROUNDERS[name](self.grounding, self.machine, str)[1]()
+            return _Tmp(self._grounders[name], album)
+
+        return of
+
+    def _ground(self, posts: Sequence[Post], pictures: Pictures, album: _Album) -> list[Grounded]:
+        """The posts' regions, as GroundCrops finds them."""
+        config, counts = self.grounding, Counts()
+        reads = config.finder in READ_PHRASES
+        phrases = phrases_of(posts, config.phrases) if reads else [Phrases()] * len(posts)
+        regions = [released_regions(post, pictures, config, counts) for post in posts]
+        finder = self._finder(album)
+        find_regions(posts, phrases, regions, pictures, HERE, config, finder, counts)
+        return [
+            Grounded(
+                id=post.id,
+                split=post.split,
+                tokens=post.tokens,
+                picture=post.picture,
+                problem=None,
+                phrases=words.found,
+                regions=own or (),
+                phrase_source=words.source,
+            )
+            for post, words, own in zip(posts, phrases, regions, strict=True)
+        ]
+
+    def _rows(
+        self, sources: Sequence[Sequence[RowSource | None]], album: _Album
+    ) -> tuple[dict[RowSource | None, np.ndarray], dict[Path, str]]:
+        """The rows of a batch's regions, each computed once, and why files have none."""
+        by_file: dict[Path, Wanted] = {}
+        keys: dict[bytes, RowSource] = {}
+        for source in dict.fromkeys(one for own in sources for one in own if one is not None):
+            key = source.key(str(source.file), self.computer.preparation)
+            keys[key] = source
+            by_file.setdefault(source.file, Wanted(source.file, {})).boxes[key] = source.box
+        problems: dict[Path, str] = {}
+        batches = self.computer.rows(by_file.values(), problems, {}, album.open)
+        rows: dict[RowSource | None, np.ndarray] = {
+            keys[key]: row
+            for batch, values in batches
+            for key, row in zip(batch, values, strict=True)
+        }
+        return rows, problems
+
+    def _absent_row(self) -> np.ndarray:
+        """The row of an all-zero input, computed once."""
+        if self._absent is None:
+            key = absent_key(self.computer.preparation)
+            [(_, [row])] = self.computer.rows([Wanted(None, {key: None})], {}, {})
+            self._absent = row
+        return self._absent
+
+
+def _post(number: int, record: Record, album: _Album) -> Post:
+    """A record as grounding reads posts; its pictures get names in the album."""
+    names = [album.add(source) for source in record.pictures]
+    head, tail = record.pair or (None, None)
+    return Post(
+        id=str(number),
+        split="test",
+        tokens=record.tokens,
+        picture=names[0] if names else None,
+        head=head,
+        tail=tail,
+        phrases=record.phrases,
+        boxes=record.boxes,
+        crops=tuple(names[1:]) if len(names) > 1 else None,
+    )
+
+
+def _look_at(posts: Sequence[Post], album: _Album) -> Pictures:
+    """Sizes of the pictures by their headers, or why they cannot be used."""
+    pictures = Pictures()
+    for name in dict.fromkeys(post.picture for post in posts if post.picture is not None):
+        try:
+            pictures.sizes[name] = picture_size(album.sources[Path(name)])
+        except PictureError as error:
+            pictures.problems[name] = error
+    return pictures
+
+
+def _status(post: Post, pictures: Pictures, problems: Mapping[Path, str]) -> str:
+    """The record's picture_status: "used", "none", or why the picture is not used."""
+    if post.picture is None:
+        return NONE
+    if post.picture in pictures.problems:
+        return in_short(pictures.problems[post.picture])
+    return problems.get(Path(post.picture), USED)
+
+
+class _Tmp:
+    answered = 0
+    identity = ()
+
+    def __init__(self, grounder, album):
+        self.grounder, self.album = grounder, album
+
+    def answers(self, questions):
+        out = {}
+        for q in questions:
+            try:
+                out |= _answer([(self.album.open(q.picture)[0], [q])], self.grounder)
+            except PictureError as error:
+                out[q] = error
+        return out

@@ -1,0 +1,148 @@
+"""A record to predict: a post in the one form that goes in and comes out, read and checked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from features.pictures import Box, Source
+from pipeline.corpus.files import Line, is_name, is_span, is_text, is_texts
+from pipeline.corpus.jsonl import FIELDS, boxes_of, known_fields, phrases_of
+from pipeline.corpus.post import Span
+from pipeline.corpus.records import Entity, entities_of
+from pipeline.corpus.words import token_spans, word_spans
+
+PICTURES = "pictures"  # where own posts have their pictures, beside the file
+
+
+@dataclass(frozen=True)
+class Item(Line):
+    """A record that is given in Python: `number` counts from 1."""
+
+    @property
+    def place(self) -> str:
+        """The record, as messages name it."""
+        return f"record {self.number}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One post to predict.
+
+    `words` are [start, end) in characters of `text`. `entities`: those that came with the post, of
+    which the relations are asked for; `pair`: head and tail of own posts, in words. `pictures`: the
+    picture, then files that take the places of crops. `given`: fields that the answer repeats.
+    """
+
+    line: Line
+    text: str
+    words: tuple[Span, ...]
+    entities: tuple[Entity, ...] | None = None
+    pair: tuple[Span, Span] | None = None
+    pictures: tuple[Source, ...] = ()
+    phrases: tuple[str, ...] | None = None
+    boxes: tuple[Box, ...] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The text's words."""
+        return tuple(self.text[start:end] for start, end in self.words)
+
+
+def item(number: int) -> Item:
+    """Name a record that is given in Python, by its number from 1."""
+    return Item(Path(), number, "")
+
+
+def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
+    """A record's fields, checked. Fields that are labels or answers are not read.
+
+    base: the folder that a relative picture is relative to; one that is not there may be in
+    `pictures/` there, as own posts have theirs. Raises DataError, one line that names the record.
+    """
+    fields = {name: _lists(one) for name, one in known_fields(line, value, FIELDS, {}).items()}
+    text, words = _text(line, fields)
+    entities = None
+    if "entities" in fields:
+        entities = tuple(entities_of(line, fields["entities"], text, untyped=True))
+        if "tokens" not in fields:
+            words = word_spans(text, [n for one in entities for n in (one.start, one.end)])
+    return Record(
+        line=line,
+        text=text,
+        words=tuple(words),
+        entities=entities,
+        pair=_pair(line, fields, len(words)),
+        pictures=_pictures(line, fields.get("picture"), base),
+        phrases=phrases_of(line, fields),
+        boxes=boxes_of(line, fields),
+        given=_given(line, fields),
+    )
+
+
+def _text(line: Line, fields: Mapping[str, Any]) -> tuple[str, list[Span]]:
+    """The text, which may be empty, and its words."""
+    line.need("tokens" in fields or "text" in fields, "text or tokens", sorted(fields))
+    text, tokens = fields.get("text"), fields.get("tokens")
+    if text is not None:
+        line.need(text == "" or is_text(text), "text to be a string of characters", text)
+    if tokens is None:
+        return str(text), word_spans(str(text))
+    line.need(is_texts(tokens), "tokens to be strings that aren't empty", tokens)
+    text = " ".join(tokens) if text is None else text
+    spans = token_spans(text, tokens)
+    if spans is None:
+        raise line.error("tokens to be those of text, in its order, or only one of both", tokens)
+    return text, spans
+
+
+def _pair(line: Line, fields: Mapping[str, Any], words: int) -> tuple[Span, Span] | None:
+    if "head" not in fields and "tail" not in fields:
+        return None
+    spans: list[Span] = []
+    for name in ("head", "tail"):
+        span = fields.get(name)
+        line.need(is_span(span, words), f"{name} to be [start, end) within {words} tokens", span)
+        assert span is not None
+        spans.append((span[0], span[1]))
+    return spans[0], spans[1]
+
+
+def _pictures(line: Line, value: Any, base: Path) -> tuple[Source, ...]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(_picture(line, one, base) for one in values)
+
+
+def _picture(line: Line, value: Any, base: Path) -> Source:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, Image):
+        return value
+    named = isinstance(value, PathLike) or (is_text(value) and "\0" not in value)
+    line.need(named, "picture to be a path, the bytes of a file, or a PIL image", value)
+    path, beside = base / os.path.expanduser(value), base / PICTURES / value
+    return beside if os.path.isfile(beside) and not os.path.exists(path) else path
+
+
+def _given(line: Line, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that the answer repeats: what JSON can hold of them."""
+    id = fields.get("id")
+    good = id is None or type(id) is int or is_name(id)
+    line.need(good, "id to be a string of one line, or an integer", id)
+    given = {name: fields[name] for name in ("id", "tokens", "phrases", "boxes") if name in fields}
+    picture = fields.get("picture")
+    if isinstance(picture, list) and all(isinstance(one, (str, PathLike)) for one in picture):
+        given["picture"] = [os.fspath(one) for one in picture]
+    elif isinstance(picture, (str, PathLike)):
+        given["picture"] = os.fspath(picture)
+    return given
+
+
+def _lists(value: Any) -> Any:
+    """A value in JSON's types: Python's users give tuples too."""
+    return [*map(_lists, value)] if isinstance(value, (list, tuple)) else value

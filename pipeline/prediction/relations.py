@@ -1,0 +1,127 @@
+"""Relations of records: every ordered pair of entities is asked about, in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from pipeline.corpus.post import Post, Span
+from pipeline.corpus.words import covered
+from pipeline.prediction.forward import Forward
+from pipeline.prediction.pairs import Pair, best
+from pipeline.prediction.pictures import Seen
+from pipeline.prediction.prediction import Entity, Relation
+from pipeline.prediction.records import Record
+from pipeline.training.encode import Encoded, tokenize
+
+
+@dataclass(frozen=True)
+class Question:
+    """A pair of a record's entities. owner: the record's number in its batch."""
+
+    owner: int
+    pair: Pair
+    post: Post
+
+
+@dataclass(frozen=True)
+class Related:
+    """A record's relations, and whether a pair was judged without reading all of the text."""
+
+    relations: tuple[Relation, ...] = ()
+    truncated: bool = False
+
+    def cut(self, min_score: float) -> "Related":
+        """The same without relations that score less."""
+        kept = tuple(one for one in self.relations if one.score >= min_score)
+        return Related(kept, self.truncated)
+
+
+def questions(
+    records: Sequence[Record],
+    entities: Sequence[Sequence[Entity]],
+    pairs: Sequence[Sequence[Pair]],
+) -> Iterator[Question]:
+    """The pairs of each record as posts that a relation model reads."""
+    for owner, (record, own) in enumerate(zip(records, entities, strict=True)):
+        spans = [words_of(record, entity) for entity in own]
+        for head, tail in pairs[owner]:
+            post = Post(str(owner), "test", record.tokens, head=spans[head], tail=spans[tail])
+            yield Question(owner, (head, tail), post)
+
+
+def words_of(record: Record, entity: Entity) -> Span:
+    """[start, end) in words of an entity."""
+    span = covered(record.words, entity.start, entity.end)
+    assert span is not None, entity
+    return span
+
+
+def encode(
+    forward: Forward, asked: Sequence[Question]
+) -> tuple[list[tuple[Question, Encoded]], set[int]]:
+    """The questions that fit into the model; and the records of which it doesn't read all."""
+    saved = forward.saved
+    encoded = saved.head.encode(
+        {number: question.post for number, question in enumerate(asked)},
+        saved.tokenizer,
+        saved.labels,
+        saved.longest,
+        saved.config.style,
+    )
+    return [(asked[one.number], one) for one in encoded], _shortened(forward, asked)
+
+
+def _shortened(forward: Forward, asked: Sequence[Question]) -> set[int]:
+    """The records that are longer than the model reads, with the pair's markers."""
+    saved = forward.saved
+    texts = {question.owner: question.post.tokens for question in asked}
+    pieces = tokenize([*texts.values()], saved.tokenizer, None)
+    room = saved.longest - len(saved.config.marker_ids)
+    return {owner for owner, (ids, _) in zip(texts, pieces, strict=True) if len(ids) > room}
+
+
+def relations_of(
+    forward: Forward,
+    records: Sequence[Record],
+    entities: Sequence[Sequence[Entity]],
+    pairs: Sequence[Sequence[Pair]],
+    seen: Seen | None,
+    batch_size: int,
+) -> list[Related]:
+    """The relations between each record's entities, with their probabilities.
+
+    pairs: of each record's entities, those asked about.
+    """
+    answers: list[dict[Pair, np.ndarray]] = [{} for _ in records]
+    truncated: set[int] = set()
+    waiting = questions(records, entities, pairs)
+    while asked := list(islice(waiting, batch_size)):
+        fitting, shortened = encode(forward, asked)
+        truncated |= shortened
+        for question, row in zip(*_read(forward, fitting, seen), strict=True):
+            answers[question.owner][question.pair] = row
+    return [
+        Related(_chosen(forward, own, answer), owner in truncated)
+        for owner, (own, answer) in enumerate(zip(entities, answers, strict=True))
+    ]
+
+
+def _read(
+    forward: Forward, fitting: Sequence[tuple[Question, Encoded]], seen: Seen | None
+) -> tuple[list[Question], np.ndarray]:
+    """The questions, and for each the softmax over the labels."""
+    if not fitting:
+        return [], np.zeros((0, len(forward.saved.labels)))
+    asked, encoded = zip(*fitting, strict=True)
+    owners = {one.number: question.owner for question, one in fitting}
+    output = forward(encoded, None if seen is None else seen.of(owners))
+    return list(asked), output.logits.double().softmax(-1).cpu().numpy()
+
+
+def _chosen(
+    forward: Forward, entities: Sequence[Entity], answers: dict[Pair, np.ndarray]
+) -> tuple[Relation, ...]:
+    types = [entity.label for entity in entities]
+    return tuple(best(answers, forward.saved.labels, types))
