@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,27 +96,38 @@ def write_own_data(root: Path, name: str = "own", posts: tuple[int, int, int] = 
     return folder
 
 
-def extract_posts(root: Path, config: ExtractConfig) -> tuple[list[Post], PictureFiles]:
-    """Posts of `own` below `root`, grounded by salience, with rows in `root/pyramids`."""
+SALIENCE = GroundConfig(Grounders("salience"), phrases="none")
+
+
+def extract_posts(
+    root: Path,
+    config: ExtractConfig,
+    grounding: GroundConfig = SALIENCE,
+    change: Callable[[Post], Post] = lambda post: post,
+) -> tuple[list[Post], PictureFiles]:
+    """Posts of `own` below `root`, grounded, with rows in `root/pyramids`.
+
+    change: of each post, before it is grounded.
+    """
     from pipeline.extraction.extract import Extraction, extract
     from pipeline.grounding.crops import GroundedPosts
     from pipeline.grounding.finder import BoxCache, make_finder
     from pipeline.grounding.ground import ground
 
     write_own_data(root)
-    posts = read(locate("own", root)).posts
+    posts = [change(post) for post in read(locate("own", root)).posts]
     for name in ("crops", "extraction"):
         (root / name).mkdir()
-    grounding = GroundConfig(Grounders("salience"), phrases="none")
     with BoxCache(root / "boxes.sqlite") as cache:
         ground(
             posts,
             root,
             grounding,
-            lambda name: make_finder(name, grounding, Machine(), str, str, cache),
+            lambda name: make_finder(name, grounding, Machine("cpu"), str, str, cache),
             root / "crops",
         )
     rows = root / "pyramids" / "rows"
-    run = Extraction(root, 4, str, rows, config.weights, config, Machine("cpu"))
+    slots = 1 + grounding.max_crops
+    run = Extraction(root, slots, str, rows, config.weights, config, Machine("cpu"))
     extract(list(GroundedPosts(root / "crops")), run, root / "extraction")
     return posts, PictureFiles(root / "extraction", root / "crops", root / "pyramids", root, config)

@@ -150,6 +150,11 @@ def _tmp(settings):
     names = {n for n in GroundConfig.__dataclass_fields__}
     own = {n: v for n, v in settings.items() if n in names}
     words = own["grounder"].split(", ")
-    g = Grounders([w for w in words if w != RELEASED][0] if [w for w in words if w != RELEASED] else NONE, RELEASED in words)
+    g = Grounders(
+        [w for w in words if w != RELEASED][0] if [w for w in words if w != RELEASED] else NONE,
+        RELEASED in words,
+    )
     return GroundConfig(**{**own, "grounder": g})
+
+
 GroundConfig.from_described = staticmethod(_tmp)
