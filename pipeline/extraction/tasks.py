@@ -148,9 +148,28 @@ class ReadsPyramids(OfDataset):
 
     def about(self) -> dict[str, Any]:
         """The inputs that decided the result, for its metrics.json."""
+        weights = {"weights": self._weights()} if self.with_pictures() else {}
         return {
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
             "keys": [one.key for one in upstream(self)],
+            **weights,
             "versions": versions(),
+        }
+
+    def _weights(self) -> dict[str, dict[str, str]]:
+        """Where weights given as files or folders lay, with their digests as in the keys."""
+        extraction, grounding = (s(dataset=self.dataset) for s in (ExtractPyramid, GroundCrops))
+        named = {
+            "backbone": (extraction, "weights"),
+            "grounder": (grounding, "weights"),
+            "vocabulary": (grounding, "vocabulary"),
+        }
+        return {
+            name: {
+                "file": str(stage.sources()[source].absolute()),
+                "digest": stage.key["sources"][source],
+            }
+            for name, (stage, source) in named.items()
+            if source in stage.sources()
         }

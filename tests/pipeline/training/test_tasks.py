@@ -141,6 +141,8 @@ def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:
     weights = ("--ExtractPyramid-weights", str(run / "model/backbone.safetensors"))
     evaluated = world.metrics("Evaluate", *model, *EXTRACT, *weights)
     trained = json.loads((run / "metrics.json").read_text())
+    assert trained["weights"] == {}  # random
+    assert evaluated["weights"]["backbone"]["file"] == str(run / "model/backbone.safetensors")
     for split in ("val", "test"):
         assert evaluated[split]["f1"] == pytest.approx(trained[split]["f1"])
     assert world.report()["pictures_computed"] == 40
