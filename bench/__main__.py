@@ -32,15 +32,27 @@ AT_LEAST = {
     "extract_fp32": 0.9,
     "read_warm": 0.95,
     "read_cold": 0.95,
+    "predict": 0.85,
 }
-AT_MOST = {"crf_share": 0.05, "noop": 3.0, "memory_train": 1.1, "memory_extract": 1.1}
+AT_MOST = {
+    "crf_share": 0.05,
+    "noop": 3.0,
+    "memory_train": 1.1,
+    "memory_extract": 1.1,
+    "memory_predict": 1.1,
+}
 ON_A_GPU = {"prefix_cost": 0.95, "extract": 0.85}  # at least
-MANY, FEW = 9_000, 1_000  # pictures
+# Of what memory is compared with how much, and what is counted.
+SIZES = {
+    "memory_train": (9_000, 1_000, "pictures"),
+    "memory_extract": (9_000, 1_000, "pictures"),
+    "memory_predict": (20_000, 1_000, "posts"),
+}
 
 
 def measures() -> dict[str, Callable[..., dict[str, Any]]]:
     """What can be measured; each takes the material and a device."""
-    from bench import bookkeeping, extraction, reading, training
+    from bench import bookkeeping, extraction, prediction, reading, training
 
     return {
         "train_fp32": training.train_fp32,
@@ -53,14 +65,19 @@ def measures() -> dict[str, Callable[..., dict[str, Any]]]:
         "read_cold": reading.read_cold,
         "crf_share": training.crf_share,
         "noop": bookkeeping.train_noop,
+        "predict": prediction.predict,
     }
 
 
 def peaks() -> dict[str, Callable[..., int]]:
     """Peak memory, of which the ratio of two processes is told."""
-    from bench import extraction, training
+    from bench import extraction, prediction, training
 
-    return {"memory_train": training.memory_train, "memory_extract": extraction.memory_extract}
+    return {
+        "memory_train": training.memory_train,
+        "memory_extract": extraction.memory_extract,
+        "memory_predict": prediction.memory_predict,
+    }
 
 
 def main() -> None:
@@ -70,12 +87,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--in", dest="root", type=Path, help=argparse.SUPPRESS)  # a child
-    parser.add_argument("--pictures", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(names):
         parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     if asked.root is not None:
-        _measure(asked.names[0], asked.root, asked.device, asked.pictures)
+        _measure(asked.names[0], asked.root, asked.device, asked.count)
         return
     wanted = asked.names or (list(ON_A_GPU) if asked.device == "cuda" else names)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -95,14 +112,15 @@ def _in_children(name: str, root: Path, device: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench", name, "--in", str(root), "--device", device]
     if name not in peaks():
         return _told_by(command)
-    many, few = (_told_by([*command, "--pictures", str(n)])["bytes"] for n in (MANY, FEW))
+    most, least, things = SIZES[name]
+    many, few = (_told_by([*command, "--count", str(n)])["bytes"] for n in (most, least))
     return {
         "ratio": many / few,
         "runs": [many / few],
         "ours": many / 2**20,
         "theirs": few / 2**20,
         "unit": "MiB",
-        "what": f"peak private memory with {MANY:,} pictures : with {FEW:,}",
+        "what": f"peak private memory with {most:,} {things} : with {least:,}",
     }
 
 
@@ -112,14 +130,14 @@ def _told_by(command: list[str]) -> dict[str, Any]:
     return found
 
 
-def _measure(name: str, root: Path, device: str, pictures: int | None) -> None:
+def _measure(name: str, root: Path, device: str, count: int | None) -> None:
     """In a child: measure, and print the entry as one line of JSON."""
     from bench.material import Material
 
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s")
     logging.getLogger("pipeline").setLevel(logging.WARNING)
-    if pictures is not None:
-        found: dict[str, Any] = {"bytes": peaks()[name](Material(root), pictures, device)}
+    if count is not None:
+        found: dict[str, Any] = {"bytes": peaks()[name](Material(root), count, device)}
     else:
         measure = measures()[name]
         what = " ".join(str(measure.__doc__).split("\n\n")[0].split())

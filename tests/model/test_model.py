@@ -401,3 +401,44 @@ def test_saved_model_loads_and_answers_the_same(
         atol=0,
     )
     assert again.config.id2label == model.config.id2label
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_heads_keys_are_of_the_slots_that_it_says(style: str) -> None:
+    prefix = VisualPrefix([4, 8, 16, 32], 2, 3, 32, 4, style, "hvpnet", 16)
+    slots = 3 * prefix.positions
+    states = torch.arange(slots).float()[None, :, None].expand(1, slots, 64)  # a slot's number
+    keys, values = prefix.split_heads(states.contiguous())
+    expected = prefix.slots_of_heads(slots).float()[..., None].expand(*keys.shape[1:])
+    assert torch.equal(keys[0], expected)
+    assert torch.equal(values[0], expected)
+
+
+@pytest.mark.parametrize("variant", ["hvpnet", "only-objects"])
+@pytest.mark.parametrize("style", STYLES)
+def test_attention_to_regions_is_the_weights_on_their_slots(style: str, variant: str) -> None:
+    model = EntityTagger(extractor_config(variant=variant, style=style)).eval()
+    batch = {**text_batch(), **picture_batch()}
+    shares = model.attention_to_regions(**batch)
+    weights = torch.stack(model.encode(**batch, output_attentions=True).attentions)
+    first = 1 if variant == "only-objects" else 0
+    slots = (4 - first) * 4
+    assert shares.shape == (3, 2, 7, 4, 4)
+    assert torch.allclose(shares.sum((-1, -2)), weights[..., :slots].sum(-1).mean(2), atol=1e-6)
+    assert first == 0 or shares[..., 0, :].abs().max() == 0
+    if style == "paper":  # a slot is the same for all heads
+        assert torch.allclose(shares.flatten(3)[..., 4 * first :], weights[..., :slots].mean(2))
+        assert shares[:, 1, :, 2:].abs().max() == 0  # regions that are not there
+
+
+def test_gates_are_those_that_mix_the_blocks() -> None:
+    model = EntityTagger(extractor_config()).eval()
+    pyramid = picture_batch()["pyramid"]
+    gates = model.gates(pyramid)
+    assert gates.shape == (2, 4, 3, 4)
+    prefix = model.prefix
+    assert prefix is not None
+    blocks = prefix.blocks(pyramid)
+    mixed = sum(gates[:, :, 1, n, None, None] * blocks[:, :, n] for n in range(4))
+    [_, second, _] = prefix.keys_values(mix(gates, blocks).flatten(2, 3))
+    assert torch.allclose(prefix.phi[1](mixed.flatten(1, 2)), second, atol=1e-5)
