@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Box = tuple[float, float, float, float]
-Source = Path | bytes | Image.Image
+File = Path | bytes  # a picture file, or its content
+Source = File | Image.Image  # or an image that a caller has opened, lazily or not
 
 # Below Pillow's own threshold of 89 million, so that its warning is no part of our behaviour.
 MAX_PIXELS = 64_000_000
@@ -93,70 +94,109 @@ def _written(path: Path) -> str:
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(source: Source) -> Image.Image:
     """The picture, upright, in mode RGB.
 
     Transparency is laid over white, 16-bit grey is scaled to 8 bits, an animation gives its first
     frame, and a JPEG that lacks at most MOST_MISSING of its data is filled. Raises PictureError:
     no such file, no picture, cut off, more than MAX_PIXELS.
+
+    An image that a caller has opened gives the pixels that its file would, but is not filled. It
+    stays at its frame and can be used on, by one thread at a time. It is turned upright by the
+    EXIF data that it has still: `ImageOps.exif_transpose` takes them away, `convert` does not.
     """
-    return read_picture(path)[0]
+    return read_picture(source)[0]
 
 
-def read_picture(path: Path) -> tuple[Image.Image, float]:
+def read_picture(source: Source) -> tuple[Image.Image, float]:
     """`open_picture`, and the share of the file's data that is missing and was filled."""
-    return _read(path, _pixels)
+    return _read(source, _pixels)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(source: Source) -> tuple[int, int]:
     """Width and height of the upright picture by its header alone; its pixels may be broken.
 
     A PNG that tells its orientation behind its pixels counts as upright. Raises PictureError.
     """
-    return _read(path, _upright_size)[0]
+    return _read(source, _upright_size)[0]
 
 
-def missing_share(path: Path) -> float:
+def missing_share(source: Source) -> float:
     """Share of a picture's data that `open_picture` fills: 0 but for JPEGs that are cut off.
 
     Two reads of two bytes for a file that ends as it should. Raises PictureError where more than
     MOST_MISSING is missing.
     """
-    with _refusals(path):
-        with path.open("rb") as file:
+    if isinstance(source, Image.Image):
+        return 0.0
+    with _refusals(source):
+        with _stream(source) as file:
             if file.read(2) != formats.JPEG:
                 return 0.0
             file.seek(-2, io.SEEK_END)
             if file.read(2) == jpeg.END:
                 return 0.0
-        if not jpeg.is_cut_off(path.read_bytes()):
+        if not jpeg.is_cut_off(_content(source)):
             return 0.0
-    return read_picture(path)[1]
+    return read_picture(source)[1]
 
 
-def _read(path: Path, use: Callable[[Image.Image], T]) -> tuple[T, float]:
+def _read(source: Source, use: Callable[[Image.Image], T]) -> tuple[T, float]:
     """What `use` gives for the open image, and which share of its data is missing."""
-    with _refusals(path):
+    with _refusals(source):
+        if isinstance(source, Image.Image):
+            return _read_image(source, use), 0.0
         try:
-            with _opened(path) as image:
+            with _opened(source) as image:
                 return use(_checked(image)), 0.0
         except PictureError:
             raise
         except _BROKEN as error:
             _raise_if_not_the_files(error)
-            data, missing = _mended(path, error)
+            data, missing = _mended(_content(source), error)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return use(_checked(image)), missing
 
 
-def _opened(path: Path) -> Image.Image:
-    known = formats.format_of(_head(path))
+def _read_image(image: Image.Image, use: Callable[[Image.Image], T]) -> T:
+    try:
+        with _at_first_frame(image):
+            return use(_checked(image))
+    except (AssertionError, AttributeError) as error:  # what Pillow raises there, of all things
+        raise PictureError("an image whose file was closed before it was read") from error
+
+
+@contextmanager
+def _at_first_frame(image: Image.Image) -> Iterator[None]:
+    """Show the first frame, and then again the one that the image was at."""
+    frame = image.tell()
+    if frame:
+        image.seek(0)
+    try:
+        yield
+    finally:
+        if frame:
+            image.seek(frame)
+
+
+def _opened(source: File) -> Image.Image:
+    known = formats.format_of(_head(source))
     reader = None if known is None else _reader(known.reader)
-    return Image.open(path, formats=FORMATS) if reader is None else reader(path)
+    # A path is opened by Pillow, which may map the file.
+    file = source if isinstance(source, Path) else io.BytesIO(source)
+    return Image.open(file, formats=FORMATS) if reader is None else reader(file)
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+def _stream(source: File) -> BinaryIO:
+    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _content(source: File) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source
+
+
+def _head(source: File) -> bytes:
+    with _stream(source) as file:
         return file.read(formats.HEAD)
 
 
@@ -175,25 +215,24 @@ def in_words(missing: float) -> str:
 
 
 @cache
-def _reader(name: str) -> Callable[[Path], Image.Image] | None:
+def _reader(name: str) -> Callable[[Path | BinaryIO], Image.Image] | None:
     """What opens a format that only some installations read; None where this one doesn't."""
     if name == formats.AVIF and name.lower() in pillow.modules and pillow.check(name.lower()):
-        return lambda path: Image.open(path, formats=(name,))
+        return lambda file: Image.open(file, formats=(name,))
     if name == formats.HEIC:
         with suppress(ImportError):
             from pillow_heif import HeifImageFile
 
             # The class itself: to register it would change Image.open for the whole program.
-            return lambda path: HeifImageFile(path)
+            return lambda file: HeifImageFile(file)
     return None
 
 
-def _mended(path: Path, error: Exception) -> tuple[bytes, float]:
+def _mended(data: bytes, error: Exception) -> tuple[bytes, float]:
     """The bytes of a file that failed as Pillow reads them, and the share of its data missing.
 
     Raises `error` where nothing helps, PictureError where too much is missing.
     """
-    data = path.read_bytes()
     if data.startswith(formats.JPEG) and jpeg.is_cut_off(data):
         try:
             return jpeg.mend(data, MOST_MISSING)
@@ -217,24 +256,26 @@ def _cut_off(missing: float | None) -> PictureError:
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file into a PictureError that names it."""
+def _refusals(source: Source) -> Iterator[None]:
+    """Turn what goes wrong with a picture into a PictureError that names its file, if any."""
+    path = source if isinstance(source, Path) else None
     try:
-        if not path.is_file():
+        if path is not None and not path.is_file():
             raise PictureError(absence(path), kind="missing")
-        if path.stat().st_size == 0:
+        if source == b"" or (path is not None and path.stat().st_size == 0):
             raise PictureError("an empty file", kind="empty")
         yield
     except PictureError as error:
         raise PictureError(error.reason, path, error.kind) from error
     except PermissionError as error:  # no reason to go on without it: the right can be given
-        with access_named(path):
+        with access_named(path or "a picture"):
             raise error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = f"{_one_line(error)}, at most {MAX_PIXELS:,} allowed"
         raise PictureError(reason, path, "huge") from error
     except UnidentifiedImageError as error:
-        raise PictureError(*_unidentified(path)) from error
+        reason, kind = _unidentified(b"" if isinstance(source, Image.Image) else _head(source))
+        raise PictureError(reason, path, kind) from error
     except _BROKEN as error:
         _raise_if_not_the_files(error)
         raise PictureError(f"unreadable picture: {_one_line(error)}", path) from error
@@ -249,15 +290,15 @@ def absence(path: Path) -> str:
     return "a link that leads to no file" if path.is_symlink() else NO_FILE
 
 
-def _unidentified(path: Path) -> tuple[str, Path, str]:
-    """Reason, file, and kind for a file that no reader takes: what it is instead."""
-    known = formats.format_of(_head(path))
+def _unidentified(head: bytes) -> tuple[str, str]:
+    """Reason and kind for a file that no reader takes, by its first bytes: what it is instead."""
+    known = formats.format_of(head)
     if known is None:
-        return "not a picture of a known format", path, "broken"
+        return "not a picture of a known format", "broken"
     if known.reader == formats.READ or _reader(known.reader):
-        return f"{known.name} with a broken header", path, "broken"
+        return f"{known.name} with a broken header", "broken"
     kind = "broken" if known.reader == formats.OTHER else "format"
-    return f"{known.name}{known.advice}", path, kind
+    return f"{known.name}{known.advice}", kind
 
 
 def _raise_if_not_the_files(error: BaseException) -> None:

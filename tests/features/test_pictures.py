@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import struct
 import warnings
@@ -404,3 +405,144 @@ def test_trouble_of_the_machine_is_not_the_pictures_fault(
     monkeypatch.setattr(Image, "open", refused)
     with pytest.raises(OSError, match="Too many"):
         open_picture(tmp_path / "a.png")
+
+
+# --- the same from a file, its content, and an image that is open
+
+
+def with_orientation() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return content(drawn(40, 24), "JPEG", exif=exif)
+
+
+def content(image: Image.Image, format_: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format_, **options)
+    return file.getvalue()
+
+
+def animated(format_: str) -> bytes:
+    frames = [drawn(20, 16, seed) for seed in range(3)]
+    return content(frames[0], format_, save_all=True, append_images=frames[1:])
+
+
+SOURCES = {
+    "turned": with_orientation(),
+    "transparent": content(drawn(9, 8).convert("RGBA").rotate(30), "PNG"),
+    "grey of 16 bits": content(
+        Image.fromarray(np.arange(0, 64000, 1000).astype(np.uint16).reshape(8, 8)), "PNG"
+    ),
+    "animation": animated("GIF"),
+    "pages": animated("TIFF"),
+    "palette": content(drawn(9, 8).quantize(16), "PNG"),
+    "a pixel": content(drawn(1, 1), "BMP"),
+    "large text": png((b"zTXt", b"x\0\0" + zlib.compress(bytes(20_000_000)))),
+}
+
+
+@pytest.mark.parametrize("data", SOURCES.values(), ids=SOURCES)
+def test_content_gives_what_its_file_gives(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    assert picture_size(data) == picture_size(path) == open_picture(path).size
+    assert open_picture(data).mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(open_picture(data)), np.asarray(open_picture(path)))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("frame", [0, 2])
+@pytest.mark.parametrize("name", SOURCES.keys() - {"large text"})  # Pillow itself refuses that
+def test_an_open_image_gives_what_its_file_gives(name: str, frame: int, loaded: bool) -> None:
+    image = Image.open(io.BytesIO(SOURCES[name]))
+    frame = min(frame, getattr(image, "n_frames", 1) - 1)
+    image.seek(frame)
+    if loaded:
+        image.load()
+    expected = open_picture(SOURCES[name])
+    assert picture_size(image) == expected.size
+    for _ in range(2):
+        np.testing.assert_array_equal(np.asarray(open_picture(image)), np.asarray(expected))
+        assert image.tell() == frame
+
+
+def test_an_image_made_in_memory_is_copied() -> None:
+    image = drawn(8, 8)
+    picture = open_picture(image)
+    picture.putpixel((0, 0), (1, 2, 3))
+    assert image.getpixel((0, 0)) != (1, 2, 3)
+
+
+@pytest.mark.parametrize("as_image", [False, True])
+def test_a_page_that_is_left_keeps_its_pixels(as_image: bool) -> None:
+    """An image at its third page is at its third page again."""
+    image = Image.open(io.BytesIO(SOURCES["pages"]))
+    image.seek(2)
+    before = np.array(image)
+    (open_picture if as_image else picture_size)(image)
+    np.testing.assert_array_equal(np.asarray(image), before)
+
+
+def test_a_cut_off_jpeg_is_filled_from_its_content(tmp_path: Path) -> None:
+    data = content(drawn(200, 160), "JPEG")
+    data = data[: int(len(data) * 0.98)]
+    (tmp_path / "a").write_bytes(data)
+    expected, missing = pictures.read_picture(tmp_path / "a")
+    picture, share = pictures.read_picture(data)
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    assert share == missing == pictures.missing_share(data) > 0
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(PictureError, match="truncated"):
+        open_picture(image)
+
+
+def huge() -> bytes:
+    data = bytearray(content(Image.new("1", (8, 8)), "BMP"))
+    data[18:26] = (8001).to_bytes(4, "little") * 2  # BMP's width and height
+    return bytes(data)
+
+
+@pytest.mark.parametrize("read", [open_picture, picture_size])
+@pytest.mark.parametrize(
+    ("data", "message", "kind"),
+    [
+        (b"", "an empty file", "empty"),
+        (b"\1\2\3\4", "not a picture of a known format", "broken"),
+        (b"<html>not found</html>", "a web page (HTML) in a picture's place", "broken"),
+        (huge(), "8001×8001 = 64,016,001 pixels, at most 64,000,000 allowed", "huge"),
+    ],
+)
+def test_refused_content_names_no_file(
+    read: Callable[[bytes], object], data: bytes, message: str, kind: str
+) -> None:
+    with pytest.raises(PictureError) as caught:
+        read(data)
+    assert (str(caught.value), caught.value.kind) == (message, kind)
+
+
+@pytest.mark.parametrize("read", [open_picture, picture_size])
+@pytest.mark.parametrize(
+    ("size", "kind"), [((8001, 8000), "huge"), ((0, 5), "empty")], ids=["huge", "empty"]
+)
+def test_limits_hold_for_images(
+    read: Callable[[Image.Image], object], size: tuple[int, int], kind: str
+) -> None:
+    with pytest.raises(PictureError) as caught:
+        read(Image.new("1", size))
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("name", ["turned", "palette", "a pixel"])
+def test_an_image_whose_file_was_closed_before_it_was_read(name: str) -> None:
+    with Image.open(io.BytesIO(SOURCES[name])) as image:
+        pass
+    with pytest.raises(PictureError, match="an image whose file was closed before"):
+        open_picture(image)
+
+
+@pytest.mark.parametrize("frame", [0, 1])
+def test_a_closed_image_is_refused(frame: int) -> None:
+    image = Image.open(io.BytesIO(SOURCES["animation"]))
+    image.seek(frame)
+    image.close()
+    with pytest.raises(PictureError, match="unreadable picture: Operation on closed image"):
+        open_picture(image)
