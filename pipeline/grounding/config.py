@@ -1,7 +1,7 @@
 """Settings of grounding, and what "auto" means on this machine."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class Grounders:
             return self.finder
         return RELEASED if self.finder == NONE else f"{RELEASED}, {self.finder}"
 
+    @classmethod
+    def named(cls, name: str) -> "Grounders":
+        """The inverse of `name`."""
+        first, _, finder = name.partition(", ")
+        return cls(finder or NONE, released=True) if first == RELEASED else cls(name)
+
 
 @dataclass(frozen=True)
 class GroundConfig:
@@ -83,6 +89,18 @@ class GroundConfig:
     def described(self) -> dict[str, Any]:
         """The settings in JSON's types, for keys and reports."""
         return asdict(self) | {"grounder": self.grounder.name}
+
+    @classmethod
+    def from_described(cls, settings: Mapping[str, Any]) -> "GroundConfig":
+        """The inverse of `described`: from a key's settings, of which others are ignored.
+
+        `weights` and `vocabulary` are as the key names them: "from disk" where they were files.
+        """
+        names = {field.name for field in fields(cls)} & settings.keys()
+        known = {name: settings[name] for name in names}
+        if "grounder" in known:
+            known["grounder"] = Grounders.named(known["grounder"])
+        return cls(**known)
 
 
 def ground_config(values: Mapping[str, Any], dataset: str, released: bool = False) -> GroundConfig:
