@@ -22,7 +22,7 @@ from pipeline.grounding.config import (
     GroundConfig,
 )
 from pipeline.grounding.crops import LEADS_OUT, LINKED_OUT, Grounded
-from pipeline.grounding.finder import Answer, Finder, Question
+from pipeline.grounding.finder import Answer, Finder, Question, Unremembered
 from pipeline.grounding.phrases import Phrases, phrases_of
 from pipeline.grounding.report import Counts, in_short, log_report, report
 
@@ -144,14 +144,15 @@ def find_regions(
     pictures: Pictures,
     root: Path,
     config: GroundConfig,
-    finder: Callable[[str], Finder],
+    finder: Callable[[str], Finder | Unremembered],
     counts: Counts,
 ) -> None:
     """Fill `regions` for the posts that have none yet and whose picture can be used.
 
     All posts' first attempts are made together, so that a grounder sees full batches; then the
     second attempts of those for which nothing was found. A picture that turns out broken is noted
-    in `pictures.problems`.
+    in `pictures.problems`. No file is opened but by the finder: names may be those of anything that
+    it can open, below the root `Path()`.
     """
     left = {
         number: attempts(words, config)
@@ -177,7 +178,7 @@ def _answers(
     posts: Sequence[Post],
     pictures: Pictures,
     root: Path,
-    finder: Callable[[str], Finder],
+    finder: Callable[[str], Finder | Unremembered],
     counts: Counts,
 ) -> Iterator[tuple[int, Answer | PictureError]]:
     """Ask the grounders about the posts of these numbers, grounder by grounder."""
