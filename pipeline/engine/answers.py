@@ -29,6 +29,10 @@ class Answers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is new, and close the file."""
         self._write()
         self._memo.close()
 

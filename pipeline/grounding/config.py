@@ -162,17 +162,3 @@ def _of_faoa(config: GroundConfig) -> GroundConfig:
             f"anchors; give --trained-on, one of {', '.join(ANCHORS)}"
         )
     return replace(config, trained_on=data, vocabulary=config.vocabulary or VOCABULARY)
-
-
-def _tmp(settings):
-    names = {n for n in GroundConfig.__dataclass_fields__}
-    own = {n: v for n, v in settings.items() if n in names}
-    words = own["grounder"].split(", ")
-    g = Grounders(
-        [w for w in words if w != RELEASED][0] if [w for w in words if w != RELEASED] else NONE,
-        RELEASED in words,
-    )
-    return GroundConfig(**{**own, "grounder": g})
-
-
-GroundConfig.from_described = staticmethod(_tmp)

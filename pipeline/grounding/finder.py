@@ -3,9 +3,6 @@
 import functools
 import hashlib
 import json
-import logging
-import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,17 +16,13 @@ from tqdm import tqdm
 
 from features.grounding import Candidate, Grounder
 from features.pictures import PictureError, open_picture
-from pipeline.engine.memo import Memo
+from pipeline.engine.answers import Answers
 from pipeline.grounding.config import DETECTOR, FAOA, SALIENCE, GroundConfig
 from pipeline.machine import Machine
 
 BATCH_SIZE = 8  # pictures a grounder gets at once, if nothing else is said
 FORM = "candidates-1"  # of a kept answer: another word when it changes
 Open = Callable[[Path], Image.Image]  # raises PictureError
-_TABLE = "create table if not exists answers (key text primary key, answer text, crc integer)"
-_FIND = "select answer, crc from answers where key=?"
-_KEEP = "insert or replace into answers values (?, ?, ?)"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,55 +43,34 @@ class Answer:
 
 
 class BoxCache:
-    """Answers given before, in one SQLite file, each with its CRC-32."""
-
-    SECONDS = 1.0  # a killed run loses no more than this and the batch under way
+    """Answers given before, in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        self._memo = Memo(path, _TABLE, check=True)
-        self._unwritten: dict[str, str] = {}
-        self._written = time.monotonic()
+        self._answers = Answers(path)
 
     def __enter__(self) -> "BoxCache":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._write()
-        self._memo.close()
+        self._answers.close()
 
     def get(self, key: str) -> Answer | None:
         """The answer kept under a key; None, too, where it was damaged."""
-        answer = self._unwritten.get(key)
-        if answer is None:
-            row = self._memo.find(_FIND, [key])
-            if row is None:
-                return None
-            answer, crc = row
-            if _crc(key, str(answer)) != crc:
-                log.warning("a damaged answer in boxes.sqlite is asked for again: %s", key[:16])
-                return None
-        (width, height), candidates = json.loads(answer)
-        found = (Candidate(phrase, tuple(box), score) for phrase, box, score in candidates)
-        return Answer((width, height), tuple(found))
+        kept = self._answers.get(key)
+        if kept is None:
+            return None
+        (width, height), boxes = json.loads(kept)
+        candidates = (Candidate(phrase, tuple(box), score) for phrase, box, score in boxes)
+        return Answer((width, height), tuple(candidates))
 
     def put(self, answers: Mapping[str, Answer]) -> None:
         """Keep a batch of answers."""
-        for key, answer in answers.items():
-            candidates = [astuple(candidate) for candidate in answer.candidates]
-            self._unwritten[key] = json.dumps([answer.size, candidates])
-        if time.monotonic() - self._written > self.SECONDS:
-            self._write()
-
-    def _write(self) -> None:
-        """The file is locked for this moment only, never while a grounder thinks."""
-        new = ((key, answer, _crc(key, answer)) for key, answer in self._unwritten.items())
-        self._memo.keep(_KEEP, new)
-        self._unwritten.clear()
-        self._written = time.monotonic()
-
-
-def _crc(key: str, answer: str) -> int:
-    return zlib.crc32(f"{key} {answer}".encode())
+        self._answers.put(
+            {
+                key: json.dumps([answer.size, [astuple(one) for one in answer.candidates]])
+                for key, answer in answers.items()
+            }
+        )
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Pictures of posts to predict -> regions and pyramids, by the code that fills the store."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from pipeline.extraction.compute import RowComputer, Wanted
 from pipeline.extraction.rows import RowSource, absent_key, sources_of
 from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.crops import Grounded
-from pipeline.grounding.finder import _GROUNDERS, _answer
+from pipeline.grounding.finder import Unremembered, make_unremembered
 from pipeline.grounding.ground import Pictures, find_regions, released_regions
 from pipeline.grounding.phrases import Phrases, phrases_of
 from pipeline.grounding.report import Counts, in_short
@@ -68,6 +68,10 @@ class _Album:
         """As `read_picture`."""
         return read_picture(self.sources[name])
 
+    def open_whole(self, name: Path) -> Image.Image:
+        """As `open_picture`."""
+        return self.open(name)[0]
+
 
 class PictureReader:
     """Grounds and computes what a model sees of pictures, without store and memory."""
@@ -77,7 +81,7 @@ class PictureReader:
         self.grounding, self.machine = setup.grounding, machine
         self.slots = 1 + setup.grounding.max_crops
         self.computer = RowComputer(setup.extraction, machine)
-        self._grounders: dict[str, Any] = {}
+        self._grounders: dict[str, Unremembered] = {}  # stay loaded between batches
         self._absent: np.ndarray | None = None
 
     def read(self, records: Sequence[Record]) -> Seen:
@@ -101,13 +105,17 @@ class PictureReader:
             ],
         )
 
-    def _finder(self, album):
-        def of(name):
-            if name not in self._grounders:
-                self._grounders[name] = _GROUNDERS[name](self.grounding, self.machine, str)[1]()
-            return _Tmp(self._grounders[name], album)
+    def _finder(self, album: _Album) -> Callable[[str], Unremembered]:
+        """Grounders by name, to be asked about an album's pictures."""
 
-        return of
+        def finder(name: str) -> Unremembered:
+            if name not in self._grounders:
+                self._grounders[name] = make_unremembered(
+                    name, self.grounding, self.machine, album.open_whole
+                )
+            return replace(self._grounders[name], open_file=album.open_whole)
+
+        return finder
 
     def _ground(self, posts: Sequence[Post], pictures: Pictures, album: _Album) -> list[Grounded]:
         """The posts' regions, as GroundCrops finds them."""
@@ -194,20 +202,3 @@ def _status(post: Post, pictures: Pictures, problems: Mapping[Path, str]) -> str
     if post.picture in pictures.problems:
         return in_short(pictures.problems[post.picture])
     return problems.get(Path(post.picture), USED)
-
-
-class _Tmp:
-    answered = 0
-    identity = ()
-
-    def __init__(self, grounder, album):
-        self.grounder, self.album = grounder, album
-
-    def answers(self, questions):
-        out = {}
-        for q in questions:
-            try:
-                out |= _answer([(self.album.open(q.picture)[0], [q])], self.grounder)
-            except PictureError as error:
-                out[q] = error
-        return out

@@ -16,6 +16,7 @@ from PIL import Image
 from features.grounding import Candidate, hub
 from features.pictures import open_picture
 from pipeline.corpus.post import Post
+from pipeline.engine.answers import Answers
 from pipeline.engine.digests import of_file
 from pipeline.engine.files import leads_out
 from pipeline.errors import SettingError, first_few
@@ -358,7 +359,7 @@ def test_sizes_are_mixed_where_a_grounder_takes_them(world: Scene) -> None:
 def test_what_was_done_is_written_every_few_seconds(
     world: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BoxCache, "SECONDS", 0.0)
+    monkeypatch.setattr(Answers, "SECONDS", 0.0)
     answer = Answer((200, 150), (Candidate("dog", BOX, 0.5),))
     with BoxCache(world.root / "other.sqlite") as cache:
         cache.put({"key": answer})
