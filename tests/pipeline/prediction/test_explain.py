@@ -19,20 +19,19 @@ def runs(trained: Trained) -> tuple[Path, Path]:
     return trained.run("ner", "ner", epochs=8), trained.run("re", "re", variant="only-objects")
 
 
+@pytest.fixture(scope="module")
 def explained(trained: Trained, runs: tuple[Path, Path]) -> list[Prediction]:
     records, _ = trained.records(runs[0])
-    plain = Extractor.load(*runs).predict(records)
-    answers = [*Extractor.load(*runs).predict(records, explain=True)]
-    for one, other in zip(answers, plain, strict=True):
+    extractor = Extractor.load(*runs)
+    answers = [*extractor.predict(records, explain=True)]
+    for one, other in zip(answers, extractor.predict(records), strict=True):
         assert (one.entities, one.relations) == (other.entities, other.relations)
         assert other.explanation is None
     return answers
 
 
-def test_gates_and_attention_have_a_number_for_each_region(
-    trained: Trained, runs: tuple[Path, Path]
-) -> None:
-    for one in explained(trained, runs):
+def test_gates_and_attention_have_a_number_for_each_region(explained: list[Prediction]) -> None:
+    for one in explained:
         assert one.explanation is not None
         crops = [*range(len(one.regions))]
         entities, relations = one.explanation["entities"], one.explanation["relations"]
@@ -51,9 +50,7 @@ def test_gates_and_attention_have_a_number_for_each_region(
             assert np.array(head_and_tail).shape == (2, 4, len(crops))
 
 
-def test_a_post_without_a_picture_has_no_regions_to_attend(
-    trained: Trained, runs: tuple[Path, Path]
-) -> None:
+def test_a_post_without_a_picture_has_no_regions_to_attend(runs: tuple[Path, Path]) -> None:
     one = Extractor.load(runs[0]).predict("Noah lives in Oak Valley", explain=True)
     assert one.explanation is not None
     assert one.explanation["entities"]["regions"] == []
@@ -65,7 +62,7 @@ def test_a_text_only_model_has_nothing_to_explain(trained: Trained) -> None:
     assert Extractor.load(run).predict("Noah", explain=True).explanation == {}
 
 
-def test_the_page_shows_them(trained: Trained, runs: tuple[Path, Path]) -> None:
-    page = next(one for one in explained(trained, runs) if one.entities).to_html()
+def test_the_page_shows_them(explained: list[Prediction]) -> None:
+    page = next(one for one in explained if one.entities).to_html()
     assert "attention to regions" in page
     assert "gate of picture" in page
