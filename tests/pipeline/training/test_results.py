@@ -8,6 +8,7 @@ import pytest
 from model.config import ExtractorConfig
 from pipeline.engine.files import read_json, write_json
 from pipeline.errors import DataError
+from pipeline.training.calibration import Item, calibrated
 from pipeline.training.evaluate import check_pyramids
 from pipeline.training.results import figures, scores, summarise
 
@@ -16,7 +17,8 @@ def run(folder: Path, seed: int, f1: float) -> Path:
     """A run's folder, with what `summarise` reads of it."""
     folder = folder / str(seed)
     folder.mkdir()
-    scores = {"precision": f1 + 1, "recall": f1 - 1, "f1": f1, "per_class": {}}
+    scores: dict[str, Any] = {"precision": f1 + 1, "recall": f1 - 1, "f1": f1, "per_class": {}}
+    scores |= calibrated([Item(0.9, True)], asked=1)  # which no table shows
     config = {"variant": "hvpnet", "style": "paper", "seed": seed}
     metrics = {"task": "re", "fingerprint": f"of {seed}", "best_epoch": 2, "config": config}
     write_json(folder / "metrics.json", {**metrics, "val": scores, "test": scores})
