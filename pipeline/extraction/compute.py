@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import torch
@@ -72,6 +73,7 @@ class RowComputer:
         self.device = torch.device(pick_device(machine.device))
         self.batch_size = machine.batch_size or BATCHES[self.device.type]
         self.threads = machine.threads
+        self.cores = torch.get_num_threads()  # of a CPU; OMP_NUM_THREADS sets it
         self.preparation = Preparation(config.resize, config.size)
         dtype = torch.bfloat16 if config.precision == BFLOAT16 else torch.float32
         backbone = load_backbone(config.backbone, config.weights, config.seed)
@@ -149,25 +151,23 @@ class RowComputer:
     def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[Keyed]:
         """On a CPU each core computes a batch by itself: none waits for another.
 
-        Cores that share a batch meet after each of its 53 convolutions, and wait there for the
-        slowest, which decodes pictures meanwhile. They share one where there is no second.
+        Cores that share a batch meet after each convolution, and wait there for the slowest, which
+        decodes pictures meanwhile. They share a batch only where there is no second.
         """
         start = list(islice(batches, 2))
         if len(start) < 2:
             yield from ((batch.keys, self._rows(batch).numpy()) for batch in start)
             return
-        cores = torch.get_num_threads()
         ahead: deque[tuple[list[bytes], Future[Tensor]]] = deque()
-        try:
-            with ThreadPoolExecutor(cores, initializer=_use_one_core) as executor:
-                for batch in chain(start, batches):
-                    ahead.append((batch.keys, executor.submit(self._rows, batch)))
-                    if len(ahead) > 2 * cores:
-                        keys, future = ahead.popleft()
-                        yield keys, future.result().numpy()
-                yield from ((keys, future.result().numpy()) for keys, future in ahead)
-        finally:
-            torch.set_num_threads(cores)  # what threads that start from now on begin with
+        with ThreadPoolExecutor(
+            self.cores, initializer=_use_one_core, initargs=(self.cores,)
+        ) as executor:
+            for batch in chain(start, batches):
+                ahead.append((batch.keys, executor.submit(self._rows, batch)))
+                if len(ahead) > 2 * self.cores:
+                    keys, future = ahead.popleft()
+                    yield keys, future.result().numpy()
+            yield from ((keys, future.result().numpy()) for keys, future in ahead)
 
     def _on_gpu(self, batches: Iterable[Batch]) -> Iterator[Keyed]:
         """A GPU works on a batch while the one before is fetched and the next one is made."""
@@ -192,10 +192,17 @@ class RowComputer:
         return pool(self.backbone(pixels), self.config.grid, self.config.pooling).half()
 
 
-def _use_one_core() -> None:
-    """Let torch use a single core for what the calling thread computes."""
-    torch.get_num_threads()  # first: else torch's first operation would undo the next line
+def _use_one_core(cores: int) -> None:
+    """Let torch use a single core for what the calling thread computes.
+
+    Threads that start later begin with the number that was set last, by any thread: it is set
+    again, to `cores`, by a thread that does nothing else.
+    """
+    torch.get_num_threads()  # first: else torch's first operation here would undo the next line
     torch.set_num_threads(1)
+    last = Thread(target=torch.set_num_threads, args=(cores,))
+    last.start()
+    last.join()
 
 
 def maps_of(backbone: Backbone, pixels: Tensor, config: ExtractConfig) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from features.pictures import read_picture
+from features.pictures import normalise, read_picture
+from pipeline.extraction import compute as compute_module
 from pipeline.extraction.compute import RowComputer, Wanted
 from pipeline.extraction.config import ExtractConfig
 from pipeline.machine import Machine
@@ -94,19 +94,28 @@ def test_batches_side_by_side_keep_their_order(pictures: list[Path]) -> None:
     np.testing.assert_allclose(row, rows[b"\7"], atol=2e-3, rtol=2e-3)
 
 
-@pytest.mark.parametrize("most", [2, 10])
-def test_torch_keeps_its_cores(pictures: list[Path], most: int) -> None:
+def test_each_batch_has_a_core_and_other_threads_have_all(
+    pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def seen_normalise(squares: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return normalise(squares)
+
+    monkeypatch.setattr(compute_module, "normalise", seen_normalise)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     boxes = {bytes([n]): (n, 0.0, n + 90.0, 110.0) for n in range(20)}
     computer = RowComputer(CONFIG, Machine("cpu", batch_size=2, threads=1))
     try:
-        rows = computer.rows([Wanted(pictures[0], dict(boxes))], {}, {})
-        list(islice(rows, most))  # a caller may stop before the end
-        del rows
-        with ThreadPoolExecutor(1) as executor:
-            new = executor.submit(torch.get_num_threads).result()
-        assert (torch.get_num_threads(), new) == (3, 3)
+        for _ in computer.rows([Wanted(pictures[0], dict(boxes))], {}, {}):
+            with ThreadPoolExecutor(1) as executor:
+                assert executor.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+        assert seen == [1] * 10
+        list(computer.rows([Wanted(pictures[0], {b"alone": None})], {}, {}))
+        assert seen[10:] == [3]
     finally:
         torch.set_num_threads(before)
 
