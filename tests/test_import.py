@@ -68,7 +68,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("installed")
     source = root / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "tasks.py", "luigi.cfg"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hvpnet.py", "tasks.py", "luigi.cfg"):
         shutil.copy(HOME / name, source)
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -98,6 +98,16 @@ def test_an_installed_package_trains_in_an_empty_folder(python: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     assert list(tmp_path.glob("store/TrainRE/demo-*/model/model.safetensors"))
+
+
+def test_an_installed_package_predicts(python: Path, tmp_path: Path) -> None:
+    """The console script, whose models an installation finds in any folder."""
+    command = [str(python.parent / "hvpnet"), "predict", "nothing", "--text", "Noah"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "hvpnet: nothing: expected a model's folder or a file, found nothing\n",
+    )
 
 
 @pytest.mark.parametrize(

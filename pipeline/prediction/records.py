@@ -65,6 +65,8 @@ def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
     base: the folder that a relative picture is relative to; one that is not there may be in
     `pictures/` there, as own posts have theirs. Raises DataError, one line that names the record.
     """
+    names = all(isinstance(name, str) for name in value)
+    line.need(names, "names of fields to be strings", [*value])
     fields = {name: _lists(one) for name, one in known_fields(line, value, FIELDS, {}).items()}
     text, words = _text(line, fields)
     entities = None

@@ -85,6 +85,12 @@ def test_pictures_in_memory() -> None:
     assert read(text="a", picture=["a.jpg", "b.jpg"]).pictures == (Path("a.jpg"), Path("b.jpg"))
 
 
+def test_names_that_are_no_strings() -> None:
+    fields: Any = {5: "a", "text": "a"}
+    with pytest.raises(DataError, match="record 3: expected names of fields to be strings"):
+        read_record(item(3), fields, Path())
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
