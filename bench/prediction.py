@@ -26,7 +26,8 @@ from pipeline.machine import pick_device
 from pipeline.prediction.extractor import BATCH, Extractor
 from pipeline.training.config import SCRATCH, TrainConfig
 from pipeline.training.encode import save_tokenizer
-from pipeline.training.train import HEADS, build
+from pipeline.training.head_of import HEADS
+from pipeline.training.train import build
 
 POSTS = 512  # each with a picture and three boxes
 TAGS = ["O", *(f"{prefix}-{name}" for name in ("LOC", "MISC", "ORG", "PER") for prefix in "BI")]

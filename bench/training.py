@@ -22,7 +22,8 @@ from model.config import ExtractorConfig
 from model.ner import EntityTagger
 from pipeline.training.batches import Collator
 from pipeline.training.config import TrainConfig
-from pipeline.training.train import HEADS, build
+from pipeline.training.head_of import HEADS
+from pipeline.training.train import build
 from pipeline.training.trainer import make_trainer
 
 EPOCHS = 15  # of the published script for relations, in batches of 16

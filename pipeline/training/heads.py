@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedTokenizerBase
 
 from model.encoder import PrefixedEncoder
 from pipeline.corpus.post import Post
@@ -18,6 +18,9 @@ from pipeline.errors import NAMED
 from pipeline.training.calibration import Item, calibrated
 from pipeline.training.encode import Encoded
 from pipeline.training.possible import is_labelled, is_readable
+
+if TYPE_CHECKING:  # a training loop, which prediction does without
+    from transformers import Trainer
 
 SCORED = ("val", "test")
 DIGITS = 6  # decimals of a score in files: float32 logits hold no more
@@ -177,7 +180,7 @@ def _counted(names: Sequence[str]) -> str:
 def predict_into(
     folder: Path,
     head: Head,
-    trainer: Trainer,
+    trainer: "Trainer",
     model: PrefixedEncoder,
     splits: Mapping[str, Mapping[int, Post]],
     encoded: Mapping[str, list[Encoded]],
@@ -212,7 +215,7 @@ def predict_into(
 
 def _predict(
     head: Head,
-    trainer: Trainer,
+    trainer: "Trainer",
     model: PrefixedEncoder,
     encoded: list[Encoded],
     labels: Sequence[str],

@@ -11,10 +11,10 @@ from model.encoder import PrefixedEncoder, load_saved
 from model.hvpnet.variants import TEXT_ONLY
 from pipeline.errors import DataError
 from pipeline.training.encode import load_tokenizer
+from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head
 from pipeline.training.possible import task_of
 from pipeline.training.relations import MARKERS
-from pipeline.training.train import HEADS
 from pipeline.training.vocabulary import check_vocabulary
 
 

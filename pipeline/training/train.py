@@ -28,15 +28,13 @@ from pipeline.training.encode import (
     save_tokenizer,
     scratch_tokenizer,
 )
-from pipeline.training.entities import Entities
 from pipeline.training.finetune import FineTuned, Pixels
+from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
 from pipeline.training.possible import check_training
-from pipeline.training.relations import Relations
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
 from pipeline.training.vocabulary import check_vocabulary, check_words, most_tokens
 
-HEADS: dict[str, Head] = {head.name: head for head in (Relations(), Entities())}
 METRICS = "metrics.json"  # written when all else of a run is
 log = logging.getLogger(__name__)
 SCRATCH_SHAPE = {

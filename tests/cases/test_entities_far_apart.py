@@ -11,7 +11,8 @@ from pipeline.corpus.labels import relation_labels
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError, SettingError
 from pipeline.training.config import SCRATCH, TrainConfig
-from pipeline.training.train import HEADS, train
+from pipeline.training.head_of import HEADS
+from pipeline.training.train import train
 from tests.tiny import SHARED
 
 CASE = SHARED / "cases" / "entities-far-apart"

@@ -15,9 +15,10 @@ from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.config import SCRATCH, TrainConfig
 from pipeline.training.evaluate import evaluate_into
+from pipeline.training.head_of import HEADS
 from pipeline.training.possible import check_evaluation, check_training
 from pipeline.training.results import evaluation
-from pipeline.training.train import HEADS, open_pictures, train
+from pipeline.training.train import open_pictures, train
 from tests.cli import luigi
 from tests.tiny import SHARED
 from tests.world import extract_posts

@@ -20,7 +20,7 @@ from pipeline.corpus.posts import load_posts
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.batches import Collator
 from pipeline.training.encode import load_tokenizer
-from pipeline.training.train import HEADS
+from pipeline.training.head_of import HEADS
 from tests.cli import luigi, outputs
 from tests.parity.__main__ import main
 from tests.parity.differences import Differences

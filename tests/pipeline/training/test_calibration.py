@@ -8,10 +8,10 @@ import pytest
 from pipeline.corpus.labels import entities_of
 from pipeline.training.calibration import BINS, Item, by_threshold, calibrated, calibration
 from pipeline.training.entities import ScoredEntity
+from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Scored
 from pipeline.training.results import PRF
 from pipeline.training.score import entity_scores, relation_scores
-from pipeline.training.train import HEADS
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 RELATIONS = ["None", "a", "b"]

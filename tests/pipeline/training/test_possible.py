@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
+from pipeline.training.head_of import HEADS
 from pipeline.training.possible import check_labels, check_training, repeated
-from pipeline.training.train import HEADS
 
 POST = Post("17#0", "test", ("Ada", "joins", "Globex"), head=(0, 1), tail=(2, 3))
 POSTS = [

@@ -20,7 +20,8 @@ from pipeline.errors import DataError
 from pipeline.training.config import SCRATCH, TrainConfig
 from pipeline.training.encode import load_tokenizer, save_tokenizer, tokenize, unknown_words
 from pipeline.training.evaluate import evaluate_into
-from pipeline.training.train import HEADS, build, train
+from pipeline.training.head_of import HEADS
+from pipeline.training.train import build, train
 from pipeline.training.vocabulary import check_vocabulary, most_tokens
 from tests.tiny import MINILM, SHARED, encoder_config
 

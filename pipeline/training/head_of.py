@@ -1,0 +1,7 @@
+"""The two tasks' heads by their names."""
+
+from pipeline.training.entities import Entities
+from pipeline.training.heads import Head
+from pipeline.training.relations import Relations
+
+HEADS: dict[str, Head] = {head.name: head for head in (Relations(), Entities())}
