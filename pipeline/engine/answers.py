@@ -56,10 +56,13 @@ class Answers:
             self._write()
 
     def _write(self) -> None:
-        """Write what is new; the file is locked for this moment only."""
+        """Write what is new; the file is locked for this moment only.
+
+        What may not be written stays in memory.
+        """
         new = ((key, answer, _crc(key, answer)) for key, answer in self._unwritten.items())
-        self._memo.keep(_KEEP, new)
-        self._unwritten.clear()
+        if self._memo.keep(_KEEP, new):
+            self._unwritten.clear()
         self._written = time.monotonic()
 
 

@@ -93,11 +93,13 @@ class Memo:
             return None
         return row
 
-    def keep(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def keep(self, sql: str, rows: Iterable[Sequence[Any]]) -> bool:
         """Write rows at once: the file is locked for this moment only.
 
-        Where the file may not be written, warn once and go on without.
+        Where the file may not be written, warn once and return False.
         """
+        if self._is_read_only:
+            return False
         rows = list(rows)
         self._reopen_after_fork()
         try:
@@ -106,18 +108,18 @@ class Memo:
         except sqlite3.DatabaseError as error:
             if _code(error) == sqlite3.SQLITE_READONLY:
                 self._warn_read_only()
-                return
+                return False
             self._begin_anew(error)
             with self._connection:
                 self._connection.executemany(sql, rows)
+        return True
 
     def _warn_read_only(self) -> None:
-        if not self._is_read_only:
-            log.warning(
-                "%s: may not be written: what is computed now can't be kept; ask its owner for the "
-                "right (chmod g+w)",
-                self._path,
-            )
+        log.warning(
+            "%s: may not be written: what is computed now can't be kept; ask its owner for the "
+            "right (chmod g+w)",
+            self._path,
+        )
         self._is_read_only = True
 
     def _reopen_after_fork(self) -> None:
