@@ -1,10 +1,11 @@
-"""Predict a whole data set through the store: what was predicted before costs nothing again."""
+"""Predict a whole data set through the store: a post that was predicted before costs nothing."""
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,51 @@ import transformers
 from tqdm import tqdm
 
 from features.grounding import Region
-from pipeline.corpus.labels import entities_of
-from pipeline.corpus.post import Post, Span
-from pipeline.corpus.records import Entity as Given
-from pipeline.corpus.words import token_spans
+from pipeline.corpus.post import Post
 from pipeline.engine.answers import Answers
 from pipeline.engine.files import read_json, write_json
-from pipeline.errors import DataError
+from pipeline.errors import StageError
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import ABOUT, INDEX, StoredPyramids
+from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.crops import Grounded, GroundedPosts
 from pipeline.machine import pick_device
 from pipeline.prediction.extractor import BATCH, Extractor, Model, Options
 from pipeline.prediction.forward import Forward
 from pipeline.prediction.pictures import Seen
+from pipeline.prediction.posts import posts_to_predict, record_of
 from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Prediction, Relation
-from pipeline.prediction.records import Item, Record
+from pipeline.prediction.records import Record
 from pipeline.training.evaluate import check_pyramids
-from pipeline.training.possible import repeated
+from pipeline.training.results import metrics_of
 from pipeline.training.saved import SavedModel
 
-FORM = "prediction-1"  # of a kept answer: another word when the same input gives another
+PREDICTIONS = "predictions.jsonl"
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Used:
+    """A model that predicts. digest: of its folder's content. precision: of the forward pass."""
+
+    folder: Path
+    digest: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """All that a data set is predicted with.
+
+    version: a number that changes when the same input gives another answer, or answers are kept in
+    another form. files: None where no model looks at pictures. batch_size: posts.
+    """
+
+    version: int
+    models: Sequence[Used]
+    files: PictureFiles | None
+    device: str
+    batch_size: int = BATCH
 
 
 class StoredPictures:
@@ -42,7 +66,7 @@ class StoredPictures:
 
     def __init__(self, files: PictureFiles) -> None:
         """Raises StoreError where a shard is damaged."""
-        self.stored = StoredPyramids.open(files.extraction, files.pyramids)
+        self.pyramids = StoredPyramids.open(files.extraction, files.pyramids)
         self.lines: Sequence[Grounded] = list(GroundedPosts(files.grounding))
         self.problems: Mapping[str, str] = read_json(files.extraction / "report.json")["problems"]
         about = read_json(files.extraction / ABOUT)
@@ -52,7 +76,7 @@ class StoredPictures:
     def read(self, records: Sequence[Record]) -> Seen:
         """As PictureReader reads pictures, but from the store."""
         numbers = [record.line.number for record in records]
-        tensors = self.stored(numbers)
+        tensors = self.pyramids(numbers)
         return Seen(
             pyramid=tensors["pyramid"],
             there=tensors["regions"],
@@ -62,151 +86,140 @@ class StoredPictures:
 
     def regions(self, number: int) -> tuple[Region, ...]:
         """The regions of a post that have a row."""
-        own = zip(self.lines[number].regions, self.stored.there[number, 1:], strict=False)
-        return tuple(region for region, used in own if used)
+        used = self.pyramids.there[number, 1:]
+        pairs = zip(self.lines[number].regions, used, strict=False)
+        return tuple(region for region, is_used in pairs if is_used)
 
     def status(self, number: int) -> str:
         """The picture_status of a post."""
-        picture = self.lines[number].picture
-        if picture is None:
+        line = self.lines[number]
+        if line.picture is None:
             return NONE
-        if self.stored.there[number, 0]:
+        if self.pyramids.there[number, 0]:
             return USED
-        return self.problems.get(picture) or str(self.lines[number].problem)
+        # Of files with the same bytes, the extraction names the first alone.
+        return self.problems.get(line.picture) or line.problem or "broken"
 
-    def names(self, number: int) -> list[str]:
-        """The rows of a post by names that no other row ever has; "" where there is none."""
+    def rows(self, number: int) -> list[str]:
+        """The rows of a post, by names that no other row ever has; "" where there is none."""
         return [
             "" if shard < 0 else f"{self._rows}/{self._shards[shard]}/{row}"
             for shard, row in self._index[number].tolist()
         ]
 
 
-def record_of(number: int, post: Post, root: Path) -> Record:
-    """A post of a data set as a record. root: the data root, of its picture."""
-    text = " ".join(post.tokens)
-    words = token_spans(text, post.tokens)
-    assert words is not None, post.id
-    picture = None if post.picture is None else root / post.picture
-    given: dict[str, Any] = {"id": post.id, "tokens": [*post.tokens]}
-    return Record(
-        line=Item(Path(), number, post.id),
-        text=text,
-        words=tuple(words),
-        entities=_tagged(post, words),
-        pair=None if post.head is None or post.tail is None else (post.head, post.tail),
-        pictures=() if picture is None else (picture,),
-        given=given | ({} if picture is None else {"picture": str(picture)}),
-    )
-
-
-def _tagged(post: Post, words: Sequence[Span]) -> tuple[Given, ...] | None:
-    """The entities that a post without head and tail is tagged with."""
-    if post.tags is None or post.head is not None:
-        return None
-    return tuple(
-        Given(words[start][0], words[end - 1][1], label)
-        for label, start, end in entities_of(post.tags)
-    )
-
-
-def records_of(posts: Sequence[Post], root: Path, finds_entities: bool) -> list[Record]:
-    """The posts that can be predicted. Raises DataError where there are none.
-
-    finds_entities: a model for entities is there, which needs no more than a text; each sentence is
-    then read once, however many relations it has. A relation model alone needs a post's head and
-    tail, or its tags.
-    """
-    again = repeated(posts) if finds_entities else set()
-    records = [record_of(n, post, root) for n, post in enumerate(posts) if n not in again]
-    if finds_entities:
-        return [replace(record, entities=None, pair=None) for record in records]
-    asked = [one for one in records if one.pair is not None or one.entities is not None]
-    if not asked:
-        raise DataError(
-            f"a relation model alone predicts posts with head and tail, or with tags; expected "
-            f"some, found none among {len(posts)}; add a model of TrainNER: --model RUN,RUN"
-        )
-    if len(asked) < len(records):
-        log.info(
-            "%d posts have neither head and tail nor tags: left out", len(records) - len(asked)
-        )
-    return asked
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a prediction is made with. models: folder -> its digest, and its precision."""
-
-    models: Mapping[Path, tuple[str, str]]
-    files: PictureFiles | None
-    device: str
-    batch_size: int = BATCH
-
-
 def predict_into(
-    folder: Path, posts: Sequence[Post], root: Path, run: Run, answers: Answers
+    folder: Path, posts: Sequence[Post], root: Path, run: StoredRun, answers: Answers
 ) -> None:
     """The prediction stage: `predictions.jsonl` and `report.json` into `folder`.
 
-    answers: what was predicted before, by texts, rows and models; it gets what is new. Raises
-    DataError where pyramids are not of the kind that a model was trained on.
+    root: the data root. answers: those of earlier runs, by all that decides them; it gets the new
+    ones. Raises DataError where no post can be predicted, or pyramids are not of the kind that a
+    model was trained on.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    pictures = None if run.files is None else StoredPictures(run.files)
-    saved = [SavedModel.open(model) for model in run.models]
-    for one in saved:
-        if pictures is not None and not one.is_text_only:
-            check_pyramids(one.config, pictures.stored, one.folder)
-    records = records_of(posts, root, any(one.head.name == "ner" for one in saved))
-    keys = [_key(record, run, pictures) for record in records]
-    new = {
-        key: record for key, record in zip(keys, records, strict=True) if answers.get(key) is None
+    saved = [SavedModel.open(model.folder) for model in run.models]
+    pictures = None if run.files is None else _open_pictures(run.files, saved)
+    finds_entities = any(model.head.name == "ner" for model in saved)
+
+    def record(number: int) -> Record:  # made when it is needed: there may be a million
+        return record_of(number, posts[number], root.absolute(), finds_entities)
+
+    keys = {
+        number: _key(record(number), run, pictures)
+        for number in posts_to_predict(posts, finds_entities)
     }
-    log.info("%d posts, %d to predict", len(records), len(new))
+    new: dict[str, int] = {}
+    for number, key in keys.items():
+        if key not in new and answers.get(key) is None:
+            new[key] = number
+    log.info("%d posts, %d to predict", len(keys), len(new))
     if new:
-        _predict(new, _extractor(saved, run, pictures), run.batch_size, answers)
-    counts = {"posts": len(records), "predicted_now": len(new)}
-    with (folder / "predictions.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for record, key in zip(records, keys, strict=True):
-            file.write(f"{_read(record, key, pictures, answers).to_json()}\n")
-    write_json(folder / "report.json", counts)
+        extractor = _extractor(saved, run, pictures)
+        _predict(new, map(record, new.values()), extractor, run.batch_size, answers)
+    statuses: Counter[str] = Counter()
+    truncated = 0
+    with (folder / PREDICTIONS).open("w", encoding="utf-8", newline="\n") as file:
+        for number, key in keys.items():
+            prediction = _read(record(number), answers.get(key), pictures)
+            statuses[prediction.picture_status.partition(":")[0]] += 1
+            truncated += prediction.truncated
+            file.write(f"{prediction.to_json()}\n")
+    report = {"posts": len(keys), "predicted_now": len(new), "pictures": dict(statuses)}
+    write_json(folder / "report.json", report | {"truncated": truncated})
 
 
-def _key(record: Record, run: Run, pictures: StoredPictures | None) -> str:
+def _open_pictures(files: PictureFiles, saved: Sequence[SavedModel]) -> StoredPictures:
+    pictures = StoredPictures(files)
+    for model in saved:
+        if not model.is_text_only:
+            check_pyramids(model.config, pictures.pyramids, model.folder)
+            _warn_of_grounding(model.folder, files.grounding)
+    return pictures
+
+
+def _warn_of_grounding(model: Path, grounding: Path) -> None:
+    """Say so where a model's training had its pictures grounded in another way."""
+    keys = metrics_of(model).get("keys", ())
+    then = next((key["settings"] for key in keys if key["stage"] == "GroundCrops"), None)
+    now = read_json(grounding / "report.json")["settings"]
+    if then is None:
+        return
+    names = ["grounder", "max_crops"]
+    if any(word in READ_PHRASES for word in now["grounder"].split(", ")):
+        names.append("phrases")
+    differ = [name for name in names if then.get(name) != now[name]]
+    if differ:
+        log.warning(
+            "%s: trained with pictures grounded with %s; found %s: scores may suffer; ground them "
+            "as then with %s",
+            model,
+            ", ".join(f"{name} {then.get(name)}" for name in differ),
+            ", ".join(f"{name} {now[name]}" for name in differ),
+            ", ".join(f"--GroundCrops-{name.replace('_', '-')}" for name in differ),
+        )
+
+
+def _key(record: Record, run: StoredRun, pictures: StoredPictures | None) -> str:
     """All that decides a record's answer, as a digest."""
-    given = None if record.entities is None else [astuple(one) for one in record.entities]
-    rows = None if pictures is None else pictures.names(record.line.number)
-    parts = [FORM, sorted(run.models.values()), record.tokens, given, record.pair, rows]
+    models = sorted((model.digest, model.precision) for model in run.models)
+    given = None if record.entities is None else [astuple(entity) for entity in record.entities]
+    rows = None if pictures is None else pictures.rows(record.line.number)
+    parts = [run.version, models, record.tokens, given, record.pair, rows]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _extractor(saved: Sequence[SavedModel], run: Run, pictures: StoredPictures | None) -> Extractor:
+def _extractor(
+    saved: Sequence[SavedModel], run: StoredRun, pictures: StoredPictures | None
+) -> Extractor:
+    device = pick_device(run.device)
     models = {
-        one.head.name: Model(
-            Forward(one, run.models[one.folder][1], pick_device(run.device)),
-            None if one.is_text_only else pictures,
+        own.head.name: Model(
+            Forward(own, used.precision, device), None if own.is_text_only else pictures
         )
-        for one in saved
+        for own, used in zip(saved, run.models, strict=True)
     }
     return Extractor(models.get("ner"), models.get("re"))
 
 
 def _predict(
-    new: Mapping[str, Record], extractor: Extractor, batch_size: int, answers: Answers
+    keys: Iterable[str],
+    records: Iterable[Record],
+    extractor: Extractor,
+    batch_size: int,
+    answers: Answers,
 ) -> None:
-    bar = tqdm(total=len(new), desc="predicting", unit="post", disable=None)
-    predictions = extractor.stream(new.values(), Options(batch_size))
-    with bar:
-        for key, prediction in zip(new, predictions, strict=True):
-            assert prediction.error is None, prediction.error
-            answers.put({key: json.dumps(_kept(prediction))})
-            bar.update()
+    """Predict records, and keep each answer under its key."""
+    predictions = extractor.stream(records, Options(batch_size))
+    pairs = zip(keys, predictions, strict=True)
+    for key, prediction in tqdm(pairs, "predicting", unit="post", disable=None):
+        assert prediction.error is None, prediction.error
+        answers.put({key: json.dumps(_kept(prediction))})
 
 
 def _kept(prediction: Prediction) -> list[Any]:
-    """The answer itself; what else a prediction holds is at hand when it is read."""
+    """The answer itself; the rest of a prediction is at hand when it is read."""
     return [
         [astuple(entity) for entity in prediction.entities],
         [astuple(relation) for relation in prediction.relations],
@@ -214,21 +227,22 @@ def _kept(prediction: Prediction) -> list[Any]:
     ]
 
 
-def _read(
-    record: Record, key: str, pictures: StoredPictures | None, answers: Answers
-) -> Prediction:
-    """A kept answer as a prediction."""
-    kept = answers.get(key)
-    assert kept is not None, record.given
+def _read(record: Record, kept: str | None, pictures: StoredPictures | None) -> Prediction:
+    """A kept answer as a prediction. Raises StageError where it is gone again."""
+    if kept is None:
+        raise StageError(
+            "predictions.sqlite was damaged during this run; run the same command again"
+        )
     entities, relations, truncated = json.loads(kept)
     number = record.line.number
-    status = UNREAD if record.pictures else NONE
+    unread = UNREAD if record.pictures else NONE
     return Prediction(
         text=record.text,
-        entities=tuple(Entity(*one) for one in entities),
-        relations=tuple(Relation(*one) for one in relations),
-        picture_status=status if pictures is None else pictures.status(number),
+        entities=tuple(Entity(*entity) for entity in entities),
+        relations=tuple(Relation(*relation) for relation in relations),
+        picture_status=unread if pictures is None else pictures.status(number),
         regions=() if pictures is None else pictures.regions(number),
         truncated=truncated,
         given=record.given,
+        pictures=record.pictures,
     )

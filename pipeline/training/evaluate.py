@@ -17,7 +17,7 @@ from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.training.batches import Collator, Pictures
 from pipeline.training.encode import unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
-from pipeline.training.possible import check_evaluation, check_labels
+from pipeline.training.possible import NEARLY_THE_SAME, check_evaluation, check_labels
 from pipeline.training.saved import SavedModel
 from pipeline.training.train import about_pictures, open_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
@@ -100,7 +100,7 @@ def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Pa
         + "; found "
         + ", ".join(f"{name} {found[name]}" for name in differ)
     )
-    if set(differ) <= {"resize", "precision"}:
+    if set(differ) <= NEARLY_THE_SAME:
         log.warning("%s", told)
         return
     options = ", ".join(f"--ExtractPyramid-{name}" for name in differ)

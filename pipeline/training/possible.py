@@ -1,6 +1,8 @@
 """Check that a task can be done on a data set's posts, before anything is computed for it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from shlex import quote
 
@@ -9,11 +11,13 @@ from pipeline.corpus.labels import relation_labels, tag_labels
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import check_labels_differ
 from pipeline.engine.files import read_json
-from pipeline.errors import NAMED, DataError
+from pipeline.errors import NAMED, DataError, SettingError
+from pipeline.extraction.config import ExtractConfig
 
 TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # by a saved model's class
 BESIDE = "put those that the encoder was published with beside its weights"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
+NEARLY_THE_SAME = {"resize", "precision"}  # pyramids that differ in these are read all the same
 LABELLED = {"re": "a relation", "ner": "tags"}  # the labels of a post, in words
 
 
@@ -99,6 +103,21 @@ def check_tokenizer_files(folder: Path, advice: str) -> None:
             f"{folder}: the tokenizer's files are missing: expected tokenizer.json or vocab.txt; "
             f"{advice}"
         )
+
+
+def check_same_pyramids(models: Sequence[Path]) -> None:
+    """Raise SettingError if saved models were trained on pyramids that no one extraction makes."""
+    kinds = {model: read_json(model / "config.json").get("pyramids") for model in models}
+    known = {model: asdict(ExtractConfig()) | kind for model, kind in kinds.items() if kind}
+    for (model, kind), (other, another) in pairwise(known.items()):
+        differ = sorted(n for n in kind if kind[n] != another.get(n) and n not in NEARLY_THE_SAME)
+        if differ:
+            raise SettingError(
+                "--model: expected models that were trained on pyramids of one kind, found "
+                f"{model} ({', '.join(f'{name} {kind[name]}' for name in differ)}) and "
+                f"{other} ({', '.join(f'{name} {another.get(name)}' for name in differ)}); "
+                "predict with each alone, or train one of them again"
+            )
 
 
 def task_of(model: Path) -> str:

@@ -149,11 +149,28 @@ def _each(
     return {split: {n: of(x) for n, x in row.items()} for split, row in table.items()}
 
 
+def metrics_of(model: Path) -> dict[str, Any]:
+    """The `metrics.json` of the run that made a saved model; empty for a model without its run.
+
+    Raises DataError where it can't be read.
+    """
+    file = (model.parent if model.name == "model" else model) / "metrics.json"
+    if not file.is_file():
+        return {}
+    need_readable(file)
+    try:
+        metrics = read_json(file)
+    except ValueError as error:
+        raise DataError(
+            f"{file}: expected a training run's metrics as JSON, found {error}; restore the file, "
+            "or move it away to do without"
+        ) from error
+    return metrics if isinstance(metrics, dict) else {}
+
+
 def precision_of(model: Path) -> str:
     """The precision of a saved model's training; float32 for one without its run."""
-    file = model.parent / "metrics.json"
-    config = _read_metrics(file.parent).get("config", {}) if file.is_file() else {}
-    return str(config.get("precision", FLOAT32))
+    return str(metrics_of(model).get("config", {}).get("precision", FLOAT32))
 
 
 def needs_pictures(model: Path) -> bool:

@@ -42,7 +42,7 @@ from pipeline.training.possible import (
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
 
 
-class _RunsModel(ReadsPyramids):
+class RunsModel(ReadsPyramids):
     """A stage whose task may not be possible on the posts; it says so before pictures are read."""
 
     _checked = False
@@ -87,7 +87,7 @@ class _Seeds(luigi.Parameter):
         return ",".join(map(str, x))
 
 
-class _Training(_RunsModel):
+class _Training(RunsModel):
     """The options that a training run and a summary of several share."""
 
     TASK: str
@@ -288,7 +288,7 @@ class ImportReleased(OfDataset):
         return [str(path) for path in made if path.exists()]  # without pictures, no backbone
 
 
-class Evaluate(_RunsModel):
+class Evaluate(RunsModel):
     """A saved model on a data set: predictions and scores of val and test."""
 
     VERSION = 2
