@@ -64,7 +64,7 @@ class Prune(Listing):
 
     dry_run = luigi.BoolParameter(description="only say what would go")
     runs = luigi.BoolParameter(
-        description="training runs, evaluations, imports, pages, written crops go too"
+        description="training runs, evaluations, predictions, imports, pages, written crops go too"
     )
 
     def lines(self) -> list[str]:

@@ -3,6 +3,7 @@
 Nothing is read as posts or pictures, so most files hold a word.
 """
 
+import json
 import os
 import shutil
 import time
@@ -19,7 +20,7 @@ from luigi.task_register import Register
 import tasks
 from pipeline.engine.stage import Stage, upstream
 
-COLUMNS = "MRGXTNOESWBI"  # the letters of `columns`, as the table has them
+COLUMNS = "MRGXTNOEPSWBI"  # the letters of `columns`, as the table has them
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 BARE = "bare/posts.jsonl"  # no folder of pictures yet
@@ -62,6 +63,7 @@ FILES = (  # what options name
     *("detector/config.json", "detector/model.safetensors", "encoder/model.safetensors"),
     *("lstm_flickr_model.pth.tar", "words.json", "resnet.pth", "best_model.pth"),
     *("run/model/model.safetensors", "run/metrics.json", "tokenizer/vocab.txt", "boxes/a.xml"),
+    *("entities/model/model.safetensors", "relations/model/model.safetensors"),
 )
 
 
@@ -98,6 +100,7 @@ class Layouts:
             "paths.data": str(self.root / "data"),
             "paths.store": self.store,
             "Evaluate.model": str(self.root / "files/run"),
+            "Predict.model": f"{self.root}/files/entities,{self.root}/files/relations",
             "ImportReleased.checkpoint": str(self.root / "files/best_model.pth"),
             "EvaluateGrounding.boxes": str(self.root / "files/boxes"),
         }
@@ -142,6 +145,14 @@ def write_layouts(root: Path) -> Layouts:
     (root / "files/run/model/config.json").write_text('{"variant": "hvpnet"}')
     (root / "files/words/model").mkdir(parents=True)
     (root / "files/words/model/config.json").write_text('{"variant": "text-only"}')
+    for name, kind, variant in (
+        ("entities", "EntityTagger", "hvpnet"),
+        ("relations", "RelationExtractor", "hvpnet"),
+        ("entities-of-words", "EntityTagger", "text-only"),
+    ):
+        config = {"variant": variant, "architectures": [kind]}
+        (root / f"files/{name}/model").mkdir(parents=True, exist_ok=True)
+        (root / f"files/{name}/model/config.json").write_text(json.dumps(config))
     (root / "outside.jpg").write_text("a picture that is not among the data")
     (root / "data/own/pictures/linked.jpg").symlink_to(root / "outside.jpg")
     return Layouts(root)
@@ -156,6 +167,7 @@ def columns(dataset: str) -> dict[str, Stage]:
         "T": tasks.TrainRE,
         "N": tasks.TrainNER,
         "E": tasks.Evaluate,
+        "P": tasks.Predict,
         "S": tasks.ShowCrops,
         "W": tasks.WriteCrops,
         "B": tasks.EvaluateGrounding,

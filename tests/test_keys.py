@@ -34,7 +34,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Layouts:
 def test_keys_are_those_of_stores_made_before(world: Layouts, name: str) -> None:
     case = CASES[name]
     with world.configured(case["options"]):
-        stages = columns(case["dataset"])
+        every = columns(case["dataset"])  # some of them are younger than keys.json
+        stages = {letter: every[letter] for letter in case["fingerprints"]}
         if "settings" in case:  # first, as these say what differs
             keys = {letter: stage.key["settings"] for letter, stage in stages.items()}
             assert json.loads(json.dumps(keys)) == case["settings"]

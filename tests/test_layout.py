@@ -141,7 +141,9 @@ def is_stage(kind: object) -> bool:
 def test_readme_names_every_task_and_parameter() -> None:
     readme = (HOME / "README.md").read_text(encoding="utf-8")
     stages = "ImportPosts MakeDemo ReadPosts GroundCrops ExtractPyramid TrainRE TrainNER Evaluate "
-    stages += "ImportReleased Recipes Status Prune Scores ShowCrops WriteCrops EvaluateGrounding"
+    stages += (
+        "Predict ImportReleased Recipes Status Prune Scores ShowCrops WriteCrops EvaluateGrounding"
+    )
     for name in stages.split():
         assert f"`{name}`" in readme
         for parameter, _ in getattr(tasks, name).get_params():

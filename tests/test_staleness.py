@@ -4,6 +4,7 @@ A cell names the stages that go stale, each letter in its column; a point is a s
 
     M MakeDemo  R ReadPosts  G GroundCrops  X ExtractPyramid  T TrainRE  N TrainNER
     O TrainRE --variant text-only  E Evaluate, of a model that reads pictures
+    P Predict, by two models that read pictures
     S ShowCrops  W WriteCrops  B EvaluateGrounding  I ImportReleased
 """
 
@@ -58,7 +59,7 @@ from tests.staleness import (
 )
 from tests.world import write_own_data
 
-NOTHING = "............"
+NOTHING = "............."
 DETECTOR = {"GroundCrops.grounder": "detector", "GroundCrops.weights": "FILES/detector"}
 FAOA = {
     "GroundCrops.grounder": "faoa",
@@ -85,214 +86,222 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
 
 # fmt: off
 SOURCES = [
-    # data set, what happens to a file below the data root                  MRGXTNOESWBI
-    ("own", alter, "own/posts.jsonl",                                      ".RGXTNOESWBI"),
-    ("own", alter, "own/pictures/a.jpg",                                   "..GXTN.ESWB."),
-    ("own", add, "own/pictures/c.jpg",                                     "..GXTN.ESWB."),
-    ("own", add, "own/pictures/more/c.jpg",                                "..GXTN.ESWB."),
-    ("own", remove, "own/pictures/a.jpg",                                  "..GXTN.ESWB."),
-    ("own", rename, "own/pictures/a.jpg",                                  "..GXTN.ESWB."),
+    # data set, what happens to a file below the data root                  MRGXTNOEPSWBI
+    ("own", alter, "own/posts.jsonl",                                      ".RGXTNOEPSWBI"),
+    ("own", alter, "own/pictures/a.jpg",                                   "..GXTN.EPSWB."),
+    ("own", add, "own/pictures/c.jpg",                                     "..GXTN.EPSWB."),
+    ("own", add, "own/pictures/more/c.jpg",                                "..GXTN.EPSWB."),
+    ("own", remove, "own/pictures/a.jpg",                                  "..GXTN.EPSWB."),
+    ("own", rename, "own/pictures/a.jpg",                                  "..GXTN.EPSWB."),
     ("own", alter, "own/pictures/.hidden",                                 NOTHING),
     ("own", remove, "own/pictures/.hidden",                                NOTHING),
     ("own", add, "own/.hidden",                                            NOTHING),
     ("own", add, "own/notes.txt",                                          NOTHING),
-    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXTN.ESWB."),
-    ("bare", add, "bare/pictures/a.jpg",                                   "..GXTN.ESWB."),
+    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXTN.EPSWB."),
+    ("bare", add, "bare/pictures/a.jpg",                                   "..GXTN.EPSWB."),
     ("own", add, "other/posts.jsonl",                                      NOTHING),
-    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXTNOESWBI"),
-    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXTNOESWBI"),
-    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXTNOESWBI"),
-    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXTN.ESWB."),
-    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXTN.ESWB."),
-    ("labelled", add, "labelled/posts.jsonl",                              ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXTNOESWBI"),
-    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXTNOESWBI"),
-    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXTNOESWBI"),
-    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXTNOESWBI"),
+    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXTNOEPSWBI"),
+    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXTNOEPSWBI"),
+    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXTNOEPSWBI"),
+    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXTN.EPSWB."),
+    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXTN.EPSWB."),
+    ("labelled", add, "labelled/posts.jsonl",                              ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXTNOEPSWBI"),
+    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXTNOEPSWBI"),
+    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXTNOEPSWBI"),
+    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXTNOEPSWBI"),
     ("mnre", add, "RE_data/mre_test_dict.pth",                             NOTHING),  # second place
-    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXTN.ESWB."),
-    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXTN.ESWB."),
-    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXTN.ESWB."),
+    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXTN.EPSWB."),
+    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXTN.EPSWB."),
+    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXTN.EPSWB."),
     ("mnre", add, "RE_data/img_org/b.jpg",                                 NOTHING),
     ("mnre", add, "RE_data/pictures/b.jpg",                                NOTHING),
-    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GXTN.ESWB."),
-    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GXTN.ESWB."),
-    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GXTN.ESWB."),
-    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXTNOESWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXTNOESWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXTNOESWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOESWBI"),
-    ("twitter2015", remove, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOESWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.ESWB."),
-    ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png", "..GXTN.ESWB."),
+    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GXTN.EPSWB."),
+    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GXTN.EPSWB."),
+    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GXTN.EPSWB."),
+    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXTNOEPSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXTNOEPSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXTNOEPSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPSWBI"),
+    ("twitter2015", remove, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.EPSWB."),
+    ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png", "..GXTN.EPSWB."),
     ("twitter2015", add, "NER_data/twitter2017_images/a.jpg",              NOTHING),
-    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXTNOESWBI"),
-    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXTNOESWBI"),
-    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXTNOESWBI"),
-    ("typed", add, "typed/posts.jsonl",                                    ".RGXTNOESWBI"),
-    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXTN.ESWB."),
+    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXTNOEPSWBI"),
+    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXTNOEPSWBI"),
+    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXTNOEPSWBI"),
+    ("typed", add, "typed/posts.jsonl",                                    ".RGXTNOEPSWBI"),
+    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXTN.EPSWB."),
     ("demo", add, "demo/posts.jsonl",                                      NOTHING),
 ]
 
 PARAMETERS = [
-    # where, parameter, value                                MRGXTNOESWBI
-    ("demo", "MakeDemo.seed", "1",                          "MRGXTNOESWBI"),
+    # where, parameter, value                                MRGXTNOEPSWBI
+    ("demo", "MakeDemo.seed", "1",                          "MRGXTNOEPSWBI"),
     ("own", "MakeDemo.seed", "1",                            NOTHING),
-    ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOESWBI"),
+    ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOEPSWBI"),
     ("own", "ReadPosts.split", " 80, 10,10",                 NOTHING),
-    ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOESWBI"),
-    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXTNOESWBI"),
-    ("own", "ReadPosts.none_label", "no_relation",          ".RGXTNOESWBI"),
+    ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOEPSWBI"),
+    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXTNOEPSWBI"),
+    ("own", "ReadPosts.none_label", "no_relation",          ".RGXTNOEPSWBI"),
     ("mnre", "ReadPosts.split", "70,20,10",                  NOTHING),  # it has its splits
     ("twitter", "ReadPosts.none_label", "no_relation",       NOTHING),
     ("demo", "ReadPosts.unlabelled_pairs", "none",           NOTHING),
-    ("own", "GroundCrops.grounder", "none",                 "..GXTN.ESWB."),
+    ("own", "GroundCrops.grounder", "none",                 "..GXTN.EPSWB."),
     ("demo", "GroundCrops.grounder", "salience",             NOTHING),  # what auto means there
     ("mnre", "GroundCrops.grounder", "released",             NOTHING),
     # Phrases are told in crops.jsonl and on the page, also where no grounder reads them.
-    ("own", "GroundCrops.phrases", "nltk",                  "..GXTN.ESWB."),
-    ("detector", "GroundCrops.phrases", "types",            "..GXTN.ESWB."),
+    ("own", "GroundCrops.phrases", "nltk",                  "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.phrases", "types",            "..GXTN.EPSWB."),
     ("own", "GroundCrops.phrases", "auto",                   NOTHING),
-    ("own", "GroundCrops.max_crops", "2",                   "..GXTN.ESWB."),
-    ("mnre", "GroundCrops.max_crops", "2",                  "..GXTN.ESWB."),
-    ("detector", "GroundCrops.order", "phrase",             "..GXTN.ESWB."),
+    ("own", "GroundCrops.max_crops", "2",                   "..GXTN.EPSWB."),
+    ("mnre", "GroundCrops.max_crops", "2",                  "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.order", "phrase",             "..GXTN.EPSWB."),
     ("salience", "GroundCrops.order", "phrase",              NOTHING),
     ("mnre", "GroundCrops.order", "phrase",                  NOTHING),
-    ("detector", "GroundCrops.min_score", "0.3",            "..GXTN.ESWB."),
+    ("detector", "GroundCrops.min_score", "0.3",            "..GXTN.EPSWB."),
     ("detector", "GroundCrops.min_score", "0.250",           NOTHING),  # a detector's own
-    ("salience", "GroundCrops.min_score", "0.3",            "..GXTN.ESWB."),
+    ("salience", "GroundCrops.min_score", "0.3",            "..GXTN.EPSWB."),
     ("salience", "GroundCrops.min_score", "0",               NOTHING),
     ("faoa", "GroundCrops.min_score", "0",                   NOTHING),
     ("mnre", "GroundCrops.min_score", "0.3",                 NOTHING),
     ("none", "GroundCrops.min_score", "0.3",                 NOTHING),
-    ("detector", "GroundCrops.overlap", "0.6",              "..GXTN.ESWB."),
-    ("salience", "GroundCrops.overlap", "0.6",              "..GXTN.ESWB."),
+    ("detector", "GroundCrops.overlap", "0.6",              "..GXTN.EPSWB."),
+    ("salience", "GroundCrops.overlap", "0.6",              "..GXTN.EPSWB."),
     ("mnre", "GroundCrops.overlap", "0.6",                   NOTHING),
     ("none", "GroundCrops.overlap", "0.6",                   NOTHING),
-    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GXTN.ESWB."),
+    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GXTN.EPSWB."),
     ("salience", "GroundCrops.boxes_per_phrase", "2",        NOTHING),
-    ("detector", "GroundCrops.fallback", "none",            "..GXTN.ESWB."),
-    ("faoa", "GroundCrops.fallback", "salience",            "..GXTN.ESWB."),
+    ("detector", "GroundCrops.fallback", "none",            "..GXTN.EPSWB."),
+    ("faoa", "GroundCrops.fallback", "salience",            "..GXTN.EPSWB."),
     ("salience", "GroundCrops.fallback", "none",             NOTHING),
     ("mnre", "GroundCrops.fallback", "none",                 NOTHING),
-    ("own", "GroundCrops.weights", "FILES/detector",        "..GXTN.ESWB."),
+    ("own", "GroundCrops.weights", "FILES/detector",        "..GXTN.EPSWB."),
     ("salience", "GroundCrops.weights", "FILES/detector",    NOTHING),
     ("mnre", "GroundCrops.weights", "FILES/detector",        NOTHING),
-    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GXTN.EPSWB."),
     ("detector", "GroundCrops.vocabulary", "FILES/words.json", NOTHING),
-    ("faoa", "GroundCrops.trained_on", "unc",               "..GXTN.ESWB."),
+    ("faoa", "GroundCrops.trained_on", "unc",               "..GXTN.EPSWB."),
     ("faoa", "GroundCrops.trained_on", "flickr",             NOTHING),  # as the file's name tells
     ("detector", "GroundCrops.trained_on", "unc",            NOTHING),
-    ("detector", "GroundCrops.precision", "bfloat16",       "..GXTN.ESWB."),
-    ("faoa", "GroundCrops.precision", "bfloat16",           "..GXTN.ESWB."),
+    ("detector", "GroundCrops.precision", "bfloat16",       "..GXTN.EPSWB."),
+    ("faoa", "GroundCrops.precision", "bfloat16",           "..GXTN.EPSWB."),
     ("salience", "GroundCrops.precision", "bfloat16",        NOTHING),
-    ("detector", "GroundCrops.longest_side", "640",         "..GXTN.ESWB."),
+    ("detector", "GroundCrops.longest_side", "640",         "..GXTN.EPSWB."),
     ("faoa", "GroundCrops.longest_side", "640",              NOTHING),
     ("none", "GroundCrops.longest_side", "640",              NOTHING),
     ("detector", "GroundCrops.device", "cpu",                NOTHING),
     ("detector", "GroundCrops.batch_size", "1",              NOTHING),
     ("detector", "GroundCrops.threads", "1",                 NOTHING),
-    ("own", "ShowCrops.posts", "7",                         "........S..."),
-    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     "..........B."),
-    ("own", "EvaluateGrounding.split", "test",              "..........B."),
-    ("own", "ExtractPyramid.backbone", "resnet18",          "...XTN.E...."),
-    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...XTN.E...."),
-    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...XTN.E...."),
-    ("random", "ExtractPyramid.seed", "5",                  "...XTN.E...."),
+    ("own", "ShowCrops.posts", "7",                         ".........S..."),
+    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     "...........B."),
+    ("own", "EvaluateGrounding.split", "test",              "...........B."),
+    ("own", "ExtractPyramid.backbone", "resnet18",          "...XTN.EP...."),
+    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...XTN.EP...."),
+    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...XTN.EP...."),
+    ("random", "ExtractPyramid.seed", "5",                  "...XTN.EP...."),
     ("own", "ExtractPyramid.seed", "5",                      NOTHING),
-    ("own", "ExtractPyramid.grid", "3",                     "...XTN.E...."),
-    ("own", "ExtractPyramid.pooling", "adaptive",           "...XTN.E...."),
-    ("own", "ExtractPyramid.resize", "stretch",             "...XTN.E...."),
-    ("own", "ExtractPyramid.size", "256",                   "...XTN.E...."),
-    ("own", "ExtractPyramid.precision", "bfloat16",         "...XTN.E...."),
+    ("own", "ExtractPyramid.grid", "3",                     "...XTN.EP...."),
+    ("own", "ExtractPyramid.pooling", "adaptive",           "...XTN.EP...."),
+    ("own", "ExtractPyramid.resize", "stretch",             "...XTN.EP...."),
+    ("own", "ExtractPyramid.size", "256",                   "...XTN.EP...."),
+    ("own", "ExtractPyramid.precision", "bfloat16",         "...XTN.EP...."),
     ("own", "ExtractPyramid.device", "cpu",                  NOTHING),
     ("own", "ExtractPyramid.batch_size", "1",                NOTHING),
     ("own", "ExtractPyramid.threads", "1",                   NOTHING),
-    ("own", "Evaluate.model", "FILES/words",                ".......E...."),
+    ("own", "Evaluate.model", "FILES/words",                ".......E....."),
     ("own", "Evaluate.model", "FILES/run/model",             NOTHING),  # within the run's folder
-    ("own", "Evaluate.precision", "bfloat16",               ".......E...."),
+    ("own", "Evaluate.precision", "bfloat16",               ".......E....."),
     ("own", "Evaluate.device", "cpu",                        NOTHING),
-    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", "...........I"),
-    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  "...........I"),
+    ("own", "Predict.model", "FILES/entities",              "........P...."),
+    ("own", "Predict.model", "FILES/relations , FILES/entities/model", NOTHING),
+    ("own", "Predict.precision", "bfloat16",                "........P...."),
+    ("own", "Predict.precision", "float32",                  NOTHING),  # that of the training
+    ("own", "Predict.device", "cpu",                         NOTHING),
+    ("own", "Predict.batch_size", "1",                       NOTHING),
+    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", "............I"),
+    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  "............I"),
 ]
 
 TRAINING = [
-    # where, parameter of both tasks, value                  MRGXTNOESWBI
-    ("own", "recipe", "released",                           "....TNO....."),
-    ("demo", "variant", "flat",                             "....TN......"),
-    ("own", "variant", "text-only",                         "....TN......"),
+    # where, parameter of both tasks, value                  MRGXTNOEPSWBI
+    ("own", "recipe", "released",                           "....TNO......"),
+    ("demo", "variant", "flat",                             "....TN......."),
+    ("own", "variant", "text-only",                         "....TN......."),
     ("own", "variant", "hvpnet",                             NOTHING),
-    ("own", "style", "released",                            "....TNO....."),
-    ("own", "encoder", "scratch",                           "....TNO....."),
-    ("own", "encoder", "FILES/encoder",                     "....TNO....."),
+    ("own", "style", "released",                            "....TNO......"),
+    ("own", "encoder", "scratch",                           "....TNO......"),
+    ("own", "encoder", "FILES/encoder",                     "....TNO......"),
     ("demo", "encoder", "scratch",                           NOTHING),
-    ("own", "seed", "7",                                    "....TNO....."),
+    ("own", "seed", "7",                                    "....TNO......"),
     ("seeds", "seed", "7",                                   NOTHING),
-    ("own", "seeds", "1,49",                                "....TNO....."),
-    ("seeds", "seeds", "1,49,1234",                         "....TNO....."),
+    ("own", "seeds", "1,49",                                "....TNO......"),
+    ("seeds", "seeds", "1,49,1234",                         "....TNO......"),
     ("seeds", "seeds", "1, 49,1",                            NOTHING),
     ("seeds", "seeds", "49,1", NOTHING),
-    ("own", "epochs", "5",                                  "....TNO....."),
-    ("own", "batch_size", "4",                              "....TNO....."),
-    ("own", "learning_rate", "0.5",                         "....TNO....."),
-    ("seeds", "learning_rate", "0.5",                       "....TNO....."),
-    ("own", "head_learning_rate", "0.5",                    "....TNO....."),
-    ("own", "head_learning_rate", "1e-5", ".....N......"),
-    ("own", "weight_decay", "0.5",                          "....TNO....."),
-    ("own", "decay_all", "true",                            "....TNO....."),
+    ("own", "epochs", "5",                                  "....TNO......"),
+    ("own", "batch_size", "4",                              "....TNO......"),
+    ("own", "learning_rate", "0.5",                         "....TNO......"),
+    ("seeds", "learning_rate", "0.5",                       "....TNO......"),
+    ("own", "head_learning_rate", "0.5",                    "....TNO......"),
+    ("own", "head_learning_rate", "1e-5", ".....N......."),
+    ("own", "weight_decay", "0.5",                          "....TNO......"),
+    ("own", "decay_all", "true",                            "....TNO......"),
     ("own", "decay_all", "false",                            NOTHING),
     ("no decay", "decay_all", "true", NOTHING),
-    ("own", "warmup", "0.5",                                "....TNO....."),
-    ("own", "evaluate_from", "2",                           "....TNO....."),
+    ("own", "warmup", "0.5",                                "....TNO......"),
+    ("own", "evaluate_from", "2",                           "....TNO......"),
     ("one epoch", "evaluate_from", "5", NOTHING),
-    ("own", "max_tokens", "60",                             "....TNO....."),
-    ("own", "dropout", "0.5",                               "....TNO....."),
-    ("own", "max_grad_norm", "0.5",                         "....TNO....."),
-    ("own", "precision", "bfloat16",                        "....TNO....."),
-    ("own", "finetune_backbone", "true",                    "....TN......"),
+    ("own", "max_tokens", "60",                             "....TNO......"),
+    ("own", "dropout", "0.5",                               "....TNO......"),
+    ("own", "max_grad_norm", "0.5",                         "....TNO......"),
+    ("own", "precision", "bfloat16",                        "....TNO......"),
+    ("own", "finetune_backbone", "true",                    "....TN......."),
     ("words", "finetune_backbone", "true",                   NOTHING),
-    ("tuned", "backbone_learning_rate", "0.5",              "....TN......"),
+    ("tuned", "backbone_learning_rate", "0.5",              "....TN......."),
     ("own", "backbone_learning_rate", "0.5",                 NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
-    ("own", "relation_head", "cls",                         "....T.O....."),  # TrainRE's alone
+    ("own", "relation_head", "cls",                         "....T.O......"),  # TrainRE's alone
     ("own", "relation_head", "markers",                      NOTHING),
-    ("seeds", "relation_head", "cls",                       "....T.O....."),
+    ("seeds", "relation_head", "cls",                       "....T.O......"),
 ]
 
 READ = [
-    # where, option that names it, the file that is altered                       MRGXTNOESWBI
-    ("detector", "GroundCrops.weights", "detector/model.safetensors",            "..GXTN.ESWB."),
-    ("detector", "GroundCrops.weights", "detector/config.json",                  "..GXTN.ESWB."),
-    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",                 "..GXTN.ESWB."),
-    ("faoa", "GroundCrops.vocabulary", "words.json",                             "..GXTN.ESWB."),
-    ("own", "ExtractPyramid.weights", "resnet.pth",                              "...XTN.E...."),
-    ("own", "TrainRE.encoder", "encoder/model.safetensors",                      "....T.O....."),
-    ("own", "TrainNER.encoder", "encoder/model.safetensors",                     ".....N......"),
-    ("own", "Evaluate.model", "run/model/model.safetensors",                     ".......E...."),
-    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                            "..........B."),
-    ("own", "ImportReleased.checkpoint", "best_model.pth",                       "...........I"),
-    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",                   "...........I"),
+    # where, option that names it, the file that is altered                       MRGXTNOEPSWBI
+    ("detector", "GroundCrops.weights", "detector/model.safetensors",            "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.weights", "detector/config.json",                  "..GXTN.EPSWB."),
+    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",                 "..GXTN.EPSWB."),
+    ("faoa", "GroundCrops.vocabulary", "words.json",                             "..GXTN.EPSWB."),
+    ("own", "ExtractPyramid.weights", "resnet.pth",                              "...XTN.EP...."),
+    ("own", "TrainRE.encoder", "encoder/model.safetensors",                      "....T.O......"),
+    ("own", "TrainNER.encoder", "encoder/model.safetensors",                     ".....N......."),
+    ("own", "Evaluate.model", "run/model/model.safetensors",                     ".......E....."),
+    ("own", "Predict.model", "entities/model/model.safetensors",                 "........P...."),
+    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                            "...........B."),
+    ("own", "ImportReleased.checkpoint", "best_model.pth",                       "............I"),
+    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",                   "............I"),
 ]
 
 VERSIONS = [
-    # stage                  MRGXTNOESWBI
-    ("MakeDemo",            "MRGXTNOESWBI"),
-    ("ReadPosts",           ".RGXTNOESWBI"),
-    ("GroundCrops",         "..GXTN.ESWB."),
-    ("ExtractPyramid",      "...XTN.E...."),
-    ("TrainRE",             "....T.O....."),
-    ("TrainNER",            ".....N......"),
-    ("Evaluate",            ".......E...."),
-    ("ShowCrops",           "........S..."),
-    ("WriteCrops",          ".........W.."),
-    ("EvaluateGrounding",   "..........B."),
-    ("ImportReleased",      "...........I"),
+    # stage                  MRGXTNOEPSWBI
+    ("MakeDemo",            "MRGXTNOEPSWBI"),
+    ("ReadPosts",           ".RGXTNOEPSWBI"),
+    ("GroundCrops",         "..GXTN.EPSWB."),
+    ("ExtractPyramid",      "...XTN.EP...."),
+    ("TrainRE",             "....T.O......"),
+    ("TrainNER",            ".....N......."),
+    ("Evaluate",            ".......E....."),
+    ("Predict",             "........P...."),
+    ("ShowCrops",           ".........S..."),
+    ("WriteCrops",          "..........W.."),
+    ("EvaluateGrounding",   "...........B."),
+    ("ImportReleased",      "............I"),
 ]
 # fmt: on
 
@@ -362,14 +371,14 @@ def test_hidden_picture_of_a_post_is_refused_or_counts(world: Layouts) -> None:
         return
     before = world.fingerprints()
     alter(world.root / "data/own/pictures/.hidden")
-    assert differing(before, world.fingerprints()) == "..GXTN.ESWB."
+    assert differing(before, world.fingerprints()) == "..GXTN.EPSWB."
 
 
 def test_picture_does_not_count_for_a_model_of_words(world: Layouts) -> None:
-    model = {"Evaluate.model": "FILES/words"}
+    model = {"Evaluate.model": "FILES/words", "Predict.model": "FILES/entities-of-words"}
     before = world.fingerprints("own", model)
     alter(world.root / "data/own/pictures/a.jpg")
-    assert differing(before, world.fingerprints("own", model)) == "..GXTN..SWB."
+    assert differing(before, world.fingerprints("own", model)) == "..GXTN...SWB."
 
 
 @pytest.mark.parametrize(("where", "parameter", "value", "cell"), PARAMETERS)
@@ -389,7 +398,7 @@ def test_training_parameter(
 
 
 @pytest.mark.parametrize(
-    ("task", "cell"), [("TrainRE", "....T.O....."), ("TrainNER", ".....N......")]
+    ("task", "cell"), [("TrainRE", "....T.O......"), ("TrainNER", ".....N.......")]
 )
 def test_parameter_of_one_training_task(still: Layouts, task: str, cell: str) -> None:
     assert stale(still, "own", {f"{task}.learning_rate": "0.5"}) == cell
@@ -431,7 +440,7 @@ def test_version_of_every_stage_is_tried() -> None:
 def test_version_of_rows(still: Layouts, monkeypatch: pytest.MonkeyPatch) -> None:
     before = still.fingerprints()
     monkeypatch.setattr("pipeline.extraction.tasks.ROW_VERSION", 99)
-    assert differing(before, still.fingerprints()) == "...XTN.E...."
+    assert differing(before, still.fingerprints()) == "...XTN.EP...."
 
 
 def test_machine_that_does_another_precision_well(
@@ -439,9 +448,9 @@ def test_machine_that_does_another_precision_well(
 ) -> None:
     before = still.fingerprints()
     monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "bfloat16")
-    assert differing(before, still.fingerprints()) == "...XTNOE...."
+    assert differing(before, still.fingerprints()) == "...XTNOEP...."
     given = {"ExtractPyramid.precision": "float32", "TrainRE.precision": "float32"}
-    assert differing(before, still.fingerprints(options=given)) == ".....N......"
+    assert differing(before, still.fingerprints(options=given)) == ".....N......."
 
 
 # --- files that options name
@@ -481,7 +490,7 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> Non
     before = world.fingerprints("own", FAOA)
     (world.root / "files/lstm_flickr_model.pth.tar").rename(world.root / "files/unc.pth.tar")
     renamed = FAOA | {"GroundCrops.weights": "FILES/unc.pth.tar"}
-    assert differing(before, world.fingerprints("own", renamed)) == "..GXTN.ESWB."
+    assert differing(before, world.fingerprints("own", renamed)) == "..GXTN.EPSWB."
 
 
 # --- what is on the machine
@@ -490,7 +499,7 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> Non
 @pytest.mark.parametrize(
     ("where", "cell"),
     [
-        ("detector", "..GXTN.ESWB."),
+        ("detector", "..GXTN.EPSWB."),
         ("own", NOTHING),
         ("mnre", NOTHING),
         ("salience", NOTHING),
@@ -507,7 +516,7 @@ def test_another_parser_of_phrases(
 
 
 @pytest.mark.parametrize(
-    ("where", "cell"), [("own", "..GXTN.ESWB."), ("mnre", NOTHING), ("demo", NOTHING)]
+    ("where", "cell"), [("own", "..GXTN.EPSWB."), ("mnre", NOTHING), ("demo", NOTHING)]
 )
 def test_detector_that_auto_finds_from_now_on(
     still: Layouts, where: str, cell: str, monkeypatch: pytest.MonkeyPatch

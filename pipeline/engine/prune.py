@@ -26,9 +26,9 @@ def prune(
     """Remove outputs that no present configuration names, and rows that no index refers to.
 
     kinds: all classes of stages. stages_of: the present configuration's stages of a data set.
-    results: whether stages' results go too: training runs, evaluations, imports, pages, written
-    crops. Nothing is removed of a data set that cannot be found. Returns the lines to print: what
-    was left alone and why, each folder or file removed, the space freed.
+    results: whether stages' results go too: training runs, evaluations, predictions, imports,
+    pages, written crops. Nothing is removed of a data set that cannot be found. Returns the lines
+    to print: what was left alone and why, each folder or file removed, the space freed.
     """
     store = place.store_root
     notes: list[str] = []

@@ -16,20 +16,8 @@ from pipeline.extraction.config import PictureFiles
 from pipeline.prediction.prediction import Entity, Prediction, Relation
 from pipeline.prediction.stored import StoredRun, Used, predict_into
 from pipeline.training.results import precision_of
+from tests.pipeline.prediction.conftest import RUNS
 from tests.pipeline.prediction.trained import Trained, in_words, label_of
-
-RUNS = {  # name: task, variant
-    "ner": ("ner", "hvpnet"),
-    "re": ("re", "hvpnet"),
-    "ner-words": ("ner", "text-only"),
-    "re-words": ("re", "text-only"),
-}
-
-
-def change(post: Post) -> Post:
-    """One post without a picture, one whose picture is missing."""
-    names = {"demo-0": None, "demo-1": "own/pictures/none.jpg"}
-    return replace(post, picture=names.get(post.id, post.picture))
 
 
 @dataclass(frozen=True)
@@ -59,11 +47,8 @@ class Stored(Trained):
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    made = Trained.make(tmp_path_factory.mktemp("stored"), change=change)
-    for name, (task, variant) in RUNS.items():
-        made.run(name, task, variant=variant, epochs=6)
-    return Stored(made.root, made.posts, made.files, made.grounding)
+def stored(runs: Trained) -> Stored:
+    return Stored(runs.root, runs.posts, runs.files, runs.grounding)
 
 
 def as_record(post: Post, root: Path, with_pair: bool) -> dict[str, Any]:
@@ -164,13 +149,13 @@ def test_the_same_sentence_and_picture_are_predicted_once(stored: Stored, tmp_pa
 @pytest.mark.parametrize("other", ["model", "models", "precision", "version"])
 def test_all_are_predicted_again_with(other: str, stored: Stored, tmp_path: Path) -> None:
     ner = stored.model("ner")
-    changes: dict[str, Any] = {
+    changes: dict[str, dict[str, Any]] = {
         "model": {"models": [replace(ner, digest="of other weights")]},
         "models": {"names": ["ner", "re"]},
         "precision": {"models": [replace(ner, precision="bfloat16")]},
         "version": {"version": 2},
-    }[other]
-    assert computed(stored, tmp_path / "answers.sqlite", **changes) == len(stored.posts)
+    }
+    assert computed(stored, tmp_path / "answers.sqlite", **changes[other]) == len(stored.posts)
 
 
 # --- what does not go together

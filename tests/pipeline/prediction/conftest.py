@@ -1,0 +1,30 @@
+"""Runs that several files of tests predict with, trained once."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.corpus.post import Post
+from tests.pipeline.prediction.trained import Trained
+
+RUNS = {  # name: task, variant
+    "ner": ("ner", "hvpnet"),
+    "re": ("re", "hvpnet"),
+    "ner-words": ("ner", "text-only"),
+    "re-words": ("re", "text-only"),
+}
+
+
+def change(post: Post) -> Post:
+    """One post without a picture, one whose picture is missing."""
+    names = {"demo-0": None, "demo-1": "own/pictures/none.jpg"}
+    return replace(post, picture=names.get(post.id, post.picture))
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The runs of RUNS."""
+    trained = Trained.make(tmp_path_factory.mktemp("runs"), change=change)
+    for name, (task, variant) in RUNS.items():
+        trained.run(name, task, variant=variant, epochs=6)
+    return trained
