@@ -54,7 +54,7 @@ FIELDS = (
 )
 # Further fields of predictions, which are ignored.
 ANSWERS = (
-    *("score", "truncated", "picture_status", "regions"),
+    *("score", "truncated", "picture_status", "regions", "explanation", "error"),
     *("predicted_tags", "predicted_entities", "predicted_relation"),
 )
 PICTURES_ADVICE = "ImportPosts --format records copies pictures from elsewhere into pictures/"

@@ -32,7 +32,7 @@ def read(file: Path, notes: Notes) -> list[Record]:
             del fields["relations"]
         meta = item["meta"] if isinstance(item.get("meta"), dict) else {}
         known = {**meta, **item}
-        fields |= {**id_field(place, item.get("id")), **split_field(known)}
+        fields |= {**id_field(known, item.get("id")), **split_field(known)}
         records.append(Record(place, fields, picture_names(known, PICTURE_KEYS)))
     return records
 

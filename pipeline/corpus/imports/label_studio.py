@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pipeline.corpus.files import Line, clip
 from pipeline.corpus.imports.source import (
+    OWN_ID,
     PICTURE_KEYS,
     Mark,
     Marks,
@@ -44,7 +45,7 @@ def read(file: Path, notes: Notes) -> list[Record]:
             continue
         if results is None:  # nobody annotated it: it says nothing about its entities
             fields = {"text": text}
-        fields |= {**id_field(place, task.get("id")), **split_field(data)}
+        fields |= {**id_field(data, task.get("id")), **split_field(data)}
         records.append(Record(place, fields, _pictures(data)))
     return records
 
@@ -54,7 +55,7 @@ def _text_key(place: Line, data: dict[str, Any]) -> str:
     if "text" in data:
         return "text"
     keys = [key for key, value in data.items() if isinstance(value, str) and not _is_address(value)]
-    keys = [key for key in keys if key not in ("id", "split", *PICTURE_KEYS)]
+    keys = [key for key in keys if key not in ("id", OWN_ID, "split", *PICTURE_KEYS)]
     place.need(len(keys) == 1, "a field named text, or one string, in data", sorted(data))
     return keys[0]
 

@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ SPLIT_NAMES = {
     "dev": "val",
     "development": "val",
 }
+OWN_ID = "hvpnet_id"  # the id of a record that was predicted and handed to the tool
 EMPTY = "posts without text are left out"
 SPACES = "entities that are only spaces are left out"
 LOOSE = "relations to something that is no entity are left out"
@@ -180,9 +181,13 @@ def split_field(fields: dict[str, Any]) -> dict[str, str]:
     return {} if name is None else {"split": name}
 
 
-def id_field(place: Line, value: object) -> dict[str, Any]:
-    """A post's id where the export has one."""
-    return {} if value is None else {"id": value}
+def id_field(fields: Mapping[str, Any], value: object) -> dict[str, Any]:
+    """A post's id where the export has one.
+
+    value: the tool's own, which counts unless `fields` name the id that a prediction had.
+    """
+    id = fields.get(OWN_ID, value)
+    return {} if id is None else {"id": id}
 
 
 def picture_names(fields: dict[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
