@@ -5,9 +5,10 @@
     extractor.predict("Jordan and Austin tonight !", picture="17.jpg")
     for prediction in extractor.predict(records, batch_size=32): ...
 
-docs/predict.md tells the rest. Importing this module loads nothing heavy.
+docs/predict.md explains both. Importing this module loads nothing heavy.
 """
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,20 +30,25 @@ _HOMES = {
 
 
 def _check_packages() -> None:
-    """Raise ImportError if another folder's packages have the names of ours and come first."""
+    """Raise ImportError if Python would import another package or module of a name of ours."""
     home = Path(__file__).resolve().parent
     for name in _PACKAGES:
         spec = find_spec(name)
         places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
-        place = next((Path(one).resolve() for one in places if one is not None), None)
+        place = next((Path(path).resolve() for path in places if path is not None), None)
         if place not in (home / name / "__init__.py", home / name):
             raise ImportError(
-                f"import hvpnet: expected its package {name} in {home / name}, found {place}, "
-                "which Python looks at first; start Python from another folder, or rename that one"
+                f"expected the package {name} in {home / name}, found {place or 'none'}, which "
+                "Python looks at first; start Python in another folder, or rename that one"
             )
 
 
-_check_packages()
+try:
+    _check_packages()
+except ImportError as error:
+    if Path(sys.argv[0]).stem == "hvpnet":  # the console script: one line, no traceback
+        sys.exit(f"hvpnet: {error}")
+    raise
 
 
 def __getattr__(name: str) -> Any:
@@ -56,3 +62,7 @@ def main() -> None:
     from pipeline.prediction.cli import run
 
     run()
+
+
+if __name__ == "__main__":
+    main()

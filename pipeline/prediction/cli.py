@@ -1,27 +1,32 @@
 """The command `hvpnet`: predict posts, pack models, hand predictions to annotation tools."""
 
+import errno
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
 
 import typer
 
+from pipeline.engine.near import NearNames, described
 from pipeline.errors import FAMILY, SettingError
-from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.prediction.annotate import TOOLS
+from pipeline.machine import AUTO, DEVICES, PRECISIONS
+from pipeline.prediction.annotate import LABEL_STUDIO, TOOLS
 
 if TYPE_CHECKING:  # torch is imported where there is work: --help answers at once
     from pipeline.prediction.extractor import Extractor, Options
     from pipeline.prediction.prediction import Prediction
 
 OURS = ("pipeline", "features", "model")
+DASH = "-"  # standard input, standard output
 Device = Enum("Device", {name: name for name in DEVICES}, type=str)  # type: ignore[misc]
 Precision = Enum("Precision", {name: name for name in PRECISIONS}, type=str)  # type: ignore[misc]
 Tool = Enum("Tool", {name: name for name in TOOLS}, type=str)  # type: ignore[misc]
+BEST_DEVICE, FIRST_TOOL = Device(AUTO), Tool(LABEL_STUDIO)
 app = typer.Typer(
     help="Entities and relations from posts with pictures.",
     add_completion=False,
@@ -35,12 +40,44 @@ BACKBONE = typer.Option(help="the backbone's weights, where they lie elsewhere t
 GROUNDER = typer.Option(help="a learned grounder's weights, where they lie elsewhere")
 
 
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """End the command at a fault that people can mend, with one line and exit code 1."""
+    try:
+        yield
+    except FAMILY as error:
+        _end(str(error))
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except BrokenPipeError:  # the reader of standard output has ended, as head does
+        _close_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None:  # not of the operating system
+            raise
+        if error.errno == errno.ENOSPC and error.filename is None:
+            _close_output()
+        where = "standard output" if error.filename is None else error.filename
+        _end(f"{where}: {os.strerror(error.errno)}")
+
+
+def _end(message: str, code: int = 1) -> NoReturn:
+    print(f"hvpnet: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _close_output() -> None:
+    """Let Python end without writing the rest of standard output, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @app.command()
+@_errors_in_one_line()
 def predict(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL... [POSTS]",
+            metavar="MODEL|POSTS",
             help="folders of runs, or a packed one; then a file of records, or - (standard input)",
         ),
     ],
@@ -57,7 +94,7 @@ def predict(
         bool, typer.Option(help="end at a record or picture that cannot be used")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="posts in memory at once")] = 64,
-    device: Annotated[Device, typer.Option()] = Device("auto"),
+    device: Annotated[Device, typer.Option()] = BEST_DEVICE,
     precision: Annotated[
         Precision | None, typer.Option(help="of all that is computed; default: the training's")
     ] = None,
@@ -66,13 +103,17 @@ def predict(
 ) -> None:
     """Predict one post (--text, --picture), or a file of records, one JSON object a line."""
     models, posts = _sorted_out(names)
+    if not models:
+        raise typer.BadParameter("expected the folder of a model, found none")
     if (text is None) == (posts is None):
-        raise SettingError(
-            "expected one post (--text, --picture) or a file of records behind the models "
-            f"(- for standard input), found {'neither' if text is None else 'both'}"
+        raise typer.BadParameter(
+            "expected one post (--text) or a file of records behind the models (- for standard "
+            f"input), found {'neither' if text is None else 'both'}"
         )
     if posts is not None and picture is not None:
-        raise SettingError("--picture goes with --text; records name their own pictures")
+        raise typer.BadParameter("--picture goes with --text; records name their own pictures")
+    output = None if output == Path(DASH) else output
+    _check_outputs({"--output": output, "--html": html}, [] if posts in (None, DASH) else [posts])
     from pipeline.prediction.extractor import Extractor, Options
 
     options = Options(batch_size, min_score, explain, strict)
@@ -84,21 +125,25 @@ def predict(
         grounder=grounder,
     )
     if posts is None:
-        fields = {"text": text} | ({} if picture is None else {"picture": picture})
-        _one(extractor, fields, options, output, as_json, html)
-        return
-    key = {
-        "models": [_name(Path(model)) for model in models],
-        "options": [min_score, explain, precision and precision.value],
-    }
-    _many(_records(extractor, posts, output, key, options), html)
+        shown = [_one(extractor, {"text": text, "picture": picture}, options)]
+        _write_one(shown[0], output, as_json)
+    else:
+        settings = [min_score, explain, precision and precision.value]
+        shown = _many(extractor, posts, output, options, {"models": models, "options": settings})
+    if html is not None:
+        from pipeline.prediction.page import page
+
+        html.write_text(page(shown), encoding="utf-8")
 
 
 @app.command()
+@_errors_in_one_line()
 def pack(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="RUN... OUT", help="runs, and the folder to make")
-    ],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN", help="folders of one run or two")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="the folder to make, or to check")],
     with_grounder: Annotated[
         bool, typer.Option("--with-grounder", help="pack a learned grounder's weights too")
     ] = False,
@@ -109,136 +154,135 @@ def pack(
     grounder: Annotated[Path | None, GROUNDER] = None,
 ) -> None:
     """Write runs and all that they need into one folder, which needs no store and no network."""
+    if bool(runs) == check:
+        expected = "the packed folder alone" if check else "one run or two, then the folder to make"
+        raise typer.BadParameter(
+            f"expected {expected}, found {' '.join(map(str, [*(runs or ()), out]))}"
+        )
     from pipeline.prediction import pack as packing
     from pipeline.prediction.extractor import Extractor
     from pipeline.prediction.runs import Files
 
-    if check:
-        for folder in folders:
-            print("\n".join(packing.check_packed(folder)), flush=True)
-            Extractor.load(folder)
-        return
-    if len(folders) < 2:
-        raise SettingError("expected one run or two and the folder to make: RUN... OUT")
-    *runs, out = folders
-    packing.pack(runs, out, Files(backbone, grounder), with_grounder)
-    print("\n".join(packing.check_packed(out)))
+    if not check:
+        packing.pack(runs or [], out, Files(backbone, grounder), with_grounder)
+    lines = packing.check_packed(out)
+    Extractor.load(out, device="cpu", grounder=grounder)
+    print("\n".join(lines))
 
 
 @app.command()
+@_errors_in_one_line()
 def export(
     predictions: Annotated[Path, typer.Argument(help="a file that `hvpnet predict` wrote")],
     output: Annotated[Path, typer.Option("--output", "-o", help="file to import into the tool")],
-    to: Annotated[Tool, typer.Option(help="the annotation tool")] = Tool("label-studio"),
+    to: Annotated[Tool, typer.Option(help="the annotation tool")] = FIRST_TOOL,
 ) -> None:
     """Hand predictions to an annotation tool, to be corrected; ImportPosts reads them back."""
     from pipeline.prediction import annotate
 
+    _check_outputs({"--output": output}, [str(predictions)])
     records = annotate.read_predictions(predictions)
-    output.write_text(annotate.TOOLS[to.value](records), encoding="utf-8")
-    if to.value == "label-studio":
+    output.write_text(TOOLS[to.value](records), encoding="utf-8")
+    if to.value == LABEL_STUDIO:
         print(annotate.interface(records), end="")
     log.info("%s: %d posts", output, len(records))
 
 
-def _sorted_out(names: list[str]) -> tuple[list[str], str | None]:
+# --- the arguments
+
+
+def _sorted_out(names: Sequence[str]) -> tuple[list[Path], str | None]:
     """The models' folders, and the file of records behind them, if there is one."""
-    models = [name for name in names if Path(name).is_dir()]
-    others = [name for name in names if not Path(name).is_dir()]
-    missing = [name for name in others if name != "-" and not Path(name).is_file()]
-    if missing:
-        raise SettingError(f"{missing[0]}: expected a model's folder or a file, found nothing")
+    others = [name for name in names if not os.path.isdir(name)]
+    for name in others:
+        if name != DASH and not os.path.exists(name):
+            hint = described("", NearNames().hint(Path(name)))
+            raise SettingError(f"{name}: expected a model's folder or a file, found nothing{hint}")
     if len(others) > 1:
-        raise SettingError(f"expected one file of records, found {', '.join(others)}")
-    return models, next(iter(others), None)
+        raise typer.BadParameter(f"expected one file of records, found {' '.join(others)}")
+    return [Path(name) for name in names if name not in others], next(iter(others), None)
 
 
-def _name(folder: Path) -> str:
-    """A model's folder, and when its weights were written."""
-    weights = sorted(folder.rglob("model.safetensors"))
-    times = [f"{file.stat().st_size}.{file.stat().st_mtime_ns}" for file in weights]
-    return " ".join([str(folder.resolve()), *times])
+def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[str]) -> None:
+    """Raise SettingError, before anything is computed, for files that cannot be written."""
+    taken = [os.path.realpath(name) for name in inputs]
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            kind = "a folder" if path.is_dir() else "a device or pipe"
+            raise SettingError(f"{option} {path}: expected a file to write, found {kind}")
+        if not path.parent.is_dir():
+            raise SettingError(f"{option} {path}: expected its folder to be there, found none")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise SettingError(f"{option} {path}: may not be written; ask its owner for the right")
+        if os.path.realpath(path) in taken:
+            raise SettingError(f"{option} {path}: expected a file of its own, found one in use")
+        taken.append(os.path.realpath(path))
 
 
-def _one(
-    extractor: "Extractor",
-    fields: dict[str, Any],
-    options: "Options",
-    output: Path | None,
-    as_json: bool,
-    html: Path | None,
-) -> None:
+# --- the work
+
+
+def _one(extractor: "Extractor", fields: dict[str, Any], options: "Options") -> "Prediction":
     from pipeline.prediction.extractor import read_all
-    from pipeline.prediction.table import show
 
     prediction = next(extractor.stream(read_all([fields]), options))
     if prediction.error is not None:
         raise SettingError(prediction.error)
+    return prediction
+
+
+def _write_one(prediction: "Prediction", output: Path | None, as_json: bool) -> None:
+    from pipeline.prediction.bulk import as_line
+    from pipeline.prediction.table import show
+
     if output is not None:
-        output.write_text(f"{prediction.to_json()}\n", encoding="utf-8")
+        output.write_bytes(as_line(prediction))
     elif as_json:
-        print(prediction.to_json())
+        _output().write(as_line(prediction))
     else:
         show(prediction)
-    _write_page([prediction], html)
 
 
-def _records(
-    extractor: "Extractor", posts: str, output: Path | None, key: dict[str, Any], options: "Options"
-) -> "Iterator[Prediction]":
-    """Predict a file, into another file or to standard output; each prediction is given too."""
-    from pipeline.prediction.bulk import STDIN, Input, Tally, Target, predict_file, predict_lines
-
-    path, base = (STDIN, Path()) if posts == "-" else (Path(posts), Path(posts).parent)
-    stream = sys.stdin.buffer if posts == "-" else path.open("rb")
-    source = Input(stream, path)
-    if output is not None:
-        yield from predict_file(extractor, source, Target(output, key), base, options)
-        return
-    tally = Tally(None)
-    for prediction, _ in predict_lines(extractor, source, base, options):
-        print(prediction.to_json(), flush=True)
-        tally.add(prediction)
-        yield prediction
-    tally.close()
-
-
-def _many(predictions: "Iterable[Prediction]", html: Path | None) -> None:
+def _many(
+    extractor: "Extractor",
+    posts: str,
+    output: Path | None,
+    options: "Options",
+    key: dict[str, Any],
+) -> "list[Prediction]":
+    """Predict a file, into another file or to standard output. Returns the first predictions."""
+    from pipeline.prediction.bulk import Input, Target, first_of, predict_file, predict_out
     from pipeline.prediction.page import MOST
+    from pipeline.prediction.runs import digest_of
 
-    shown: list[Prediction] = []
-    for prediction in predictions:
-        if html is not None and len(shown) < MOST:
-            shown.append(prediction)
-    _write_page(shown, html)
-
-
-def _write_page(predictions: "list[Prediction]", html: Path | None) -> None:
-    if html is not None:
-        from pipeline.prediction.page import page
-
-        html.write_text(page(predictions), encoding="utf-8")
+    source = Input.open(posts)
+    if output is None:
+        return _first(predict_out(extractor, source, _output(), options), MOST)
+    key = {**key, "models": [digest_of(model) for model in key["models"]]}
+    predict_file(extractor, source, Target(output.resolve(), key), options)
+    return first_of(output, MOST)
 
 
-def run() -> None:
-    """Run the command; a fault that people can mend is one line and exit code 1."""
+def _first(predictions: "Iterable[Prediction]", most: int) -> "list[Prediction]":
+    """The first predictions, once all are made."""
+    return [one for number, one in enumerate(predictions) if number < most]
+
+
+def _output() -> BinaryIO:
+    """Standard output, for bytes. Raises SettingError."""
+    if sys.stdout is None:
+        raise SettingError("expected standard output to write to, found it closed")
+    return sys.stdout.buffer
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with logs, of our packages alone, on standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in OURS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.handlers, logger.propagate = [handler], False
-    try:
-        app()
-    except BrokenPipeError:  # the reader of standard output has ended, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except FAMILY as error:
-        print(f"hvpnet: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"hvpnet: {where}{os.strerror(error.errno)}", file=sys.stderr)
-        sys.exit(1)
+    app(arguments)

@@ -1,13 +1,14 @@
 """A packed folder: models with all that prediction needs, for another machine.
 
-packed.json                  settings, and the digest of each file
+packed.json                  settings: of each model its precision, and how its pictures are read
 entities/, relations/        models with their tokenizers
 backbone-….safetensors       a backbone's weights, of each that the models need
-grounder/, vocabulary/       a learned grounder's weights, if asked for
+grounder-…                   a learned grounder's weights, if asked for
+vocabulary-…                 words of the grounder FAOA
+SHA256SUMS                   digests of all these files, as sha256sum writes them
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,69 +20,84 @@ from features.backbone import load_backbone
 from features.errors import need_readable
 from features.grounding.hub import model_folder
 from features.weights import save_state
-from pipeline.engine.digests import in_a_word, of_file
-from pipeline.engine.files import need_space, read_json, settle, size_of, write_json
+from pipeline.engine.digests import of_file
+from pipeline.engine.files import read_json, settle, size_of, write_json
 from pipeline.engine.versions import versions
 from pipeline.errors import DataError, SettingError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.grounding.config import FAOA, READ_PHRASES, GroundConfig
-from pipeline.prediction.runs import Files, PictureSetup, Run, open_run
+from pipeline.prediction.runs import (
+    Files,
+    PictureSetup,
+    Run,
+    digest_of,
+    open_run,
+    with_grounder,
+)
 from pipeline.training.config import BACKBONE
 from pipeline.training.possible import task_of
 
-MANIFEST = "packed.json"
+MANIFEST, SUMS = "packed.json", "SHA256SUMS"
 FORMAT = 1
-NAMES = {"ner": "entities", "re": "relations"}  # of a task's folder
+NAMES = {"ner": "entities", "re": "relations"}  # folders, by a model's task
 PARTIAL = ".{}.partial"
 log = logging.getLogger(__name__)
 
 
-def pack(folders: Sequence[Path], out: Path, files: Files, with_grounder: bool = False) -> None:
-    """Write the models of some runs, and what they need, into a new folder `out`.
+# --- packing
 
-    files: weights that lie elsewhere than where the runs say. with_grounder: the weights of a
-    learned grounder too; else a packed model fetches them, or is given them. Raises DataError,
-    SettingError, SpaceError, and what loading raises.
+
+def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = False) -> None:
+    """Write the models of one run or two, and what they need, into a new folder `out`.
+
+    files: weights that lie elsewhere than where the runs say. grounder_too: pack the weights of a
+    learned grounder; else the packed folder needs the hub's cache, or is given them. Raises
+    DataError, SettingError, OSError, and what loading raises.
     """
     if out.exists():
         raise SettingError(f"{out}: expected a new folder to pack into, found one that is there")
-    runs = {NAMES[task_of(run.model)]: run for run in (open_run(one, files) for one in folders)}
+    runs = {NAMES[task_of(run.model)]: run for run in (open_run(path, files) for path in folders)}
     if len(runs) < len(folders):
         raise SettingError("expected one run for entities, one for relations, or one of each")
+    for run in runs.values():
+        if run.model.resolve() in out.resolve().parents:
+            raise SettingError(f"{out}: expected a folder outside of the model {run.model}")
     partial = out.with_name(PARTIAL.format(out.name))
-    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     partial.mkdir(parents=True)
-    need_space(partial, 2 * sum(size_of(run.model) for run in runs.values()), "this pack")
-    models = {name: _add(name, run, partial, with_grounder) for name, run in runs.items()}
-    write_json(
-        partial / MANIFEST,
-        {
-            "format": FORMAT,
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "models": models,
-            "files": _digests(partial),
-        },
-    )
-    settle(partial)
-    partial.rename(out)
+    try:
+        _fill(partial, runs, grounder_too)
+        settle(partial)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _add(name: str, run: Run, folder: Path, with_grounder: bool) -> dict[str, Any]:
+def _fill(folder: Path, runs: Mapping[str, Run], grounder_too: bool) -> None:
+    about = {
+        "format": FORMAT,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "models": {name: _add(name, run, folder, grounder_too) for name, run in runs.items()},
+    }
+    write_json(folder / MANIFEST, about)
+    (folder / SUMS).write_text(_written(_sums(folder)), encoding="utf-8")
+
+
+def _add(name: str, run: Run, folder: Path, grounder_too: bool) -> dict[str, Any]:
     """Copy a run into a packed folder. Returns its entry in the manifest."""
     shutil.copytree(run.model, folder / name, ignore=shutil.ignore_patterns(BACKBONE))
-    entry: dict[str, Any] = {"precision": run.precision, "pictures": None}
     if run.pictures is None:
-        return entry
+        return {"precision": run.precision, "pictures": None}
     extraction, grounding = run.pictures.extraction, run.pictures.grounding
-    entry["pictures"] = {
-        "grounding": grounding.described() | _copied(grounding, folder, with_grounder),
-        "extraction": asdict(extraction) | {"weights": _backbone(extraction, folder)},
+    pictures = {
+        "extraction": asdict(extraction) | {"weights": _add_backbone(extraction, folder)},
+        **_add_grounder(grounding, folder, grounder_too),
     }
-    return entry
+    return {"precision": run.precision, "pictures": pictures}
 
 
-def _backbone(config: ExtractConfig, folder: Path) -> str:
+def _add_backbone(config: ExtractConfig, folder: Path) -> str:
     """Write a backbone's weights under a name of their content. Returns the name."""
     temporary = folder / ".backbone"
     save_state(load_backbone(config.backbone, config.weights, config.seed).state_dict(), temporary)
@@ -90,79 +106,68 @@ def _backbone(config: ExtractConfig, folder: Path) -> str:
     return name
 
 
-def _copied(config: GroundConfig, folder: Path, with_grounder: bool) -> dict[str, str]:
-    """Copy a learned grounder's files. Returns the settings that name them, relative."""
+def _add_grounder(config: GroundConfig, folder: Path, weights_too: bool) -> dict[str, Any]:
+    """Copy a learned grounder's files. Returns its settings, and the digest of its weights.
+
+    The digest is None for weights that are left to the hub.
+    """
     if config.finder not in READ_PHRASES:
-        return {}
-    if not with_grounder:
-        log.info(
-            "grounder %s: its weights are not packed; --with-grounder packs them", config.weights
-        )
-        return {}
-    sources = {"weights": Path(str(config.weights))}
-    if config.finder == FAOA:
-        sources["vocabulary"] = Path(str(config.vocabulary))
-    copies = {}
-    for name, source in sources.items():
-        place = folder / ("grounder" if name == "weights" else name)
-        path = source if source.exists() else model_folder(str(source))
-        target = place if path.is_dir() else place / path.name
-        if not target.exists():  # the other model's, which is the same
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(path, target) if path.is_dir() else _copy_file(path, target)
-        copies[name] = target.relative_to(folder).as_posix()
-    return copies
+        return {"grounding": config.described(), "grounder": None}
+    copies, weights = {}, Path(str(config.weights))
+    if config.finder == FAOA and Path(str(config.vocabulary)).exists():
+        copies["vocabulary"] = _add_copy("vocabulary", Path(str(config.vocabulary)), folder)
+    if weights_too:
+        weights = weights if weights.exists() else model_folder(str(weights))
+        copies["weights"] = _add_copy("grounder", weights, folder)
+    else:
+        log.info("grounder %s: not packed; --with-grounder packs its weights", config.weights)
+    digest = digest_of(weights) if weights.exists() else None
+    return {"grounding": config.described() | copies, "grounder": digest}
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+def _add_copy(kind: str, source: Path, folder: Path) -> str:
+    """Copy a file or folder under a name of its content. Returns the name."""
+    name = f"{kind}-{digest_of(source)[-8:]}{source.suffix if source.is_file() else ''}"
+    target = folder / name
+    if not target.exists():  # else it is the other model's too
+        shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
+    return name
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """Name -> digest of each file below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): in_a_word(of_file(path)) for path in files}
+# --- opening
 
 
 def open_packed(folder: Path, files: Files) -> list[Run]:
-    """The runs of a packed folder, its weights found in it.
+    """The runs of a packed folder, with weights that lie in it.
 
-    Raises DataError where a file is missing, or the folder was packed by a later version.
+    Raises DataError where a file is missing, or another version packed the folder.
     """
-    need_readable(folder)
     if files.backbone is not None:
-        raise SettingError(f"{folder}: a packed folder holds its backbone's weights; give no other")
-    manifest = _manifest(folder)
-    missing = [name for name in manifest["files"] if not (folder / name).is_file()]
+        raise SettingError(f"{folder}: holds its backbone's weights; leave out --backbone")
+    need_readable(folder)
+    sums = _read_sums(folder)
+    missing = [name for name in sums if not (folder / name).is_file()]
     if missing:
         raise DataError(
-            f"{folder}: {len(missing)} files are missing, such as {missing[0]}; copy it again"
+            f"{folder}: {len(missing)} of its files are missing, such as {missing[0]}; copy the "
+            "folder again"
         )
     return [
         Run(folder / name, entry["precision"], _setup(folder, entry["pictures"], files))
-        for name, entry in manifest["models"].items()
+        for name, entry in _manifest(folder, sums)["models"].items()
     ]
 
 
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    try:
-        manifest = read_json(folder / MANIFEST)
-        known = manifest["format"] == FORMAT and {"models", "files"} <= manifest.keys()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{folder / MANIFEST}: expected a packed folder's manifest: {error}"
-        ) from error
-    if not known:
+def _manifest(folder: Path, sums: Mapping[str, str]) -> Mapping[str, Any]:
+    """The settings of a packed folder. Raises DataError unless they are as packed."""
+    if sums.get(MANIFEST) != of_file(folder / MANIFEST):
+        raise DataError(f"{folder / MANIFEST}: was altered; copy the folder again")
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    if manifest["format"] != FORMAT:
         raise DataError(
             f"{folder}: expected a folder packed in form {FORMAT}, found {manifest['format']}; "
             "pack the runs again with this version"
         )
-    for name in (*manifest["models"], *manifest["files"]):
-        if os.path.isabs(name) or ".." in Path(name).parts:
-            raise DataError(
-                f"{folder / MANIFEST}: expected names within the folder, found {name!r}"
-            )
     return manifest
 
 
@@ -172,29 +177,58 @@ def _setup(folder: Path, pictures: Mapping[str, Any] | None, files: Files) -> Pi
     extraction = ExtractConfig(**pictures["extraction"])
     extraction = replace(extraction, weights=str(folder / extraction.weights))
     grounding = GroundConfig.from_described(pictures["grounding"])
-    for name in ("weights", "vocabulary"):
-        value = getattr(grounding, name)
-        if value is not None and (folder / value).exists():
-            grounding = replace(grounding, **{name: str(folder / value)})
-    if files.grounder is not None:
-        grounding = replace(grounding, weights=str(files.grounder))
-    return PictureSetup(grounding, extraction)
+    if grounding.vocabulary is not None and (folder / grounding.vocabulary).exists():
+        grounding = replace(grounding, vocabulary=str(folder / grounding.vocabulary))
+    known = folder / str(grounding.weights)  # or where it lay when the run was packed
+    return PictureSetup(
+        with_grounder(grounding, folder, pictures["grounder"], [known], files.grounder), extraction
+    )
+
+
+# --- digests
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Name -> digest of each file below a packed folder, but of the digests' own."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in files)
+    return {name: of_file(folder / name) for name in names if name != SUMS}
+
+
+def _written(sums: Mapping[str, str]) -> str:
+    return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    """Name -> digest as packed. Raises DataError where the file is missing or damaged."""
+    file = folder / SUMS
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); copy the folder again") from error
+    pairs = [line.split("  ", 1) for line in text.split("\n")[:-1]]
+    sums = {pair[-1]: pair[0] for pair in pairs}
+    if _written(sums) != text:
+        raise DataError(f"{file}: was altered; copy the folder again")
+    return sums
 
 
 def check_packed(folder: Path) -> list[str]:
-    """Lines on a packed folder whose files all have their digests. Raises DataError."""
-    manifest = _manifest(folder)
-    open_packed(folder, Files())
-    for name, digest in manifest["files"].items():
-        content = in_a_word(of_file(folder / name))
-        if content != digest:
-            raise DataError(
-                f"{folder / name}: expected {digest}, found {content}: it was altered; copy the "
-                "folder again"
-            )
-    sizes = size_of(folder)
-    lines = [f"{folder}: {len(manifest['files'])} files, {sizes / 1e6:.0f} MB, all as packed"]
-    for name, entry in manifest["models"].items():
+    """Describe a packed folder whose files are all as packed. Raises DataError, AccessError."""
+    if not (folder / MANIFEST).exists() and not (folder / SUMS).exists():
+        raise DataError(f"{folder}: expected a packed folder with {MANIFEST}, found none")
+    need_readable(folder)
+    wanted, present = _read_sums(folder), _sums(folder)
+    faults = {
+        "missing": sorted(wanted.keys() - present.keys()),
+        "added": sorted(present.keys() - wanted.keys()),
+        "altered": [name for name in wanted if present.get(name, wanted[name]) != wanted[name]],
+    }
+    if any(faults.values()):
+        parts = (f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+        raise DataError(f"{folder}: {'; '.join(parts)}; copy the folder again")
+    lines = [f"{folder}: {len(wanted)} files, {size_of(folder) / 1e6:.0f} MB, all as packed"]
+    for name, entry in _manifest(folder, wanted)["models"].items():
         pictures = "with pictures" if entry["pictures"] else "text only"
         lines.append(f"{name}: {pictures}, {entry['precision']}")
     return lines

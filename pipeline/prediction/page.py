@@ -83,54 +83,56 @@ def _crop(picture: Image, box: Any) -> Image | None:
 
 
 def _explanation(one: Prediction) -> str:
-    """Attention to regions, averaged over layers, and the picture's gate by layer."""
-    return "".join(
-        _attention(one, name, part) + _gate(name, part)
-        for name, part in (one.explanation or {}).items()
-        if part["regions"]
-    )
-
-
-def _attention(one: Prediction, name: str, part: dict[str, Any]) -> str:
-    rows = []
-    for number, attention in enumerate(part["attention"]):
-        if attention is None or attention == []:
+    """Attention to regions, and the gate of the first of them by layer, as tables to unfold."""
+    tables = []
+    for name, part in (one.explanation or {}).items():
+        if not part["regions"]:
             continue
-        if name == "entities":
-            rows.append((one.entities[number].text, attention))
-        else:
-            relation = one.relations[number]
+        title = f"attention to regions, {name}, mean over layers"
+        regions = [region_name(region) for region in part["regions"]]
+        tables.append(_table(title, regions, mean_attention(one, name)))
+        layers = [(f"layer {n}", layer[0]) for n, layer in enumerate(part["gate"], start=1)]
+        blocks = [f"block {n}" for n in range(1, 5)]
+        tables.append(_table(f"gate of the {regions[0]}, {name}", blocks, layers))
+    return "".join(tables)
+
+
+def mean_attention(one: Prediction, name: str) -> list[tuple[str, list[float]]]:
+    """Attention to regions, the mean over layers: of each entity, or each relation's two ends.
+
+    name: the model's, "entities" or "relations".
+    """
+    rows: list[tuple[str, list[list[float]]]] = []
+    attention = (one.explanation or {})[name]["attention"]
+    if name == "entities":
+        rows = [(e.text, own) for e, own in zip(one.entities, attention, strict=True) if own]
+    else:
+        for relation, own in zip(one.relations, attention, strict=True):
+            ends = (("head", relation.head), ("tail", relation.tail))
             rows += [
-                (f"{side} of {relation.label}: {one.entities[entity].text}", own)
-                for side, entity, own in zip(
-                    ("head", "tail"), (relation.head, relation.tail), attention, strict=True
-                )
+                (f"{one.entities[number].text}, {end} of {relation.label}", layers)
+                for (end, number), layers in zip(ends, own, strict=False)
             ]
-    means = [
-        (text, [sum(column) / len(column) for column in zip(*own, strict=True)])
-        for text, own in rows
+    return [
+        (text, [sum(column) / len(column) for column in zip(*layers, strict=True)])
+        for text, layers in rows
     ]
-    return _table(f"attention to regions, {name}, mean over layers", part["regions"], means)
 
 
-def _gate(name: str, part: dict[str, Any]) -> str:
-    rows = [(f"layer {n}", layer[0]) for n, layer in enumerate(part["gate"], start=1)]
-    title = f"gate of {_region(part['regions'][0])}, {name}"
-    return _table(title, [f"block {n}" for n in range(1, 5)], rows)
-
-
-def _region(name: Any) -> str:
+def region_name(name: Any) -> str:
+    """A region of an explanation, as pages and tables number them."""
     return f"region {name + 1}" if isinstance(name, int) else str(name)
 
 
-def _table(title: str, columns: Sequence[Any], rows: Sequence[tuple[str, Sequence[float]]]) -> str:
-    head = "".join(f"<th>{escape(_region(column))}</th>" for column in columns)
+def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(
         f"<tr><td><bdi>{escape(text)}</bdi></td>{''.join(f'<td>{x:.2f}</td>' for x in values)}</tr>"
         for text, values in rows
     )
     return (
-        f"<details><summary>{escape(title)}</summary><table><tr><th></th>{head}</tr>{body}</table></details>"
+        f"<details><summary>{escape(title)}</summary>"
+        f"<table><tr><th></th>{head}</tr>{body}</table></details>"
         if body
         else ""
     )

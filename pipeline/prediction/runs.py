@@ -6,7 +6,7 @@ file beside its digest, and a file with another digest is refused.
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from torchvision import models
 from features.errors import need_readable
 from features.grounding.hub import is_cached
 from model.hvpnet.variants import TEXT_ONLY
+from pipeline.corpus.files import clip
 from pipeline.engine.digests import Digests, in_a_word, of_file
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError, SettingError
 from pipeline.extraction.config import RANDOM, ExtractConfig
-from pipeline.grounding.config import DETECTOR, FAOA, GroundConfig, Grounders, ground_config
+from pipeline.grounding.config import READ_PHRASES, GroundConfig, ground_config
 from pipeline.machine import FLOAT32
 from pipeline.training.config import BACKBONE
 
-MODEL, METRICS = "model", "metrics.json"
+MODEL, CONFIG, METRICS = "model", "config.json", "metrics.json"
 _FROM_DISK = "sha256 "  # how a digest begins that stands for a file's path
 log = logging.getLogger(__name__)
 
@@ -57,17 +58,19 @@ class Files:
 def open_run(folder: Path, files: Files) -> Run:
     """Read what a training run, an import, or a model's folder says of itself.
 
-    Raises DataError for a folder without a model, or weights that are missing or others than those
-    that the model was trained on.
+    Raises DataError for a folder without a model, or weights that are missing or have another
+    digest than those that the model was trained on; AccessError.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected the folder of a run or a model, found none")
-    need_readable(folder)
-    model = folder / MODEL if (folder / MODEL).is_dir() else folder
-    metrics = _metrics(model.parent if model.name == MODEL else folder)
-    if not (model / "config.json").is_file():
+    model = folder / MODEL if (folder / MODEL / CONFIG).is_file() else folder
+    metrics = _object(folder / METRICS) if (folder / METRICS).is_file() else {}
+    if not (model / CONFIG).is_file():
         raise DataError(f"{folder}: expected {_expected(folder, metrics)}")
-    config = read_json(model / "config.json")
+    if model.name == MODEL and model == folder and (folder.parent / METRICS).is_file():
+        metrics = _object(folder.parent / METRICS)  # the run's model/ itself was named
+    need_readable(model)
+    config = _object(model / CONFIG)
     if not {"variant", "pyramids"} <= config.keys():
         raise DataError(f"{model}: expected a model of TrainNER, TrainRE or ImportReleased")
     precision = metrics.get("config", {}).get("precision", FLOAT32)
@@ -81,10 +84,16 @@ def open_run(folder: Path, files: Files) -> Run:
     return Run(model, precision, PictureSetup(_grounding(model, metrics, files), extraction))
 
 
-def _metrics(folder: Path) -> Mapping[str, Any]:
-    """A run's metrics.json; empty for a model without its run."""
-    file = folder / METRICS
-    return read_json(file) if file.is_file() else {}
+def _object(file: Path) -> dict[str, Any]:
+    """A JSON file of a run. Raises DataError, AccessError."""
+    need_readable(file)
+    try:
+        value = read_json(file)
+    except ValueError as error:
+        raise DataError(f"{file}: expected JSON, found a damaged file: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{file}: expected a JSON object, found {clip(value)}")
+    return value
 
 
 def _expected(folder: Path, metrics: Mapping[str, Any]) -> str:
@@ -94,7 +103,12 @@ def _expected(folder: Path, metrics: Mapping[str, Any]) -> str:
         return f"the run of one seed, found a summary over seeds ({seeds}); name one of the runs"
     if "labelled" in metrics:
         return "a run with a model, found an evaluation; name the model that it evaluated"
-    return f"a run's folder with {MODEL}/, or a model's folder with config.json, found neither"
+    inside = sorted(folder.glob(f"*/{MODEL}/{CONFIG}")) + sorted(
+        folder.glob(f"*/*/{MODEL}/{CONFIG}")
+    )
+    if inside:
+        return f"one run, found a folder of several; name one, such as {inside[0].parents[1]}"
+    return f"a run of TrainNER or TrainRE with {MODEL}/, or a packed folder, found neither"
 
 
 # --- the backbone
@@ -113,11 +127,13 @@ def _backbone(
         return wanted
     if not wanted.startswith(_FROM_DISK):
         return wanted if named is None else str(_published(named, config))
-    beside = [model / BACKBONE, model.parent / BACKBONE]
-    candidates = [named] if named is not None else beside
-    if named is None and recorded is not None:
-        candidates.append(Path(recorded["file"]))
-    advice = "give the file that the model was trained on with backbone=FILE (--backbone FILE)"
+    candidates = [model / BACKBONE, model.parent / BACKBONE]
+    candidates += [Path(recorded["file"])] if recorded is not None else []
+    advice = (
+        "give the file that the model was trained on with backbone=FILE (--backbone FILE), or put "
+        f"it at {model.parent / BACKBONE}"
+    )
+    candidates = candidates if named is None else [named]
     return str(_chosen(model, "backbone weights", wanted, candidates, advice))
 
 
@@ -141,15 +157,15 @@ def _chosen(model: Path, what: str, digest: str, candidates: list[Path], advice:
         if not candidate.exists():
             continue
         need_readable(candidate)
-        content = _content(candidate)
-        if content == digest:
+        other = digest_of(candidate)
+        if other == digest:
             return candidate
-        seen.append(f"{candidate} ({content})")
+        seen.append(f"{candidate} ({other})")
     there = ", ".join(seen) or f"nothing at {', '.join(map(str, candidates)) or 'any known place'}"
     raise DataError(f"{model}: expected {what} with {digest}, found {there}; {advice}")
 
 
-def _content(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """Digest of a file or folder, as stages' keys have it."""
     if path.is_file():
         return in_a_word(of_file(path))
@@ -171,32 +187,39 @@ def _grounding(model: Path, metrics: Mapping[str, Any], files: Files) -> GroundC
         log.info("%s: not known how its pictures were grounded; new ones are by default", model)
         return ground_config({}, "")
     config = GroundConfig.from_described(key["settings"])
-    for name, option in (("weights", "grounder"), ("vocabulary", "vocabulary")):
-        digest = key["sources"].get(name)
-        named = files.grounder if name == "weights" else None
-        if digest is None and named is None:
-            continue
-        recorded = metrics.get("weights", {}).get(option)
-        candidates = [Path(recorded["file"])] if recorded else []
+    digests, recorded = key["sources"], metrics.get("weights", {})
+    if "vocabulary" in digests:
+        advice = "put it back there"
+        words = _chosen(
+            model, "vocabulary", digests["vocabulary"], _lay(recorded, "vocabulary"), advice
+        )
+        config = replace(config, vocabulary=str(words))
+    known = _lay(recorded, "grounder")
+    return with_grounder(config, model, digests.get("weights"), known, files.grounder)
+
+
+def _lay(recorded: Mapping[str, Any], name: str) -> list[Path]:
+    """Where the file of a run was when it was trained; older runs do not say."""
+    return [Path(recorded[name]["file"])] if name in recorded else []
+
+
+def with_grounder(
+    config: GroundConfig, model: Path, digest: str | None, known: list[Path], named: Path | None
+) -> GroundConfig:
+    """The settings with the weights of a learned grounder as a file or folder that exists.
+
+    digest: of weights given as files at training. known: where they may be. named: by the user.
+    """
+    if config.finder not in READ_PHRASES:
         if named is not None:
-            candidates = [named]
-        advice = f"give the one that the pictures were grounded with as {option}="
-        path = named if digest is None else _chosen(model, option, digest, candidates, advice)
-        config = replace(config, **{name: str(path)})
-    if config.finder in (DETECTOR, FAOA) and not _is_there(str(config.weights)):
-        log.info("%s: grounder %s is fetched from the hub", model, config.weights)
-    return config
-
-
-def _is_there(weights: str) -> bool:
-    return Path(weights).exists() or is_cached(weights)
-
-
-def with_finder(config: GroundConfig, finder: str) -> GroundConfig:
-    """The same grounding by another grounder, for posts that come without regions."""
-    return replace(config, grounder=Grounders(finder, config.grounder.released))
-
-
-def each_setup(runs: list[Run]) -> Iterator[PictureSetup]:
-    """The different setups of several runs."""
-    yield from dict.fromkeys(run.pictures for run in runs if run.pictures is not None)
+            log.info("%s: grounded by %s: %s is not used", model, config.finder, named)
+        return config
+    if digest is not None:
+        advice = "give the one that the pictures were grounded with, grounder=PATH (--grounder)"
+        candidates = known if named is None else [named]
+        return replace(config, weights=str(_chosen(model, "grounder", digest, candidates, advice)))
+    if named is not None and not named.exists():
+        raise DataError(f"grounder {named}: expected a file or folder, found nothing")
+    if named is None and not is_cached(str(config.weights)):
+        log.info("%s: its grounder %s will be fetched from the hub", model, config.weights)
+    return config if named is None else replace(config, weights=str(named))
