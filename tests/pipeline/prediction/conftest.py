@@ -1,6 +1,7 @@
 """Runs that several files of tests predict with, trained once."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +29,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     for name, (task, variant) in RUNS.items():
         trained.run(name, task, variant=variant, epochs=6)
     return trained
+
+
+@pytest.fixture(scope="session")
+def looks(runs: Trained) -> Path:
+    """A model for entities that looks at pictures."""
+    return runs.root / "ner"
+
+
+@pytest.fixture(scope="session")
+def reads(runs: Trained) -> Path:
+    """A model for entities that reads texts alone."""
+    return runs.root / "ner-words"
+
+
+@pytest.fixture(scope="session")
+def relates(runs: Trained) -> Path:
+    """A model for relations that reads texts alone."""
+    return runs.root / "re-words"

@@ -4,16 +4,17 @@ import io
 import json
 import logging
 import os
-import random
 import signal
-import time
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from pipeline.corpus.files import MAX_BYTES
+from pipeline.engine import files
 from pipeline.errors import DataError
 from pipeline.prediction import bulk
 from pipeline.prediction.bulk import Input, Target, first_of, predict_file, predict_out
@@ -25,22 +26,19 @@ KEY = {"models": ["sha256 0"], "options": [0.0]}
 
 
 class Words:
-    """Stands in for an Extractor: a text's first word is its entity. seconds: that a post takes."""
+    """Stands in for an Extractor: a text's first word is its entity."""
 
-    def __init__(self, seconds: float = 0.0, fails_at: int | None = None) -> None:
-        self.seconds, self.fails_at, self.posts = seconds, fails_at, 0
-        self.batches: list[int] = []
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.fails_at, self.posts = fails_at, 0
 
     def stream(
         self, records: Iterable[Record | Prediction], options: Options
     ) -> Iterator[Prediction]:
         batch = list(records)
-        self.batches.append(len(batch))
         for record in batch:
             self.posts += 1
             if self.posts == self.fails_at:
                 raise KeyboardInterrupt
-            time.sleep(self.seconds)
             yield self.answer(record, len(batch)) if isinstance(record, Record) else record
 
     def answer(self, record: Record, batch: int) -> Prediction:
@@ -278,26 +276,40 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
+def killed(posts: Path, out: Path, lines: int) -> bool:
+    """Run in a child that dies before so many lines of the code are run. Returns True if it did."""
+    child = os.fork()
+    if child == 0:
+        left = [lines]
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            if frame.f_code.co_filename not in (bulk.__file__, files.__file__):
+                return None
+            left[0] -= event == "line"
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+
+        sys.settrace(trace)
+        run(posts, out)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
 def test_kill_9_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    posts = write_posts(tmp_path / "posts.jsonl", 120)
+    posts, out = write_posts(tmp_path / "posts.jsonl", 10), tmp_path / "out.jsonl"
     run(posts, tmp_path / "whole.jsonl")
-    monkeypatch.setattr(bulk, "SECONDS", 0.01)
-    draw, kills = random.Random(0), 0
-    for _ in range(100):
-        child = os.fork()
-        if child == 0:
-            try:
-                run(posts, tmp_path / "out.jsonl", Words(seconds=0.001))
-            finally:
-                os._exit(0)
-        time.sleep(draw.uniform(0, 0.2))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        kills += os.WIFSIGNALED(status)
-        if (tmp_path / "out.jsonl").exists():
-            break
-    assert kills > 3
-    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    monkeypatch.setattr(bulk, "SECONDS", -1.0)  # a mark after each batch
+    kills, lines = 0, 1
+    while killed(posts, out, lines):
+        kills += 1 + killed(posts, out, lines // 2)
+        run(posts, out)
+        assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+        assert not out.with_name("out.jsonl.partial").exists()
+        out.unlink()
+        lines += 53
+    assert kills > 15
 
 
 # --- reading back

@@ -1,5 +1,6 @@
 """The command `hvpnet`: what it prints and writes, and its one line where something is wrong."""
 
+import io
 import json
 import logging
 import os
@@ -19,27 +20,6 @@ Run = Callable[..., tuple[int, str, str]]
 COMMAND = "import sys; sys.argv[0] = 'hvpnet'; import hvpnet; hvpnet.main()"
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained.make(tmp_path_factory.mktemp("trained"))
-
-
-@pytest.fixture(scope="module")
-def ner(trained: Trained) -> Path:
-    return trained.run("ner", "ner", epochs=6, variant="text-only")
-
-
-@pytest.fixture(scope="module")
-def re(trained: Trained) -> Path:
-    return trained.run("re", "re", variant="text-only")
-
-
-@pytest.fixture(scope="module")
-def looks(trained: Trained) -> Path:
-    """A model for entities that looks at pictures."""
-    return trained.run("looks", "ner", epochs=6)
-
-
 @pytest.fixture
 def hvpnet(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run a command in this process. Returns its exit code, standard output, standard error."""
@@ -56,21 +36,8 @@ def hvpnet(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
         vars(logging.getLogger(name)).update(state)
 
 
-def piped(
-    *arguments: object, stdin: bytes = b"", cwd: Path | None = None, **env: str
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"} | env,
-    )
-
-
-def sentence(trained: Trained) -> str:
-    return " ".join(trained.posts[0].tokens)
+def sentence(small: Trained) -> str:
+    return " ".join(small.posts[0].tokens)
 
 
 def written(folder: Path, *records: dict[str, Any]) -> Path:
@@ -82,25 +49,25 @@ def written(folder: Path, *records: dict[str, Any]) -> Path:
 # --- one post
 
 
-def test_a_post_is_a_table(hvpnet: Run, trained: Trained, ner: Path, re: Path) -> None:
-    code, out, err = hvpnet("predict", ner, re, "--text", sentence(trained))
+def test_a_post_is_a_table(hvpnet: Run, small: Trained, reads: Path, relates: Path) -> None:
+    code, out, err = hvpnet("predict", reads, relates, "--text", sentence(small))
     assert (code, err) == (0, "")
-    assert out.startswith(sentence(trained))
+    assert out.startswith(sentence(small))
     assert "score" in out
     assert "picture: none" in out
 
 
-def test_a_post_is_a_record(hvpnet: Run, trained: Trained, ner: Path) -> None:
-    code, out, _ = hvpnet("predict", ner, "--text", sentence(trained), "--json")
+def test_a_post_is_a_record(hvpnet: Run, small: Trained, reads: Path) -> None:
+    code, out, _ = hvpnet("predict", reads, "--text", sentence(small), "--json")
     assert code == 0
     record = json.loads(out)
-    assert record["text"] == sentence(trained)
+    assert record["text"] == sentence(small)
     assert record["entities"]
 
 
-def test_a_post_with_its_picture_explained(hvpnet: Run, trained: Trained, looks: Path) -> None:
-    picture = trained.root / str(trained.posts[0].picture)
-    options = ("--text", sentence(trained), "--picture", picture, "--explain")
+def test_a_post_with_its_picture_explained(hvpnet: Run, small: Trained, looks: Path) -> None:
+    picture = small.root / str(small.posts[0].picture)
+    options = ("--text", sentence(small), "--picture", picture, "--explain")
     _, out, _ = hvpnet("predict", looks, *options)
     assert "picture: used" in out
     assert "region 1" in out
@@ -112,13 +79,13 @@ def test_a_post_with_its_picture_explained(hvpnet: Run, trained: Trained, looks:
     assert record["explanation"]["entities"]["regions"][0] == "picture"
 
 
-def test_least_scores(hvpnet: Run, trained: Trained, ner: Path) -> None:
-    _, out, _ = hvpnet("predict", ner, "--text", sentence(trained), "--json", "--min-score", 1)
+def test_least_scores(hvpnet: Run, small: Trained, reads: Path) -> None:
+    _, out, _ = hvpnet("predict", reads, "--text", sentence(small), "--json", "--min-score", 1)
     assert json.loads(out)["entities"] == []
 
 
-def test_a_table_holds_nothing_that_controls_the_terminal(hvpnet: Run, ner: Path) -> None:
-    _, out, _ = hvpnet("predict", ner, "--text", "a \x1b[31mred\x07 🎉 [bold]b[/bold]")
+def test_a_table_holds_nothing_that_controls_the_terminal(hvpnet: Run, reads: Path) -> None:
+    _, out, _ = hvpnet("predict", reads, "--text", "a \x1b[31mred\x07 🎉 [bold]b[/bold]")
     assert out.splitlines()[0] == "a \ufffd[31mred\ufffd 🎉 [bold]b[/bold]"
 
 
@@ -126,10 +93,10 @@ def test_a_table_holds_nothing_that_controls_the_terminal(hvpnet: Run, ner: Path
 
 
 def test_a_file_becomes_a_file_and_a_page(
-    hvpnet: Run, trained: Trained, looks: Path, tmp_path: Path
+    hvpnet: Run, small: Trained, looks: Path, tmp_path: Path
 ) -> None:
-    picture = str(trained.root / str(trained.posts[0].picture))
-    records = [{"id": "<1>", "tokens": list(trained.posts[0].tokens), "picture": picture}]
+    picture = str(small.root / str(small.posts[0].picture))
+    records = [{"id": "<1>", "tokens": list(small.posts[0].tokens), "picture": picture}]
     posts = written(tmp_path, *records, {"text": 5})
     out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
     options = ("--explain", "--html", page, "--batch-size", 1)
@@ -148,24 +115,35 @@ def test_a_file_becomes_a_file_and_a_page(
     assert html.count("<article>") == 2
 
 
-def test_standard_output_has_records_alone(trained: Trained, ner: Path, tmp_path: Path) -> None:
-    lines = "".join(json.dumps({"text": f"{sentence(trained)} 🎉 {n}"}) + "\n" for n in range(3))
+def test_standard_output_has_records_alone(
+    hvpnet: Run, small: Trained, reads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(json.dumps({"text": f"{sentence(small)} 🎉 {n}"}) + "\n" for n in range(3))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"[]\n" + lines.encode())))
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
     page = tmp_path / "page.html"
-    done = piped(
-        *("predict", ner, "-", "--html", page), stdin=b"[]\n" + lines.encode(),
-        LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    bad, *records = map(json.loads, done.stdout.decode("utf-8").splitlines())
+    code, _, logged = hvpnet("predict", reads, "-", "--html", page)
+    assert code == 0, logged
+    bad, *records = map(json.loads, written.getvalue().decode("utf-8").splitlines())
     assert "standard input, line 1" in bad["error"]
     assert [one["text"][-3:] for one in records] == ["🎉 0", "🎉 1", "🎉 2"]
-    assert "4 posts, 1 could not be read" in done.stderr.decode()
+    assert "4 posts, 1 could not be read" in logged
     assert "🎉 2" in page.read_text(encoding="utf-8")
 
 
-def test_a_reader_that_ends_early(ner: Path, tmp_path: Path) -> None:
+def test_a_reader_that_ends_early(reads: Path, tmp_path: Path) -> None:
     posts = written(tmp_path, *({"text": "a " * 200} for _ in range(1000)))
-    command = [sys.executable, "-c", COMMAND, "predict", str(ner), str(posts), "--batch-size", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        COMMAND,
+        "predict",
+        str(reads),
+        str(posts),
+        "--batch-size",
+        "1",
+    ]
     env = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as one:
         assert one.stdout is not None
@@ -176,30 +154,30 @@ def test_a_reader_that_ends_early(ner: Path, tmp_path: Path) -> None:
     assert one.returncode == 1
 
 
-def test_strict_ends_at_a_bad_line(hvpnet: Run, ner: Path, tmp_path: Path) -> None:
+def test_strict_ends_at_a_bad_line(hvpnet: Run, reads: Path, tmp_path: Path) -> None:
     posts = written(tmp_path, {"text": "a"}, {"text": 5})
     options = ("-o", tmp_path / "out.jsonl", "--batch-size", 1)
-    code, _, err = hvpnet("predict", ner, posts, "--strict", *options)
+    code, _, err = hvpnet("predict", reads, posts, "--strict", *options)
     assert code == 1
     assert err.startswith(f"hvpnet: {posts}, line 2: expected text to be a string")
     written(tmp_path, {"text": "a"}, {"text": "b"})
-    code, _, err = hvpnet("predict", ner, posts, "--strict", *options)
+    code, _, err = hvpnet("predict", reads, posts, "--strict", *options)
     assert code == 0
     assert "going on after 1 posts" in err
 
 
 def test_other_models_and_options_do_not_go_on(
-    hvpnet: Run, trained: Trained, ner: Path, tmp_path: Path
+    hvpnet: Run, small: Trained, reads: Path, tmp_path: Path
 ) -> None:
     posts = written(tmp_path, {"text": "a"}, {"text": 5})
     options = ("-o", tmp_path / "out.jsonl", "--batch-size", 1)
-    hvpnet("predict", ner, posts, "--strict", *options)
-    code, _, err = hvpnet("predict", ner, posts, "--min-score", 0.5, *options)
+    hvpnet("predict", reads, posts, "--strict", *options)
+    code, _, err = hvpnet("predict", reads, posts, "--min-score", 0.5, *options)
     assert code == 1
     assert "with another options; remove it" in err
-    other = trained.root / "other"
+    other = small.root / "other"
     if not other.exists():
-        trained.run("other", "ner", variant="text-only", seed=2)
+        small.run("other", "ner", variant="text-only", seed=2)
     code, _, err = hvpnet("predict", other, posts, *options)
     assert code == 1
     assert "with another models; remove it" in err
@@ -227,17 +205,17 @@ def refused(run: Run, *arguments: object) -> str:
     ],
 )
 def test_outputs_that_cannot_be(
-    hvpnet: Run, ner: Path, tmp_path: Path, out: str, message: str
+    hvpnet: Run, reads: Path, tmp_path: Path, out: str, message: str
 ) -> None:
     posts = written(tmp_path, {"text": "a"})
     (tmp_path / "link.jsonl").symlink_to(posts)
     os.mkfifo(tmp_path / "pipe")
     for option in ("-o", "--html"):
-        assert message in refused(hvpnet, "predict", ner, posts, option, tmp_path / out)
+        assert message in refused(hvpnet, "predict", reads, posts, option, tmp_path / out)
     assert posts.read_text() == '{"text": "a"}\n'
 
 
-def test_no_models(hvpnet: Run, ner: Path, looks: Path, tmp_path: Path) -> None:
+def test_no_models(hvpnet: Run, reads: Path, looks: Path, tmp_path: Path) -> None:
     folders: dict[str, dict[str, Any]] = {
         "summary": {"metrics.json": {"runs": {"1": {}, "49": {}}, "config": {}}},
         "evaluation": {"metrics.json": {"labelled": {}}},
@@ -256,38 +234,38 @@ def test_no_models(hvpnet: Run, ner: Path, looks: Path, tmp_path: Path) -> None:
         tmp_path / "empty": "expected a run of TrainNER or TrainRE",
         tmp_path / "bert": "expected a model of TrainNER, TrainRE or ImportReleased",
         tmp_path / "none": "expected a model's folder or a file, found nothing",
-        ner.parent: f"found a folder of several; name one, such as {looks}",
+        reads.parent: f"found a folder of several; name one, such as {looks}",
     }
     for folder, message in messages.items():
         assert message in refused(hvpnet, "predict", folder, "--text", "a")
 
 
-def test_damaged_runs(hvpnet: Run, ner: Path, tmp_path: Path) -> None:
+def test_damaged_runs(hvpnet: Run, reads: Path, tmp_path: Path) -> None:
     for name, content in (("config.json", "{"), ("config.json", "[]")):
         (tmp_path / name).write_text(content)
         assert f"{tmp_path / name}: " in refused(hvpnet, "predict", tmp_path, "--text", "a")
 
 
-def test_two_models_of_a_kind(hvpnet: Run, ner: Path, looks: Path) -> None:
-    assert "two of a kind" in refused(hvpnet, "predict", ner, looks, "--text", "a")
+def test_two_models_of_a_kind(hvpnet: Run, reads: Path, looks: Path) -> None:
+    assert "two of a kind" in refused(hvpnet, "predict", reads, looks, "--text", "a")
 
 
-def test_only_relations_without_entities(hvpnet: Run, re: Path) -> None:
-    message = refused(hvpnet, "predict", re, "--text", "a")
+def test_only_relations_without_entities(hvpnet: Run, relates: Path) -> None:
+    message = refused(hvpnet, "predict", relates, "--text", "a")
     assert "expected entities, or head and tail" in message
 
 
-def test_scores_out_of_range(hvpnet: Run, ner: Path) -> None:
+def test_scores_out_of_range(hvpnet: Run, reads: Path) -> None:
     for value in ("2", "nan", "-1"):
-        message = refused(hvpnet, "predict", ner, "--text", "a", "--min-score", value)
+        message = refused(hvpnet, "predict", reads, "--text", "a", "--min-score", value)
         assert "min_score: expected 0 to 1, found" in message
-    message = refused(hvpnet, "predict", ner, "--text", "a", "--batch-size", 0)
+    message = refused(hvpnet, "predict", reads, "--text", "a", "--batch-size", 0)
     assert "batch_size: expected 1 or more, found 0" in message
 
 
-def test_a_text_that_is_not_utf_8(hvpnet: Run, ner: Path) -> None:
+def test_a_text_that_is_not_utf_8(hvpnet: Run, reads: Path) -> None:
     text = os.fsdecode(b"\xff")
-    assert "expected text to be a string" in refused(hvpnet, "predict", ner, "--text", text)
+    assert "expected text to be a string" in refused(hvpnet, "predict", reads, "--text", text)
 
 
 @pytest.mark.parametrize(
@@ -295,34 +273,38 @@ def test_a_text_that_is_not_utf_8(hvpnet: Run, ner: Path) -> None:
     [
         (["predict"], "Missing argument"),
         (["predict", "{posts}"], "expected the folder of a model, found none"),
-        (["predict", "{ner}"], "found neither"),
-        (["predict", "{ner}", "{posts}", "--text", "a"], "found both"),
-        (["predict", "{ner}", "{posts}", "{posts}"], "expected one file of records, found"),
-        (["predict", "{ner}", "{posts}", "-"], "expected one file of records, found"),
-        (["predict", "{ner}", "{posts}", "--picture", "x"], "--picture goes with --text"),
-        (["predict", "{ner}", "--text", "a", "--device", "tpu"], "--device"),
-        (["predict", "{ner}", "--text", "a", "--nonsense"], "No such option"),
-        (["pack", "{ner}"], "expected one run or two, then the folder to make"),
-        (["pack", "--check", "{ner}", "{ner}"], "expected the packed folder alone"),
+        (["predict", "{model}"], "found neither"),
+        (["predict", "{model}", "{posts}", "--text", "a"], "found both"),
+        (["predict", "{model}", "{posts}", "{posts}"], "expected one file of records, found"),
+        (["predict", "{model}", "{posts}", "-"], "expected one file of records, found"),
+        (["predict", "{model}", "{posts}", "--picture", "x"], "--picture goes with --text"),
+        (["predict", "{model}", "--text", "a", "--device", "tpu"], "--device"),
+        (["predict", "{model}", "--text", "a", "--nonsense"], "No such option"),
+        (["pack", "{model}"], "expected one run or two, then the folder to make"),
+        (["pack", "--check", "{model}", "{model}"], "expected the packed folder alone"),
         (["export", "{posts}"], "Missing option"),
         (["nonsense"], "No such command"),
     ],
 )
-def test_usage(hvpnet: Run, ner: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
-    names = {"ner": ner, "posts": written(tmp_path, {"text": "a"})}
+def test_usage(
+    hvpnet: Run, reads: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    names = {"model": reads, "posts": written(tmp_path, {"text": "a"})}
     code, out, err = hvpnet(*(one.format(**names) for one in arguments))
     assert (code, out) == (2, "")
     assert message in err
 
 
-def test_an_interrupt_is_one_line(hvpnet: Run, ner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_one_line(
+    hvpnet: Run, reads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pipeline.prediction.extractor import Extractor
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Extractor, "load", interrupt)
-    code, _, err = hvpnet("predict", ner, "--text", "a")
+    code, _, err = hvpnet("predict", reads, "--text", "a")
     assert (code, err) == (130, "hvpnet: interrupted\n")
 
 
