@@ -18,7 +18,7 @@ RUNS = {  # name: task, variant
 
 def change(post: Post) -> Post:
     """One post without a picture, one whose picture is missing."""
-    names = {"demo-0": None, "demo-1": "own/pictures/none.jpg"}
+    names = {"demo-24": None, "demo-25": "own/pictures/none.jpg"}
     return replace(post, picture=names.get(post.id, post.picture))
 
 

@@ -36,8 +36,8 @@ def hvpnet(capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
         vars(logging.getLogger(name)).update(state)
 
 
-def sentence(small: Trained) -> str:
-    return " ".join(small.posts[0].tokens)
+def sentence(runs: Trained) -> str:
+    return " ".join(runs.posts[0].tokens)
 
 
 def written(folder: Path, *records: dict[str, Any]) -> Path:
@@ -49,25 +49,25 @@ def written(folder: Path, *records: dict[str, Any]) -> Path:
 # --- one post
 
 
-def test_a_post_is_a_table(hvpnet: Run, small: Trained, reads: Path, relates: Path) -> None:
-    code, out, err = hvpnet("predict", reads, relates, "--text", sentence(small))
+def test_a_post_is_a_table(hvpnet: Run, runs: Trained, reads: Path, relates: Path) -> None:
+    code, out, err = hvpnet("predict", reads, relates, "--text", sentence(runs))
     assert (code, err) == (0, "")
-    assert out.startswith(sentence(small))
+    assert out.startswith(sentence(runs))
     assert "score" in out
     assert "picture: none" in out
 
 
-def test_a_post_is_a_record(hvpnet: Run, small: Trained, reads: Path) -> None:
-    code, out, _ = hvpnet("predict", reads, "--text", sentence(small), "--json")
+def test_a_post_is_a_record(hvpnet: Run, runs: Trained, reads: Path) -> None:
+    code, out, _ = hvpnet("predict", reads, "--text", sentence(runs), "--json")
     assert code == 0
     record = json.loads(out)
-    assert record["text"] == sentence(small)
+    assert record["text"] == sentence(runs)
     assert record["entities"]
 
 
-def test_a_post_with_its_picture_explained(hvpnet: Run, small: Trained, looks: Path) -> None:
-    picture = small.root / str(small.posts[0].picture)
-    options = ("--text", sentence(small), "--picture", picture, "--explain")
+def test_a_post_with_its_picture_explained(hvpnet: Run, runs: Trained, looks: Path) -> None:
+    picture = runs.root / str(runs.posts[0].picture)
+    options = ("--text", sentence(runs), "--picture", picture, "--explain")
     _, out, _ = hvpnet("predict", looks, *options)
     assert "picture: used" in out
     assert "region 1" in out
@@ -79,8 +79,8 @@ def test_a_post_with_its_picture_explained(hvpnet: Run, small: Trained, looks: P
     assert record["explanation"]["entities"]["regions"][0] == "picture"
 
 
-def test_least_scores(hvpnet: Run, small: Trained, reads: Path) -> None:
-    _, out, _ = hvpnet("predict", reads, "--text", sentence(small), "--json", "--min-score", 1)
+def test_least_scores(hvpnet: Run, runs: Trained, reads: Path) -> None:
+    _, out, _ = hvpnet("predict", reads, "--text", sentence(runs), "--json", "--min-score", 1)
     assert json.loads(out)["entities"] == []
 
 
@@ -93,10 +93,10 @@ def test_a_table_holds_nothing_that_controls_the_terminal(hvpnet: Run, reads: Pa
 
 
 def test_a_file_becomes_a_file_and_a_page(
-    hvpnet: Run, small: Trained, looks: Path, tmp_path: Path
+    hvpnet: Run, runs: Trained, looks: Path, tmp_path: Path
 ) -> None:
-    picture = str(small.root / str(small.posts[0].picture))
-    records = [{"id": "<1>", "tokens": list(small.posts[0].tokens), "picture": picture}]
+    picture = str(runs.root / str(runs.posts[0].picture))
+    records = [{"id": "<1>", "tokens": list(runs.posts[0].tokens), "picture": picture}]
     posts = written(tmp_path, *records, {"text": 5})
     out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
     options = ("--explain", "--html", page, "--batch-size", 1)
@@ -116,9 +116,9 @@ def test_a_file_becomes_a_file_and_a_page(
 
 
 def test_standard_output_has_records_alone(
-    hvpnet: Run, small: Trained, reads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hvpnet: Run, runs: Trained, reads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = "".join(json.dumps({"text": f"{sentence(small)} 🎉 {n}"}) + "\n" for n in range(3))
+    lines = "".join(json.dumps({"text": f"{sentence(runs)} 🎉 {n}"}) + "\n" for n in range(3))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"[]\n" + lines.encode())))
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
@@ -167,7 +167,7 @@ def test_strict_ends_at_a_bad_line(hvpnet: Run, reads: Path, tmp_path: Path) -> 
 
 
 def test_other_models_and_options_do_not_go_on(
-    hvpnet: Run, small: Trained, reads: Path, tmp_path: Path
+    hvpnet: Run, runs: Trained, reads: Path, tmp_path: Path
 ) -> None:
     posts = written(tmp_path, {"text": "a"}, {"text": 5})
     options = ("-o", tmp_path / "out.jsonl", "--batch-size", 1)
@@ -175,9 +175,9 @@ def test_other_models_and_options_do_not_go_on(
     code, _, err = hvpnet("predict", reads, posts, "--min-score", 0.5, *options)
     assert code == 1
     assert "with another options; remove it" in err
-    other = small.root / "other"
+    other = runs.root / "other"
     if not other.exists():
-        small.run("other", "ner", variant="text-only", seed=2)
+        runs.run("other", "ner", variant="text-only", seed=2)
     code, _, err = hvpnet("predict", other, posts, *options)
     assert code == 1
     assert "with another models; remove it" in err

@@ -10,19 +10,14 @@ from tests.pipeline.prediction.trained import Trained
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained.make(tmp_path_factory.mktemp("trained"))
+def models(runs: Trained) -> tuple[Path, Path]:
+    return runs.root / "ner", runs.run("objects", "re", variant="only-objects")
 
 
 @pytest.fixture(scope="module")
-def runs(trained: Trained) -> tuple[Path, Path]:
-    return trained.run("ner", "ner", epochs=8), trained.run("re", "re", variant="only-objects")
-
-
-@pytest.fixture(scope="module")
-def explained(trained: Trained, runs: tuple[Path, Path]) -> list[Prediction]:
-    records, _ = trained.records(runs[0])
-    extractor = Extractor.load(*runs)
+def explained(runs: Trained, models: tuple[Path, Path]) -> list[Prediction]:
+    records, _ = runs.records(models[0])
+    extractor = Extractor.load(*models)
     answers = [*extractor.predict(records, explain=True)]
     for one, other in zip(answers, extractor.predict(records), strict=True):
         assert (one.entities, one.relations) == (other.entities, other.relations)
@@ -50,16 +45,15 @@ def test_gates_and_attention_have_a_number_for_each_region(explained: list[Predi
             assert np.array(head_and_tail).shape == (2, 4, len(crops))
 
 
-def test_a_post_without_a_picture_has_no_regions_to_attend(runs: tuple[Path, Path]) -> None:
-    one = Extractor.load(runs[0]).predict("Noah lives in Oak Valley", explain=True)
+def test_a_post_without_a_picture_has_no_regions_to_attend(models: tuple[Path, Path]) -> None:
+    one = Extractor.load(models[0]).predict("Noah lives in Oak Valley", explain=True)
     assert one.explanation is not None
     assert one.explanation["entities"]["regions"] == []
     assert one.explanation["entities"]["gate"] == [[]] * 4
 
 
-def test_a_text_only_model_has_nothing_to_explain(trained: Trained) -> None:
-    run = trained.run("words", "ner", variant="text-only")
-    assert Extractor.load(run).predict("Noah", explain=True).explanation == {}
+def test_a_text_only_model_has_nothing_to_explain(runs: Trained) -> None:
+    assert Extractor.load(runs.root / "ner-words").predict("Noah", explain=True).explanation == {}
 
 
 def test_the_page_shows_them(explained: list[Prediction]) -> None:

@@ -20,18 +20,18 @@ from tests.tiny_detectors import write_mm_grounding_dino
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained.make(tmp_path_factory.mktemp("trained"))
+def trained(runs: Trained) -> Trained:
+    return runs
 
 
 @pytest.fixture(scope="module")
-def ner(trained: Trained) -> Path:
-    return trained.run("ner", "ner", epochs=8)
+def ner(runs: Trained) -> Path:
+    return runs.root / "ner"
 
 
 @pytest.fixture(scope="module")
-def re(trained: Trained) -> Path:
-    return trained.run("re", "re", epochs=8)
+def re(runs: Trained) -> Path:
+    return runs.root / "re"
 
 
 @pytest.fixture(scope="module")

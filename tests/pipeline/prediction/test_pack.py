@@ -31,15 +31,15 @@ FAOA = GroundConfig(Grounders("faoa"), phrases="given", min_score=0.0, trained_o
 
 
 @pytest.fixture(scope="module")
-def records(small: Trained) -> list[dict[str, Any]]:
+def records(runs: Trained) -> list[dict[str, Any]]:
     """A few posts, with phrases for the grounders that read them."""
     return [
         {
             "text": " ".join(post.tokens),
-            "picture": str(small.root / str(post.picture)),
+            "picture": str(runs.root / str(post.picture)),
             "phrases": ["the dog", "a red cat"],
         }
-        for post in small.posts[:2]
+        for post in runs.posts[:2]
     ]
 
 
@@ -183,9 +183,9 @@ def test_in_a_bare_process(
 
 
 def test_a_backbone_that_was_tuned(
-    small: Trained, records: list[dict[str, Any]], tmp_path: Path
+    runs: Trained, records: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    run = small.run("tuned", "re", finetune_backbone=True, backbone_learning_rate=1e-3)
+    run = runs.run("tuned", "re", finetune_backbone=True, backbone_learning_rate=1e-3)
     asked = [
         {**one, "entities": [{"start": 0, "end": 1}, {"start": 2, "end": 3}]} for one in records
     ]
@@ -195,9 +195,9 @@ def test_a_backbone_that_was_tuned(
 
 
 def test_two_backbones(
-    looks: Path, records: list[dict[str, Any]], small: Trained, tmp_path: Path
+    looks: Path, records: list[dict[str, Any]], runs: Trained, tmp_path: Path
 ) -> None:
-    related = small.run("related", "re")
+    related = runs.run("related", "re")
     other = derived(related, tmp_path / "run", write_backbone(tmp_path / "x.safetensors", seed=1))
     check_packed_predicts(records[:1], [looks, other], tmp_path / "out")
     assert len(list((tmp_path / "out").glob("backbone-*"))) == 2
