@@ -351,7 +351,8 @@ def predict_file(extractor: Extractor, source: Input, target: Target, options: O
         finally:
             progress.close()
             if last is not kept:
-                with suppress(OSError):  # a full disk: the mark before it holds
+                with suppress(OSError):  # else the mark before it holds
+                    file.truncate(last.written)  # room for the mark, if the disk is full
                     target.keep(last, file)
         target.finish(file)
     log.info("%s", progress.counts)

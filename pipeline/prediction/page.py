@@ -19,7 +19,9 @@ def page(predictions: Sequence[Prediction], title: str = "Predictions") -> str:
     shown = predictions[:MOST]
     labels = sorted({entity.label for one in shown for entity in one.entities})
     colours = {label: n % len(COLOURS) for n, label in enumerate(labels)}
-    legend = " ".join(f'<mark class="c{colours[label]}">{escape(label)}</mark>' for label in labels)
+    legend = " ".join(
+        f'<mark class="c{colours[label]}">{escape(label)}</mark>' for label in labels if label
+    )
     cards = "".join(_card(one, colours) for one in shown)
     return whole_page(title, f'<p class="also">{legend}</p>', f'<div class="cards">{cards}</div>')
 
@@ -33,25 +35,28 @@ def _card(one: Prediction, colours: dict[str, int]) -> str:
     notes += ["longer than the model reads at once"] if one.truncated else []
     why = "".join(f'<p class="why">{escape(note)}</p>' for note in notes)
     return (
-        f"{head}{_text(one, colours)}{_relations(one)}{why}{_picture(one)}{_explanation(one)}"
-        "</article>"
+        f"{head}{_text(one, colours)}{_relations(one)}{why}"
+        f"{_picture(one, len(colours))}{_explanation(one)}</article>"
     )
 
 
 def _text(one: Prediction, colours: dict[str, int]) -> str:
-    """The text with its entities marked; of those that overlap, the first."""
-    parts, place = [], 0
+    """The text with its entities marked; below it those that overlap an earlier one."""
+    parts, others, place = [], [], 0
     for number, entity in sorted(enumerate(one.entities), key=lambda pair: pair[1].start):
-        if entity.start < place:
-            continue
-        score = "" if entity.score is None else f" {entity.score:.2f}"
-        parts.append(escape(one.text[place : entity.start]))
-        parts.append(
+        score = "" if entity.score is None else f"{entity.score:.2f}"
+        about = "\u00a0".join(filter(None, (str(number), entity.label, score)))  # on one line
+        mark = (
             f'<mark class="c{colours[entity.label]}">{escape(entity.text)}'
-            f'<span class="n">{number} {escape(entity.label)}{score}</span></mark>'
+            f'<span class="n">{escape(about)}</span></mark>'
         )
+        if entity.start < place:
+            others.append(mark)
+            continue
+        parts += [escape(one.text[place : entity.start]), mark]
         place = entity.end
-    return f'<p class="text" dir="auto">{"".join(parts)}{escape(one.text[place:])}</p>'
+    below = f'<p class="also" dir="auto">{" ".join(others)}</p>' if others else ""
+    return f'<p class="text" dir="auto">{"".join(parts)}{escape(one.text[place:])}</p>{below}'
 
 
 def _relations(one: Prediction) -> str:
@@ -64,7 +69,8 @@ def _relations(one: Prediction) -> str:
     return f"<ul>{rows}</ul>" if rows else ""
 
 
-def _picture(one: Prediction) -> str:
+def _picture(one: Prediction, first: int) -> str:
+    """The picture with its regions. first: the colour of the first, behind those of labels."""
     if one.picture_status != USED or not one.pictures:
         return ""
     try:
@@ -72,7 +78,7 @@ def _picture(one: Prediction) -> str:
     except PictureError as error:  # it changed since
         return f'<p class="why">{escape(str(error))}</p>'
     crops = [
-        Crop(n, (n - 1) % len(COLOURS), region, _crop(picture, region.box))
+        Crop(n, (first + n - 1) % len(COLOURS), region, _crop(picture, region.box))
         for n, region in enumerate(one.regions, start=1)
     ]
     return f'<div class="look">{picture_with_boxes(picture, crops)}</div>'
