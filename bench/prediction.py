@@ -159,8 +159,7 @@ def memory_predict(material: Material, posts: int, device: str) -> int:
     with (folder / "posts.jsonl").open("w") as file:
         for one in records(material, posts, 64):
             file.write(json.dumps(one) + "\n")
-    with PeakMemory() as peak, (folder / "posts.jsonl").open("rb") as stream:
-        source, target = Input(stream, folder / "posts.jsonl"), Target(folder / "out.jsonl", {})
-        for _ in predict_file(extractor, source, target, folder, Options()):
-            pass
+    with PeakMemory() as peak:
+        source, target = Input.open(str(folder / "posts.jsonl")), Target(folder / "out.jsonl", {})
+        predict_file(extractor, source, target, Options())
     return peak.found

@@ -59,4 +59,4 @@ def test_a_text_only_model_has_nothing_to_explain(runs: Trained) -> None:
 def test_the_page_shows_them(explained: list[Prediction]) -> None:
     page = next(one for one in explained if one.entities).to_html()
     assert "attention to regions" in page
-    assert "gate of picture" in page
+    assert "gate of the picture" in page
