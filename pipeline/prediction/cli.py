@@ -165,9 +165,8 @@ def pack(
 
     if not check:
         packing.pack(runs or [], out, Files(backbone, grounder), with_grounder)
-    lines = packing.check_packed(out)
+    print("\n".join(packing.check_packed(out)), flush=True)
     Extractor.load(out, device="cpu", grounder=grounder)
-    print("\n".join(lines))
 
 
 @app.command()
