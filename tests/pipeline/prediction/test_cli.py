@@ -183,6 +183,36 @@ def test_other_models_and_options_do_not_go_on(
     assert "with another models; remove it" in err
 
 
+# --- packing and handing on
+
+
+def test_a_run_is_packed_and_checked(
+    hvpnet: Run, reads: Path, relates: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, printed, err = hvpnet("pack", relates, out)
+    assert (code, err) == (0, "")
+    assert printed.splitlines()[1:] == ["relations: text only, float32"]
+    assert hvpnet("pack", "--check", out)[1] == printed
+    assert hvpnet("predict", out, reads, "--text", "a")[0] == 0  # another model beside it
+    (out / "relations/config.json").write_text("{}")
+    message = refused(hvpnet, "pack", "--check", out)
+    assert message == f"hvpnet: {out}: altered: relations/config.json; copy the folder again\n"
+
+
+def test_predictions_are_handed_on(hvpnet: Run, runs: Trained, reads: Path, tmp_path: Path) -> None:
+    posts = written(tmp_path, {"text": sentence(runs)}, {"text": 5})
+    out, tasks = tmp_path / "out.jsonl", tmp_path / "tasks.json"
+    hvpnet("predict", reads, posts, "-o", out)
+    code, printed, logged = hvpnet("export", out, "--to", "label-studio", "-o", tasks)
+    assert code == 0
+    assert printed.startswith("<View>")
+    assert "1 posts" in logged
+    assert json.loads(tasks.read_text())[0]["data"]["text"] == sentence(runs)
+    assert hvpnet("export", out, "--to", "doccano", "-o", tasks)[1] == ""
+    assert "found one in use" in refused(hvpnet, "export", out, "-o", out)
+
+
 # --- one line where something is wrong
 
 
