@@ -162,8 +162,8 @@ def metrics_of(model: Path) -> dict[str, Any]:
         metrics = read_json(file)
     except ValueError as error:
         raise DataError(
-            f"{file}: expected a training run's metrics as JSON, found {error}; restore the file, "
-            "or move it away to do without"
+            f"{file}: expected a training run's metrics, cannot be read as JSON ({error}); restore "
+            "the file, or move it away to do without"
         ) from error
     return metrics if isinstance(metrics, dict) else {}
 

@@ -10,7 +10,7 @@ from pipeline.engine.files import read_json, write_json
 from pipeline.errors import DataError
 from pipeline.training.calibration import Item, calibrated
 from pipeline.training.evaluate import check_pyramids
-from pipeline.training.results import figures, scores, summarise
+from pipeline.training.results import figures, precision_of, scores, summarise
 
 
 def run(folder: Path, seed: int, f1: float) -> Path:
@@ -108,3 +108,30 @@ def test_a_setting_younger_than_the_model_had_its_default(pooling: str, good: bo
     else:
         with pytest.raises(DataError, match="with pooling floor; found pooling adaptive"):
             check_pyramids(config, made, Path("model"))
+
+
+@pytest.mark.parametrize(
+    ("model", "metrics", "precision"),
+    [
+        ("run/model", '{"config": {"precision": "bfloat16"}}', "bfloat16"),
+        ("run/model", '{"task": "ner"}', "float32"),  # a run older than the setting
+        ("run/renamed", '{"config": {"precision": "bfloat16"}}', "float32"),  # somebody else's
+    ],
+)
+def test_precision_is_that_of_the_run(
+    model: str, metrics: str, precision: str, tmp_path: Path
+) -> None:
+    (tmp_path / model).mkdir(parents=True)
+    (tmp_path / "run/metrics.json").write_text(metrics)
+    assert precision_of(tmp_path / model) == precision
+
+
+def test_damaged_metrics_of_a_run_are_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(DataError) as caught:
+        precision_of(tmp_path / "model")
+    assert str(caught.value) == (
+        f"{tmp_path}/metrics.json: expected a training run's metrics, cannot be read as JSON "
+        "(Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); restore "
+        "the file, or move it away to do without"
+    )
