@@ -1,6 +1,5 @@
 """A data set's posts as records to predict."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from pipeline.corpus.words import token_spans
 from pipeline.errors import DataError
 from pipeline.prediction.records import Record, item
 from pipeline.training.possible import is_readable, repeated
-
-log = logging.getLogger(__name__)
 
 
 def posts_to_predict(posts: Sequence[Post], finds_entities: bool) -> list[int]:
@@ -35,10 +32,6 @@ def posts_to_predict(posts: Sequence[Post], finds_entities: bool) -> list[int]:
         raise DataError(
             f"a relation model alone predicts posts with head and tail, or with tags; expected "
             f"some, found none among {len(posts)}; add a model of TrainNER: --model RUN,RUN"
-        )
-    if len(numbers) < len(posts):
-        log.info(
-            "%d posts have neither head and tail nor tags: left out", len(posts) - len(numbers)
         )
     return numbers
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,13 +109,19 @@ class StoredPictures:
 
 
 def predict_into(
-    folder: Path, posts: Sequence[Post], root: Path, run: StoredRun, answers: Answers
+    folder: Path,
+    posts: Sequence[Post],
+    root: Path,
+    run: StoredRun,
+    answers: Answers,
+    check_sources: Callable[[], None],
 ) -> None:
     """The prediction stage: `predictions.jsonl` and `report.json` into `folder`.
 
     root: the data root. answers: those of earlier runs, by all that decides them; it gets the new
-    ones. Raises DataError where no post can be predicted, or pyramids are not of the kind that a
-    model was trained on.
+    ones. check_sources: raises where the models on the disk are not those of the digests; asked
+    when they are loaded, so that no answer is kept under another model's digest. Raises DataError
+    where no post can be predicted, or pyramids are not of the kind that a model was trained on.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -126,10 +132,10 @@ def predict_into(
     def record(number: int) -> Record:  # made when it is needed: there may be a million
         return record_of(number, posts[number], root.absolute(), finds_entities)
 
-    keys = {
-        number: _key(record(number), run, pictures)
-        for number in posts_to_predict(posts, finds_entities)
-    }
+    numbers = posts_to_predict(posts, finds_entities)
+    if not finds_entities and len(numbers) < len(posts):
+        log.info("%d posts without head, tail and tags are left out", len(posts) - len(numbers))
+    keys = {number: _key(record(number), run, pictures) for number in numbers}
     new: dict[str, int] = {}
     for number, key in keys.items():
         if key not in new and answers.get(key) is None:
@@ -137,6 +143,7 @@ def predict_into(
     log.info("%d posts, %d to predict", len(keys), len(new))
     if new:
         extractor = _extractor(saved, run, pictures)
+        check_sources()
         _predict(new, map(record, new.values()), extractor, run.batch_size, answers)
     statuses: Counter[str] = Counter()
     truncated = 0

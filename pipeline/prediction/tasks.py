@@ -95,7 +95,7 @@ class Predict(RunsModel):
             batch_size=self.batch_size,
         )
         with Answers(self.paths.store_root / "predictions.sqlite") as answers:
-            predict_into(folder, posts, self.root, run, answers)
+            predict_into(folder, posts, self.root, run, answers, self.check_sources)
 
     def lines(self) -> list[str]:
         return [f"predictions  {self.folder / 'predictions.jsonl'}"]

@@ -36,8 +36,9 @@ class Stored(Trained):
             files=self.files if with_pictures else None,
             device="cpu",
         )
+        check = changes.pop("check_sources", lambda: None)
         with Answers(memory) as answers:
-            predict_into(memory.parent, posts, self.root, replace(run, **changes), answers)
+            predict_into(memory.parent, posts, self.root, replace(run, **changes), answers, check)
         lines = (memory.parent / "predictions.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines], read_json(memory.parent / "report.json")
 
@@ -156,6 +157,21 @@ def test_all_are_predicted_again_with(other: str, stored: Stored, tmp_path: Path
         "version": {"version": 2},
     }
     assert computed(stored, tmp_path / "answers.sqlite", **changes[other]) == len(stored.posts)
+
+
+class Changed(Exception):
+    """A model's files are not those of its digest."""
+
+
+def changed() -> None:
+    raise Changed
+
+
+def test_no_answer_is_kept_of_a_model_that_changed(stored: Stored, tmp_path: Path) -> None:
+    with pytest.raises(Changed):
+        stored.predict(["ner-words"], tmp_path / "answers.sqlite", check_sources=changed)
+    _, report = stored.predict(["ner-words"], tmp_path / "answers.sqlite")
+    assert report["predicted_now"] > 0
 
 
 # --- what does not go together
