@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The runs of RUNS."""
     trained = Trained.make(tmp_path_factory.mktemp("runs"), change=change)
     for name, (task, variant) in RUNS.items():
-        trained.run(name, task, variant=variant, epochs=6)
+        trained.run(name, task, variant=variant, epochs=3)
     return trained
 
 
