@@ -136,15 +136,3 @@ def test_the_table_holds_every_stage() -> None:
 
 def is_stage(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, tasks.Stage)
-
-
-def test_readme_names_every_task_and_parameter() -> None:
-    readme = (HOME / "README.md").read_text(encoding="utf-8")
-    stages = "ImportPosts MakeDemo ReadPosts GroundCrops ExtractPyramid TrainRE TrainNER Evaluate "
-    stages += (
-        "Predict ImportReleased Recipes Status Prune Scores ShowCrops WriteCrops EvaluateGrounding"
-    )
-    for name in stages.split():
-        assert f"`{name}`" in readme
-        for parameter, _ in getattr(tasks, name).get_params():
-            assert f"--{parameter.replace('_', '-')}" in readme, (name, parameter)
