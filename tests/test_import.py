@@ -92,6 +92,11 @@ def typed(python: Path, folder: Path, *command: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
+def test_an_installed_package_says_that_it_is_annotated(python: Path) -> None:
+    [packages] = (python.parents[1] / "lib").glob("python*/site-packages")
+    assert all((packages / name / "py.typed").is_file() for name in PACKAGES)
+
+
 def test_an_installed_package_trains_in_an_empty_folder(python: Path, tmp_path: Path) -> None:
     few = ("--variant", "text-only", "--epochs", "1")  # drawing and pictures take a minute
     done = typed(python, tmp_path, "TrainRE", "--dataset", "demo", *few)
