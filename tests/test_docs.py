@@ -19,6 +19,7 @@ from luigi.parameter import _no_value
 
 import tasks
 from bench.__main__ import AT_LEAST, AT_MOST, RESULTS
+from pipeline.corpus import locate, read
 from pipeline.corpus.tasks import OfDataset
 from pipeline.engine import command_line
 from pipeline.extraction.config import extract_preset
@@ -301,6 +302,25 @@ def test_what_needs_no_download_runs(step: str, answers: dict[str, tuple[int, st
 
 def test_the_example_of_a_grounder_offers_its_box(answers: dict[str, tuple[int, str]]) -> None:
     assert answers["Centre"][1].strip() == "(20.0, 10.0, 60.0, 30.0)"
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "results.md"], ids=name_of)
+def test_tables_of_scores_have_the_columns_that_scores_prints(
+    page: Path, answers: dict[str, tuple[int, str]]
+) -> None:
+    output = answers["luigi --module tasks Scores"][1].splitlines()
+    [head] = [line for line in output if line.startswith("task ")]
+    assert f"```text\n{head}\n" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "data.md"], ids=name_of)
+def test_examples_of_posts_are_read(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    [example] = [block for block in blocks(page, "json") if "relation" in block]
+    (tmp_path / "own/posts.jsonl").write_text(example, encoding="utf-8")
+    posts = read(locate("own", tmp_path)).posts
+    assert [post.relation for post in posts if post.relation] == ["works_for"]
+    assert posts[0].tags == ("B-PER", "O", "B-ORG")
 
 
 # --- figures
