@@ -1,7 +1,7 @@
-"""Entities of records: words in windows that the model can read -> spans in characters."""
+"""Predict the entities of records: windows of words in, spans of characters out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.corpus.post import Post
 from pipeline.prediction.forward import Forward
@@ -15,7 +15,7 @@ from pipeline.training.entities import ScoredEntity, scored_entities
 
 @dataclass(frozen=True)
 class Reading:
-    """One window of a record, encoded. owner: the record's number in its batch."""
+    """An encoded window of a record. owner: the record's number in its batch."""
 
     owner: int
     window: Window
@@ -24,19 +24,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Tagged:
-    """A record's entities, and whether some word was not read whole."""
+    """A record's entities. truncated: the model did not read all pieces of some word."""
 
     entities: tuple[Entity, ...] = ()
     truncated: bool = False
 
     def cut(self, min_score: float) -> "Tagged":
-        """The same without entities that score less."""
-        kept = tuple(one for one in self.entities if (one.score or 0.0) >= min_score)
+        """Leave out entities that score less."""
+        kept = tuple(entity for entity in self.entities if (entity.score or 0.0) >= min_score)
         return Tagged(kept, self.truncated)
 
 
 def readings(forward: Forward, records: Mapping[int, Record]) -> tuple[list[Reading], set[int]]:
-    """Encode the windows of each record; and name those with a word that is not read whole."""
+    """Encode each record's windows. Also returns the records with a word longer than a window."""
     saved = forward.saved
     sentences = {number: record.tokens for number, record in records.items()}
     pieces_of = tokenize([*sentences.values()], saved.tokenizer, None)
@@ -57,30 +57,32 @@ def readings(forward: Forward, records: Mapping[int, Record]) -> tuple[list[Read
     encoded = saved.head.encode(
         posts, saved.tokenizer, saved.labels, saved.longest, saved.config.style
     )
-    return [Reading(*part, one) for part, one in zip(parts, encoded, strict=True)], cut
+    return [Reading(*part, post) for part, post in zip(parts, encoded, strict=True)], cut
 
 
 def entities_of(
     forward: Forward, records: Mapping[int, Record], seen: Seen | None, batch_size: int
 ) -> dict[int, Tagged]:
-    """The entities of numbered records, in the order of the text, with their probabilities."""
+    """Predict the entities of numbered records, in the order of the text, with probabilities."""
     parts, cut = readings(forward, records)
     spans: dict[int, list[ScoredEntity]] = {number: [] for number in records}
     for start in range(0, len(parts), batch_size):
         batch = parts[start : start + batch_size]
         for part, entities in zip(batch, _read(forward, batch, seen), strict=True):
-            own = spans[part.owner]
-            own += [entity for entity in _moved(entities, part.window) if _is_new(entity, own)]
+            before = spans[part.owner]
+            before += [e for e in _moved(entities, part.window) if _is_new(e, before)]
     return {
-        number: Tagged(tuple(_entity(records[number], span) for span in own), number in cut)
-        for number, own in spans.items()
+        number: Tagged(
+            tuple(_entity(records[number], span) for span in spans[number]), number in cut
+        )
+        for number in records
     }
 
 
 def _read(
     forward: Forward, parts: Sequence[Reading], seen: Seen | None
 ) -> list[list[ScoredEntity]]:
-    """The entities of each window, in its words."""
+    """Predict the entities of each window, in the window's words."""
     owners = {part.encoded.number: part.owner for part in parts}
     pictures = None if seen is None else seen.of(owners)
     encoded = [part.encoded for part in parts]
@@ -89,22 +91,22 @@ def _read(
     tags = forward.saved.head.read(output.tags.cpu().numpy(), encoded, labels)
     emissions = output.emissions.double().cpu().numpy()
     return [
-        scored_entities(own, one.words, labels, forward.model.chain(row[: len(one.positions)]))
-        for own, one, row in zip(tags, encoded, emissions, strict=True)
+        scored_entities(best, post.words, labels, forward.model.chain(row[: len(post.positions)]))
+        for best, post, row in zip(tags, encoded, emissions, strict=True)
     ]
 
 
 def _moved(entities: Sequence[ScoredEntity], window: Window) -> list[ScoredEntity]:
-    """The entities that count for a window, in the words of the whole text."""
+    """Count words from the text's start; keep entities that begin in the window's own part."""
     moved = [
-        ScoredEntity(one.label, one.start + window.start, one.end + window.start, one.score)
-        for one in entities
+        replace(entity, start=entity.start + window.start, end=entity.end + window.start)
+        for entity in entities
     ]
-    return [one for one in moved if window.first <= one.start < window.last]
+    return [entity for entity in moved if window.first <= entity.start < window.last]
 
 
 def _is_new(entity: ScoredEntity, others: Sequence[ScoredEntity]) -> bool:
-    """True unless an earlier window's entity reaches into this one."""
+    """Return True unless an earlier window's entity overlaps this one."""
     return all(other.end <= entity.start for other in others)
 
 

@@ -1,4 +1,4 @@
-"""Why a prediction is as it is: gate weights, and the attention of entities to regions."""
+"""Explain predictions: gates, and the attention of entities and relations to regions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ Explanations = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """Tokens of an encoded post whose attention is asked for.
+    """Tokens of an encoded post whose attention is computed.
 
-    owner: the record's number; number: of its entity or relation; places: of the tokens.
+    owner: number of the record. number: number of its entity or relation. places: the tokens.
     """
 
     owner: int
@@ -42,11 +42,12 @@ def explain_entities(
     predictions: Sequence[Prediction],
     seen: Seen,
 ) -> Explanations:
-    """For each record: `regions` by name, `gate`, and of each entity the `attention` it pays.
+    """Return for each record its `regions`, their `gate`, and each entity's `attention`.
 
-    The names are "picture" and numbers of the prediction's regions. An entity's attention is that
-    of its words' first pieces, averaged, as are the heads; what it pays to a region is the sum over
-    the region's positions.
+    regions: R names: "picture", or the number of a region of the prediction.
+    gate: (L, R, 4).
+    attention: for each entity (L, R), the mean over heads and over the first pieces of its words of
+        the attention to a region, summed over the region's positions.
     """
     parts, _ = readings(forward, dict(enumerate(records)))
     asked: list[Asked] = []
@@ -70,9 +71,9 @@ def explain_relations(
     predictions: Sequence[Prediction],
     seen: Seen,
 ) -> Explanations:
-    """The same of relations: `attention` has, for each, that of head and of tail.
+    """Return the same for relations, with the attention of head and tail: two (L, R) each.
 
-    It is paid by their opening markers, whose states the classifier reads.
+    They are those of the opening markers, whose states the classifier reads.
     """
     entities = [one.entities for one in predictions]
     pairs = [[(r.head, r.tail) for r in one.relations] for one in predictions]
@@ -88,14 +89,14 @@ def explain_relations(
     return answers
 
 
-EXPLAINED: Mapping[str, Callable[..., Explanations]] = {
+EXPLAINERS: Mapping[str, Callable[..., Explanations]] = {
     "entities": explain_entities,
     "relations": explain_relations,
 }
 
 
 def _frames(forward: Forward, seen: Seen, attention: Sequence[Numbers]) -> Explanations:
-    """The explanations: names of the regions, gates, and the attention, to be filled in."""
+    """Make explanations with names and gates; `attention` is filled in later."""
     gates = forward.gates(seen.pyramid)
     frames: Explanations = []
     for owner, own in enumerate(attention):
@@ -108,12 +109,12 @@ def _frames(forward: Forward, seen: Seen, attention: Sequence[Numbers]) -> Expla
 
 
 def _there(seen: Seen, owner: int) -> list[int]:
-    """The numbers of a post's regions that have a row, 0 the picture's."""
+    """Return the numbers of a record's regions that have a row; 0 is the picture."""
     return [slot for slot, there in enumerate(seen.there[owner].tolist()) if there]
 
 
 def _slots(forward: Forward, seen: Seen, owner: int) -> list[int]:
-    """The same, but for what the model's variant doesn't read."""
+    """Return the same numbers without the picture's, if the variant does not read it."""
     first = 1 if forward.saved.config.variant == ONLY_OBJECTS else 0
     return [slot for slot in _there(seen, owner) if slot >= first]
 
@@ -121,7 +122,7 @@ def _slots(forward: Forward, seen: Seen, owner: int) -> list[int]:
 def _attention(
     forward: Forward, seen: Seen, asked: Sequence[Asked]
 ) -> Iterator[tuple[Asked, Numbers]]:
-    """For each question the attention (L, R) of its places to the regions."""
+    """Compute for each question the attention (L, R) of its tokens to the regions."""
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         owners = {one.encoded.number: one.owner for one in batch}
@@ -132,6 +133,6 @@ def _attention(
 
 
 def _rounded(numbers: Tensor) -> Numbers:
-    """As lists, with four decimals."""
+    """Return lists, rounded to four decimals."""
     rounded: Numbers = np.round(numbers.double().numpy(), 4).tolist()
     return rounded

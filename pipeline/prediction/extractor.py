@@ -13,7 +13,7 @@ from pipeline.engine.settings import check
 from pipeline.errors import DataError, SettingError
 from pipeline.machine import PRECISIONS, Machine, pick_device
 from pipeline.prediction.entities import Tagged, entities_of
-from pipeline.prediction.explain import EXPLAINED
+from pipeline.prediction.explain import EXPLAINERS
 from pipeline.prediction.forward import Forward
 from pipeline.prediction.pack import MANIFEST, open_packed
 from pipeline.prediction.pairs import Pair, pairs_of
@@ -47,8 +47,9 @@ class Model:
 class Extractor:
     """Predicts entities, relations, or both.
 
-    With both models, relations are asked of the entities that the first one predicts, or that came
-    with a record. With a relation model alone, a record needs `entities`, or `head` and `tail`.
+    With both models, relations are predicted between the entities of the first model, or between
+    those that a record gives. With a relation model alone, a record must give `entities`, or `head`
+    and `tail`.
     """
 
     def __init__(self, entities: Model | None, relations: Model | None) -> None:
@@ -66,37 +67,25 @@ class Extractor:
     ) -> "Extractor":
         """Load a run of TrainNER, one of TrainRE, one of each, or a packed folder.
 
-        device: auto, cpu or cuda. precision: float32 or bfloat16, of all that is computed; by
-        default that of the training. backbone, grounder: files of weights that lie elsewhere than
-        where the training read them; others than those are refused. threads: that decode pictures.
-        Raises DataError, SettingError, DeviceError, EncoderError, WeightsError, each one line.
+        device: auto, cpu or cuda.
+        precision: of ResNet and text encoder, float32 or bfloat16; default: that of the training.
+        backbone: file of the backbone's weights, if it was moved since the training.
+        grounder: file or folder of a learned grounder's weights, if it was moved.
+        threads: number of threads that decode pictures; default: one a core.
+
+        Raises DataError, SettingError, DeviceError, EncoderError, WeightsError, each one line; a
+        weights file with another digest than that of the training is a DataError.
         """
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
-        known = (None, *PRECISIONS)
-        if precision not in known:
+        if precision not in (None, *PRECISIONS):
             raise SettingError(f"precision: expected {' or '.join(PRECISIONS)}, found {precision}")
-        files = Files(*(None if one is None else Path(one) for one in (backbone, grounder)))
-        runs = [run for one in folders for run in _runs(Path(one), files)]
-        machine = Machine(device) if threads is None else Machine(device, threads=threads)
-        readers: dict[PictureSetup, PictureReader] = {}  # models with one setup share it
-        models: dict[str, Model] = {}
-        for run in runs:
-            saved = SavedModel.open(run.model)
-            if saved.head.name in models:
-                raise SettingError(
-                    f"expected one model for entities and one for relations, found two of a kind: "
-                    f"{models[saved.head.name].forward.saved.folder} and {run.model}"
-                )
-            reader = None
-            if run.pictures is not None:
-                setup = _in(precision, run.pictures)
-                reader = readers.get(setup) or PictureReader(setup, machine)
-                readers[setup] = reader
-            forward = Forward(saved, precision or run.precision, pick_device(device))
-            models[saved.head.name] = Model(forward, reader)
-        if not models:
+        files = Files(*(None if path is None else Path(path) for path in (backbone, grounder)))
+        runs = [run for folder in folders for run in _runs(Path(folder), files)]
+        if not runs:
             raise SettingError("expected the folder of a model, found none")
+        machine = Machine(device) if threads is None else Machine(device, threads=threads)
+        models = _load_models(runs, precision, machine)
         return cls(models.get("ner"), models.get("re"))
 
     @overload
@@ -133,14 +122,16 @@ class Extractor:
         explain: bool = False,
         strict: bool = False,
     ) -> Prediction | Iterator[Prediction]:
-        """Predict one post, or lazily and in order each of several.
+        """Predict one post, or several: lazily, in order, one prediction each.
 
-        posts: a text, a record (a dict; docs/predict.md has its fields), or an iterable of these.
-        picture: of a single post; a path, the bytes of a file, or a PIL image. Relative paths are
-        relative to the present folder. batch_size: posts that are in memory at once. min_score:
-        entities and relations that score less are left out. explain: add gates and attention to
-        regions. strict: raise DataError for a record that cannot be read, or a picture that cannot
-        be used; else the prediction has an `error`, or says so in `picture_status`.
+        posts: a text, a record (a dict with the fields of docs/predict.md), or an iterable of them.
+        picture: of a single post: a path (relative to the present folder), a file's bytes, or a PIL
+            image.
+        batch_size: number of posts that are in memory at once.
+        min_score: entities and relations that score less are left out.
+        explain: add gates and attention to regions.
+        strict: raise DataError for a record that cannot be read, or a picture that cannot be used.
+            Without it, the prediction has an `error` or says so in its `picture_status`.
         """
         options = Options(batch_size, min_score, explain, strict)
         if isinstance(posts, (str, Mapping)):
@@ -155,19 +146,19 @@ class Extractor:
     def stream(
         self, records: Iterable["Record | Prediction"], options: "Options"
     ) -> Iterator[Prediction]:
-        """Predict records in order; what is no record but an error already is passed on."""
+        """Predict records in order. A prediction among them, an error, is passed on as it is."""
         waiting = iter(records)
         while batch := list(islice(waiting, options.batch_size)):
-            readable = [one for one in batch if isinstance(one, Record)]
-            answers = iter(self._predict(readable, options) if readable else ())
-            for one in batch:
-                answer = next(answers) if isinstance(one, Record) else one
+            readable = [record for record in batch if isinstance(record, Record)]
+            predictions = iter(self._predict(readable, options) if readable else ())
+            for record in batch:
+                prediction = next(predictions) if isinstance(record, Record) else record
                 if options.strict:
-                    _refuse(one, answer)
-                yield answer
+                    _refuse(record, prediction)
+                yield prediction
 
     def _predict(self, records: Sequence[Record], options: "Options") -> list[Prediction]:
-        """One batch. All of it is computed before any is given."""
+        """Predict one batch as a whole."""
         errors = [self._refusal(record) for record in records]
         good = [record for record, error in zip(records, errors, strict=True) if error is None]
         answers = iter(self._answers(good, options) if good else ())
@@ -177,7 +168,7 @@ class Extractor:
         ]
 
     def _refusal(self, record: Record) -> str | None:
-        """Why a record cannot be predicted by these models, in one line."""
+        """Return the reason, one line, if these models cannot predict a record."""
         if self.entities is None and record.entities is None and record.pair is None:
             return (
                 f"{record.line.place}: expected entities, or head and tail, as only a relation "
@@ -186,10 +177,11 @@ class Extractor:
         return None
 
     def _answers(self, records: Sequence[Record], options: "Options") -> list[Prediction]:
-        readers = [one.pictures for one in (self.entities, self.relations) if one is not None]
+        models = [model for model in (self.entities, self.relations) if model is not None]
+        readers = [model.pictures for model in models]
         seen = {reader: reader.read(records) for reader in dict.fromkeys(readers) if reader}
         tagged = self._tagged(records, seen, options)
-        entities = [own.entities for own in tagged]
+        entities = [part.entities for part in tagged]
         related = self._related(records, entities, seen, options)
         first = next(iter(seen.values()), None)
         predictions = [
@@ -208,18 +200,16 @@ class Extractor:
         return self._explained(records, predictions, seen) if options.explain else predictions
 
     def _given(self, record: Record) -> tuple[Entity, ...] | None:
-        """The entities that come with a record, if relations are asked for and they are needed."""
+        """Return a record's own entities, if they are to be related instead of predicted ones."""
         if self.relations is None:
             return None
         if record.entities is not None:
-            return tuple(
-                Entity(one.start, one.end, one.label, record.text[one.start : one.end])
-                for one in record.entities
-            )
-        if record.pair is None or self.entities is not None:
+            spans = [(entity.start, entity.end, entity.label) for entity in record.entities]
+        elif record.pair is not None and self.entities is None:
+            spans = [(record.words[a][0], record.words[b - 1][1], "") for a, b in record.pair]
+        else:
             return None
-        ends = [(record.words[a][0], record.words[b - 1][1]) for a, b in record.pair]
-        return tuple(Entity(start, end, "", record.text[start:end]) for start, end in ends)
+        return tuple(Entity(*span, record.text[span[0] : span[1]]) for span in spans)
 
     def _tagged(
         self, records: Sequence[Record], seen: Mapping[Reader, Seen], options: "Options"
@@ -231,8 +221,8 @@ class Extractor:
             pictures = None if self.entities.pictures is None else seen[self.entities.pictures]
             tagged = entities_of(self.entities.forward, asked, pictures, options.batch_size)
         return [
-            tagged[n].cut(options.min_score) if own is None else Tagged(own)
-            for n, own in enumerate(given)
+            tagged[n].cut(options.min_score) if entities is None else Tagged(entities)
+            for n, entities in enumerate(given)
         ]
 
     def _related(
@@ -245,16 +235,18 @@ class Extractor:
         if self.relations is None:
             return [Related()] * len(records)
         pictures = None if self.relations.pictures is None else seen[self.relations.pictures]
-        pairs = [self._pairs(record, own) for record, own in zip(records, entities, strict=True)]
+        pairs = [
+            self._pairs(record, len(known)) for record, known in zip(records, entities, strict=True)
+        ]
         related = relations_of(
             self.relations.forward, records, entities, pairs, pictures, options.batch_size
         )
-        return [one.cut(options.min_score) for one in related]
+        return [part.cut(options.min_score) for part in related]
 
-    def _pairs(self, record: Record, entities: Sequence[Entity]) -> list[Pair]:
-        """The pairs asked about: head to tail where a record gives these alone, else all."""
-        alone = self.entities is None and record.entities is None
-        return [(0, 1)] if alone else pairs_of(len(entities))
+    def _pairs(self, record: Record, entities: int) -> list[Pair]:
+        """Return the pairs to classify: head and tail if a record gives only these, else all."""
+        only_pair = self.entities is None and record.entities is None
+        return [(0, 1)] if only_pair else pairs_of(entities)
 
     def _explained(
         self,
@@ -262,13 +254,14 @@ class Extractor:
         predictions: Sequence[Prediction],
         seen: Mapping[Reader, Seen],
     ) -> list[Prediction]:
-        """The predictions with an explanation by each model that looks at pictures."""
+        """Add an explanation by each model that looks at pictures."""
         parts: list[dict[str, Any]] = [{} for _ in predictions]
         for name, model in (("entities", self.entities), ("relations", self.relations)):
             if model is not None and model.pictures is not None:
-                own = EXPLAINED[name](model.forward, records, predictions, seen[model.pictures])
-                for part, one in zip(parts, own, strict=True):
-                    part[name] = one
+                explain = EXPLAINERS[name]
+                explanations = explain(model.forward, records, predictions, seen[model.pictures])
+                for part, explanation in zip(parts, explanations, strict=True):
+                    part[name] = explanation
         return [
             replace(prediction, explanation=part)
             for prediction, part in zip(predictions, parts, strict=True)
@@ -290,7 +283,7 @@ class Options:
 
 
 def read_all(posts: Iterable[Any]) -> Iterator[Record | Prediction]:
-    """Records of texts and dicts, one for each; an error instead of one that cannot be read."""
+    """Read texts and dicts as records; one that cannot be read becomes a prediction's error."""
     for number, post in enumerate(posts, start=1):
         fields = {"text": post} if isinstance(post, str) else post
         try:
@@ -298,32 +291,56 @@ def read_all(posts: Iterable[Any]) -> Iterator[Record | Prediction]:
                 raise item(number).error("a text or a dict", post)
             yield read_record(item(number), fields, Path())
         except DataError as error:
-            given = {"id": fields["id"]} if isinstance(fields, Mapping) and "id" in fields else {}
+            id = fields.get("id") if isinstance(fields, Mapping) else None
+            given = {"id": id} if isinstance(id, (int, str)) else {}
             yield Prediction(given=given, error=str(error))
 
 
-def _refuse(record: Record | Prediction, answer: Prediction) -> None:
-    """Raise DataError for a record that could not be read, or whose picture is not used."""
-    if answer.error is not None:
-        raise DataError(answer.error)
-    if isinstance(record, Record) and answer.picture_status not in (USED, NONE, UNREAD):
-        raise DataError(f"{record.line.place}: its picture: {answer.picture_status}")
+def _refuse(record: Record | Prediction, prediction: Prediction) -> None:
+    """Raise DataError if a record could not be read, or its picture could not be used."""
+    if prediction.error is not None:
+        raise DataError(prediction.error)
+    status = prediction.picture_status
+    if isinstance(record, Record) and status not in (USED, NONE, UNREAD):
+        raise DataError(f"{record.line.place}: expected a picture that can be used, found {status}")
 
 
 def _unread(record: Record) -> str:
-    """The picture_status where no model looks at pictures."""
+    """Return the picture_status if no model looks at pictures."""
     return UNREAD if record.pictures else NONE
 
 
-def _in(precision: str | None, setup: PictureSetup) -> PictureSetup:
-    """The setup with its rows computed in a precision; None: as in the training."""
+def _runs(folder: Path, files: Files) -> list[Run]:
+    """Open a packed folder, which holds one run or two, or the folder of a run."""
+    if (folder / MANIFEST).is_file():
+        return open_packed(folder, files)
+    return [open_run(folder, files)]
+
+
+def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -> dict[str, Model]:
+    """Load the models of runs, by task. Models whose pictures are read alike share a reader."""
+    readers: dict[PictureSetup, PictureReader] = {}
+    models: dict[str, Model] = {}
+    for run in runs:
+        saved = SavedModel.open(run.model)
+        if saved.head.name in models:
+            other = models[saved.head.name].forward.saved.folder
+            raise SettingError(
+                "expected one model for entities and one for relations, found two of a kind: "
+                f"{other} and {run.model}"
+            )
+        reader = None
+        if run.pictures is not None:
+            setup = _in_precision(run.pictures, precision)
+            reader = readers.get(setup) or PictureReader(setup, machine)
+            readers[setup] = reader
+        forward = Forward(saved, precision or run.precision, pick_device(machine.device))
+        models[saved.head.name] = Model(forward, reader)
+    return models
+
+
+def _in_precision(setup: PictureSetup, precision: str | None) -> PictureSetup:
+    """Let rows be computed in a precision; None: in that of the training."""
     if precision is None:
         return setup
     return replace(setup, extraction=replace(setup.extraction, precision=precision))
-
-
-def _runs(folder: Path, files: Files) -> list[Run]:
-    """The runs that a folder stands for: those of a packed one, else one."""
-    return (
-        open_packed(folder, files) if (folder / MANIFEST).is_file() else [open_run(folder, files)]
-    )

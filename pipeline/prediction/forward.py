@@ -1,4 +1,4 @@
-"""A saved model's forward pass on batches of encoded posts, outside any training loop."""
+"""The forward pass of a saved model on batches of encoded posts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from pipeline.training.saved import SavedModel
 
 
 class Forward:
-    """Runs a model in the precision of its training, with the Trainer's own numbers."""
+    """A saved model on a device. In one precision it gives the numbers that the Trainer gives."""
 
     def __init__(self, saved: SavedModel, precision: str, device: str) -> None:
         """Raises EncoderError. precision: of the matrix products, float32 or bfloat16."""
@@ -28,17 +28,17 @@ class Forward:
         self.model.to(self.device)
 
     def __call__(self, posts: Sequence[Encoded], pictures: Tensors | None) -> Any:
-        """The model's output. pictures: of posts by number; None for a text-only model."""
+        """Run the model. pictures: the tensors of posts by number; None for a text-only model."""
         with self._computing():
             return self.model(**self._batch(posts, pictures))
 
     def gates(self, pyramid: Tensor) -> Tensor:
-        """As the model's, on the CPU."""
+        """Return `PrefixedEncoder.gates`, on the CPU."""
         with self._computing():
             return self.model.gates(pyramid.to(self.device)).cpu()
 
     def attention_to_regions(self, posts: Sequence[Encoded], pictures: Tensors) -> Tensor:
-        """As the model's, on the CPU."""
+        """Return `PrefixedEncoder.attention_to_regions`, on the CPU."""
         batch = self._batch(posts, pictures)
         names = ("input_ids", "attention_mask", "pyramid", "regions")
         with self._computing():
@@ -51,14 +51,14 @@ class Forward:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """Without gradients, in the run's precision."""
+        """Compute without gradients, in the model's precision."""
         low = torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
         with torch.inference_mode(), low:
             yield
 
 
 def _round_products(model: nn.Module) -> None:
-    """Keep the weights of linear maps in bfloat16, as autocast would round them in each batch."""
+    """Round the weights of linear maps to bfloat16 once; autocast would do it in each batch."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             module.to(torch.bfloat16)

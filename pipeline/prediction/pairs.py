@@ -1,4 +1,4 @@
-"""Relations of a post's entities: which pairs are asked about, and which answers are kept."""
+"""Pairs of entities to classify, and the choice of relations among the answers."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -13,28 +13,28 @@ Types = tuple[str, str]  # of head and tail
 
 
 def pairs_of(entities: int) -> list[Pair]:
-    """All ordered pairs of different entities; a pair and its reverse follow each other."""
+    """Return all ordered pairs of different entities, each followed by its reverse."""
     return [pair for a, b in combinations(range(entities), 2) for pair in ((a, b), (b, a))]
 
 
 def types_of(label: str) -> Types | None:
-    """Types of head and tail that a label carries, as MNRE's do: /per/org/member_of."""
+    """Return the types of head and tail in a label such as MNRE's /per/org/member_of."""
     parts = label.split("/")
     return (parts[1], parts[2]) if len(parts) == 4 and parts[0] == "" else None
 
 
 def allowed(labels: Sequence[str], head: str, tail: str) -> np.ndarray:
-    """(labels,) bool: the labels that go with the types of head and tail.
+    """Return (labels,) bool: True for labels that fit the types of head and tail.
 
-    A label without types goes with all, and so does an entity whose type no label carries. Types
-    are the same if one begins with the other, whatever their case: PERSON and per.
+    A label without types fits all entities; an entity whose type is in no label fits all labels.
+    Types are equal if one is a prefix of the other, ignoring case: PERSON and per.
     """
     carried = [types_of(label) for label in labels]
-    known = {one for types in carried if types for one in types}
-    ends = [{one for one in known if _same(one, label)} for label in (head, tail)]
+    known = {name for types in carried if types for name in types}
+    ends = [{name for name in known if _same(name, label)} for label in (head, tail)]
     return np.array(
         [
-            types is None or all(not own or t in own for t, own in zip(types, ends, strict=True))
+            types is None or all(not end or t in end for t, end in zip(types, ends, strict=True))
             for types in carried
         ]
     )
@@ -50,9 +50,9 @@ def best(
 ) -> list[Relation]:
     """Choose the relations of a post, in the order of its pairs.
 
-    answers: ordered pair -> (labels,), the softmax. types: of the entities. A pair's label is the
-    likeliest that goes with its types; "None" is no relation. Of two directions the likelier is
-    kept.
+    answers: ordered pair -> softmax (labels,). types: the entities' labels. A pair gets the most
+    probable label that fits its types; "None" is no relation. Of a pair's two directions, the more
+    probable one is kept.
     """
     chosen: dict[frozenset[int], Relation] = {}
     for (head, tail), row in answers.items():

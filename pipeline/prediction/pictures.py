@@ -1,4 +1,4 @@
-"""Pictures of posts to predict -> regions and pyramids, by the code that fills the store."""
+"""Compute regions and pyramids of pictures, by the code that fills the store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,10 +31,12 @@ HERE = Path()  # names of pictures are relative to it
 
 @dataclass(frozen=True)
 class Seen:
-    """The pictures' side of a batch of posts.
+    """Pyramids and regions of a batch of N records.
 
-    pyramid: (N, R, ΣC, h, w) float16, that of nothing where a region is absent; there: (N, R) bool.
-    status: of each post's picture; regions: those of each post whose crops are used.
+    pyramid: (N, R, ΣC, h, w) float16; the row of an all-zero input where a region is absent.
+    there: (N, R) bool, False where a region is absent.
+    status: the picture_status of each record.
+    regions: the regions of each record that have a row.
     """
 
     pyramid: Tensor
@@ -43,7 +45,10 @@ class Seen:
     regions: list[tuple[Region, ...]]
 
     def of(self, owners: Mapping[int, int]) -> Tensors:
-        """A model's tensors for encoded posts; owners: a post's number -> its record's."""
+        """Return the function that gives a batch's tensors for encoded posts by number.
+
+        owners: number of an encoded post -> number of its record.
+        """
 
         def tensors(numbers: Sequence[int]) -> dict[str, Tensor]:
             chosen = [owners[number] for number in numbers]
@@ -54,27 +59,27 @@ class Seen:
 
 @dataclass
 class _Album:
-    """The pictures of a batch under the names that stand for them."""
+    """The pictures of a batch, by names: paths, or names made up for bytes and images."""
 
     sources: dict[Path, Source] = field(default_factory=dict)
 
     def add(self, source: Source) -> str:
-        """The name of a picture; the same file has one name."""
+        """Add a picture and return its name. The same path has the same name."""
         name = source if isinstance(source, Path) else Path(f"<picture {len(self.sources)}>")
         self.sources[name] = source
         return str(name)
 
     def open(self, name: Path) -> tuple[Image.Image, float]:
-        """As `read_picture`."""
+        """Open a picture as `read_picture` does."""
         return read_picture(self.sources[name])
 
     def open_whole(self, name: Path) -> Image.Image:
-        """As `open_picture`."""
+        """Open a picture as `open_picture` does."""
         return self.open(name)[0]
 
 
 class PictureReader:
-    """Grounds and computes what a model sees of pictures, without store and memory."""
+    """Grounds pictures and computes their rows, without a store."""
 
     def __init__(self, setup: PictureSetup, machine: Machine) -> None:
         """Raises WeightsError, DeviceError."""
@@ -85,7 +90,7 @@ class PictureReader:
         self._absent: np.ndarray | None = None
 
     def read(self, records: Sequence[Record]) -> Seen:
-        """Regions and pyramids of a batch. A picture that cannot be used costs only itself."""
+        """Compute a batch's regions and pyramids. A picture that cannot be used has no rows."""
         album = _Album()
         posts = [_post(number, record, album) for number, record in enumerate(records)]
         pictures = _look_at(posts, album)
@@ -106,7 +111,7 @@ class PictureReader:
         )
 
     def _finder(self, album: _Album) -> Callable[[str], Unremembered]:
-        """Grounders by name, to be asked about an album's pictures."""
+        """Return the function that gives a grounder by name, for an album's pictures."""
 
         def finder(name: str) -> Unremembered:
             if name not in self._grounders:
@@ -118,7 +123,7 @@ class PictureReader:
         return finder
 
     def _ground(self, posts: Sequence[Post], pictures: Pictures, album: _Album) -> list[Grounded]:
-        """The posts' regions, as GroundCrops finds them."""
+        """Ground the posts as GroundCrops does."""
         config, counts = self.grounding, Counts()
         reads = config.finder in READ_PHRASES
         phrases = phrases_of(posts, config.phrases) if reads else [Phrases()] * len(posts)
@@ -142,7 +147,7 @@ class PictureReader:
     def _rows(
         self, sources: Sequence[Sequence[RowSource | None]], album: _Album
     ) -> tuple[dict[RowSource | None, np.ndarray], dict[Path, str]]:
-        """The rows of a batch's regions, each computed once, and why files have none."""
+        """Compute each row of a batch once. Also returns the reasons why files have none."""
         by_file: dict[Path, Wanted] = {}
         keys: dict[bytes, RowSource] = {}
         for source in dict.fromkeys(one for own in sources for one in own if one is not None):
@@ -159,7 +164,7 @@ class PictureReader:
         return rows, problems
 
     def _absent_row(self) -> np.ndarray:
-        """The row of an all-zero input, computed once."""
+        """Return the row of an all-zero input, computed once."""
         if self._absent is None:
             key = absent_key(self.computer.preparation)
             [(_, [row])] = self.computer.rows([Wanted(None, {key: None})], {}, {})
@@ -168,7 +173,7 @@ class PictureReader:
 
 
 def _post(number: int, record: Record, album: _Album) -> Post:
-    """A record as grounding reads posts; its pictures get names in the album."""
+    """Turn a record into a post for grounding; its pictures are added to the album."""
     names = [album.add(source) for source in record.pictures]
     head, tail = record.pair or (None, None)
     return Post(
@@ -185,7 +190,7 @@ def _post(number: int, record: Record, album: _Album) -> Post:
 
 
 def _look_at(posts: Sequence[Post], album: _Album) -> Pictures:
-    """Sizes of the pictures by their headers, or why they cannot be used."""
+    """Read the pictures' sizes from their headers, or the reasons why they cannot be used."""
     pictures = Pictures()
     for name in dict.fromkeys(post.picture for post in posts if post.picture is not None):
         try:
@@ -196,7 +201,7 @@ def _look_at(posts: Sequence[Post], album: _Album) -> Pictures:
 
 
 def _status(post: Post, pictures: Pictures, problems: Mapping[Path, str]) -> str:
-    """The record's picture_status: "used", "none", or why the picture is not used."""
+    """Return a record's picture_status."""
     if post.picture is None:
         return NONE
     if post.picture in pictures.problems:

@@ -1,4 +1,4 @@
-"""A prediction: what the models say of one post, in the form that a record has."""
+"""A prediction: entities and relations of one post, in the form of a record."""
 
 import json
 from collections.abc import Mapping
@@ -40,10 +40,13 @@ class Relation:
 class Prediction:
     """The answer to one record.
 
-    `given`: fields of the record, repeated. `picture_status`: "used", "none", or why the picture
-    isn't used. `regions`: of the picture, as grounded. `truncated`: some answer was given without
-    reading all of the text. `error`: why the record could not be read; then there is no answer.
-    `explanation`: see `Explanation` in explain.py. `pictures`: the record's, for `to_html`.
+    given: fields of the record, repeated in the answer.
+    picture_status: "used", "none", or the reason why the picture is not used.
+    regions: the grounded regions of the picture that were used.
+    truncated: some answer was given without reading all of the text.
+    error: the reason why the record could not be read; the other fields are then empty.
+    explanation: gates and attention, as explain.py describes them.
+    pictures: the record's pictures, for `to_html`.
     """
 
     text: str = ""
@@ -59,11 +62,11 @@ class Prediction:
 
     @property
     def id(self) -> str | int | None:
-        """The record's own, if it has one."""
+        """The record's id; None if it has none."""
         return self.given.get("id")
 
     def to_dict(self) -> dict[str, Any]:
-        """The record's form, in JSON's types."""
+        """Return the record's form in JSON types."""
         if self.error is not None:
             return {**self.given, "error": self.error}
         answer: dict[str, Any] = {**self.given, "text": self.text}
@@ -79,17 +82,17 @@ class Prediction:
         return answer if self.explanation is None else answer | {"explanation": self.explanation}
 
     def to_json(self) -> str:
-        """One JSON line."""
+        """Return one JSON line."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def to_html(self) -> str:
-        """A whole page: entities marked in the text, relations, the picture with its boxes."""
+        """Return a page: entities marked in the text, relations, the picture with its boxes."""
         from pipeline.prediction.page import page
 
         return page([self])
 
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields that are there; scores to six decimals."""
+    """Leave out fields without a value; round the score to six decimals."""
     known = {name: value for name, value in fields.items() if value not in (None, "")}
     return known | ({"score": round(known["score"], 6)} if "score" in known else {})

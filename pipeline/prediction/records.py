@@ -1,4 +1,4 @@
-"""A record to predict: a post in the one form that goes in and comes out, read and checked."""
+"""Read and check a record: a post in the form that prediction takes and gives."""
 
 import os
 from collections.abc import Mapping
@@ -33,9 +33,12 @@ class Item(Line):
 class Record:
     """One post to predict.
 
-    `words` are [start, end) in characters of `text`. `entities`: those that came with the post, of
-    which the relations are asked for; `pair`: head and tail of own posts, in words. `pictures`: the
-    picture, then files that take the places of crops. `given`: fields that the answer repeats.
+    line: the record's place, for messages.
+    words: [start, end) of each word in characters of `text`.
+    entities: entities that came with the post, whose relations are to be predicted.
+    pair: head and tail, [start, end) in words.
+    pictures: the picture, then pictures that take the places of crops.
+    given: fields that the answer repeats.
     """
 
     line: Line
@@ -50,20 +53,21 @@ class Record:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The text's words."""
+        """The words of the text."""
         return tuple(self.text[start:end] for start, end in self.words)
 
 
 def item(number: int) -> Item:
-    """Name a record that is given in Python, by its number from 1."""
+    """Return the place of a record that is given in Python; `number` counts from 1."""
     return Item(Path(), number, "")
 
 
 def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
-    """A record's fields, checked. Fields that are labels or answers are not read.
+    """Check a record's fields; labels and answers among them are ignored.
 
-    base: the folder that a relative picture is relative to; one that is not there may be in
-    `pictures/` there, as own posts have theirs. Raises DataError, one line that names the record.
+    base: the folder that relative pictures are relative to. A picture that is missing there is
+    looked for in `base/pictures`, where own posts have theirs. Raises DataError, one line that
+    names the record.
     """
     names = all(isinstance(name, str) for name in value)
     line.need(names, "names of fields to be strings", [*value])
@@ -88,7 +92,7 @@ def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
 
 
 def _text(line: Line, fields: Mapping[str, Any]) -> tuple[str, list[Span]]:
-    """The text, which may be empty, and its words."""
+    """Return the text, which may be empty, and the spans of its words."""
     line.need("tokens" in fields or "text" in fields, "text or tokens", sorted(fields))
     text, tokens = fields.get("text"), fields.get("tokens")
     if text is not None:
@@ -117,7 +121,7 @@ def _pair(line: Line, fields: Mapping[str, Any], words: int) -> tuple[Span, Span
 
 def _pictures(line: Line, value: Any, base: Path) -> tuple[Source, ...]:
     values = value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(_picture(line, one, base) for one in values)
+    return tuple(_picture(line, picture, base) for picture in values)
 
 
 def _picture(line: Line, value: Any, base: Path) -> Source:
@@ -132,19 +136,19 @@ def _picture(line: Line, value: Any, base: Path) -> Source:
 
 
 def _given(line: Line, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that the answer repeats: what JSON can hold of them."""
+    """Return the fields that the answer repeats, as far as JSON can hold them."""
     id = fields.get("id")
     good = id is None or type(id) is int or is_name(id)
     line.need(good, "id to be a string of one line, or an integer", id)
     given = {name: fields[name] for name in ("id", "tokens", "phrases", "boxes") if name in fields}
     picture = fields.get("picture")
-    if isinstance(picture, list) and all(isinstance(one, (str, PathLike)) for one in picture):
-        given["picture"] = [os.fspath(one) for one in picture]
+    if isinstance(picture, list) and all(isinstance(name, (str, PathLike)) for name in picture):
+        given["picture"] = [os.fspath(name) for name in picture]
     elif isinstance(picture, (str, PathLike)):
         given["picture"] = os.fspath(picture)
     return given
 
 
 def _lists(value: Any) -> Any:
-    """A value in JSON's types: Python's users give tuples too."""
+    """Turn tuples, which Python code may give, into lists, as JSON has them."""
     return [*map(_lists, value)] if isinstance(value, (list, tuple)) else value

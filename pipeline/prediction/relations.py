@@ -1,4 +1,4 @@
-"""Relations of records: every ordered pair of entities is asked about, in batches."""
+"""Predict the relations of records: pairs of entities are classified in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pipeline.training.encode import Encoded, tokenize
 
 @dataclass(frozen=True)
 class Question:
-    """A pair of a record's entities. owner: the record's number in its batch."""
+    """A pair of entities to classify. owner: the record's number in its batch."""
 
     owner: int
     pair: Pair
@@ -27,14 +27,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Related:
-    """A record's relations, and whether a pair was judged without reading all of the text."""
+    """A record's relations. truncated: the model did not read all of the text."""
 
     relations: tuple[Relation, ...] = ()
     truncated: bool = False
 
     def cut(self, min_score: float) -> "Related":
-        """The same without relations that score less."""
-        kept = tuple(one for one in self.relations if one.score >= min_score)
+        """Leave out relations that score less."""
+        kept = tuple(relation for relation in self.relations if relation.score >= min_score)
         return Related(kept, self.truncated)
 
 
@@ -43,16 +43,16 @@ def questions(
     entities: Sequence[Sequence[Entity]],
     pairs: Sequence[Sequence[Pair]],
 ) -> Iterator[Question]:
-    """The pairs of each record as posts that a relation model reads."""
-    for owner, (record, own) in enumerate(zip(records, entities, strict=True)):
-        spans = [words_of(record, entity) for entity in own]
+    """Turn each record's pairs into posts with head and tail."""
+    for owner, record in enumerate(records):
+        spans = [words_of(record, entity) for entity in entities[owner]]
         for head, tail in pairs[owner]:
             post = Post(str(owner), "test", record.tokens, head=spans[head], tail=spans[tail])
             yield Question(owner, (head, tail), post)
 
 
 def words_of(record: Record, entity: Entity) -> Span:
-    """[start, end) in words of an entity."""
+    """Return [start, end) of an entity in words."""
     span = covered(record.words, entity.start, entity.end)
     assert span is not None, entity
     return span
@@ -61,7 +61,10 @@ def words_of(record: Record, entity: Entity) -> Span:
 def encode(
     forward: Forward, asked: Sequence[Question]
 ) -> tuple[list[tuple[Question, Encoded]], set[int]]:
-    """The questions that fit into the model; and the records of which it doesn't read all."""
+    """Encode the questions that fit into the model.
+
+    Also returns the records that are longer than the model reads.
+    """
     saved = forward.saved
     encoded = saved.head.encode(
         {number: question.post for number, question in enumerate(asked)},
@@ -70,11 +73,11 @@ def encode(
         saved.longest,
         saved.config.style,
     )
-    return [(asked[one.number], one) for one in encoded], _shortened(forward, asked)
+    return [(asked[post.number], post) for post in encoded], _shortened(forward, asked)
 
 
 def _shortened(forward: Forward, asked: Sequence[Question]) -> set[int]:
-    """The records that are longer than the model reads, with the pair's markers."""
+    """Return the records that, with a pair's markers, are longer than the model reads."""
     saved = forward.saved
     texts = {question.owner: question.post.tokens for question in asked}
     pieces = tokenize([*texts.values()], saved.tokenizer, None)
@@ -90,9 +93,9 @@ def relations_of(
     seen: Seen | None,
     batch_size: int,
 ) -> list[Related]:
-    """The relations between each record's entities, with their probabilities.
+    """Predict the relations between each record's entities, with their probabilities.
 
-    pairs: of each record's entities, those asked about.
+    pairs: the pairs of each record's entities that are classified.
     """
     answers: list[dict[Pair, np.ndarray]] = [{} for _ in records]
     truncated: set[int] = set()
@@ -103,19 +106,19 @@ def relations_of(
         for question, row in zip(*_read(forward, fitting, seen), strict=True):
             answers[question.owner][question.pair] = row
     return [
-        Related(_chosen(forward, own, answer), owner in truncated)
-        for owner, (own, answer) in enumerate(zip(entities, answers, strict=True))
+        Related(_chosen(forward, entities[owner], answer), owner in truncated)
+        for owner, answer in enumerate(answers)
     ]
 
 
 def _read(
     forward: Forward, fitting: Sequence[tuple[Question, Encoded]], seen: Seen | None
 ) -> tuple[list[Question], np.ndarray]:
-    """The questions, and for each the softmax over the labels."""
+    """Return the questions, and for each the softmax over the labels (questions, labels)."""
     if not fitting:
         return [], np.zeros((0, len(forward.saved.labels)))
     asked, encoded = zip(*fitting, strict=True)
-    owners = {one.number: question.owner for question, one in fitting}
+    owners = {post.number: question.owner for question, post in fitting}
     output = forward(encoded, None if seen is None else seen.of(owners))
     return list(asked), output.logits.double().softmax(-1).cpu().numpy()
 

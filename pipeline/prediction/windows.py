@@ -1,4 +1,4 @@
-"""Posts that are longer than the model reads: overlapping windows of their words."""
+"""Cut posts that are longer than the model reads into overlapping windows of words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Window:
-    """Words [start, end) that are read together; entities that begin in [first, last) count."""
+    """Words [start, end), read together. Only entities that begin in [first, last) are kept."""
 
     start: int
     end: int
@@ -18,8 +18,8 @@ class Window:
 def windows(pieces: Sequence[int], room: int) -> list[Window]:
     """Cut a sentence into windows of at most `room` word pieces that overlap by about half.
 
-    pieces: of each word. Each word belongs to one window's answers: where two overlap, the first
-    half of the words to the earlier. A word of more pieces than `room` has a window of its own.
+    pieces: number of pieces of each word. In the overlap of two windows, the first half of the
+    words belongs to the earlier one. A word of more than `room` pieces is a window by itself.
     """
     spans: list[tuple[int, int]] = []
     start = end = 0
@@ -42,7 +42,7 @@ def windows(pieces: Sequence[int], room: int) -> list[Window]:
 
 
 def _half(pieces: Sequence[int], start: int, end: int) -> int:
-    """The first word behind half of a window's pieces; at least one word on."""
+    """Return the first word behind half of a window's pieces, at least start + 1."""
     half, used = sum(pieces[start:end]) / 2, 0
     for place in range(start, end):
         used += pieces[place]
