@@ -259,6 +259,10 @@ class Target:
                     f"{self.path}: another run is writing it now; wait for it, or give another "
                     "--output"
                 ) from error
+            except OSError:  # a file system without locks
+                log.warning(
+                    "%s: its file system has no locks: let no other run write it", self.path
+                )
             yield file
 
     def begin(self, source: Input, file: FileIO) -> Mark:
@@ -298,30 +302,38 @@ class Target:
             "beside it, found something else; remove it, or give another --output"
         )
 
-    def write(self, predictions: Sequence[Prediction], file: FileIO) -> int:
-        """Append lines to the partial file. Returns how many bytes. Raises DataError."""
-        data = b"".join(map(as_line, predictions))
-        rest = memoryview(data)
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """Turn what the disk says while lines or marks are written into a DataError."""
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
+            yield
         except OSError as error:
             raise DataError(
                 f"{self.partial}: cannot be written: {error.strerror}; when that is mended, the "
                 "same command goes on from there"
             ) from error
+
+    def write(self, predictions: Sequence[Prediction], file: FileIO) -> int:
+        """Append lines to the partial file. Returns how many bytes. Raises DataError."""
+        data = b"".join(map(as_line, predictions))
+        rest = memoryview(data)
+        with self._errors_named():
+            while rest:
+                rest = rest[file.write(rest) :]
         return len(data)
 
     def keep(self, mark: Mark, file: FileIO) -> None:
-        """Write a mark down, after its lines."""
-        os.fsync(file.fileno())
-        write_json(self.progress, {"key": dict(self.key), "mark": asdict(mark)})
+        """Write a mark down, after its lines. Raises DataError."""
+        with self._errors_named():
+            os.fsync(file.fileno())
+            write_json(self.progress, {"key": dict(self.key), "mark": asdict(mark)})
 
     def finish(self, file: FileIO) -> None:
-        """Put the output in its place."""
-        os.fsync(file.fileno())
-        self.partial.replace(self.path)
-        self.progress.unlink(missing_ok=True)
+        """Put the output in its place. Raises DataError."""
+        with self._errors_named():
+            os.fsync(file.fileno())
+            self.partial.replace(self.path)
+            self.progress.unlink(missing_ok=True)
 
 
 def as_line(prediction: Prediction) -> bytes:
@@ -351,7 +363,7 @@ def predict_file(extractor: Extractor, source: Input, target: Target, options: O
         finally:
             progress.close()
             if last is not kept:
-                with suppress(OSError):  # else the mark before it holds
+                with suppress(DataError, OSError):  # else the mark before it holds
                     file.truncate(last.written)  # room for the mark, if the disk is full
                     target.keep(last, file)
         target.finish(file)

@@ -57,8 +57,9 @@ def _errors_in_one_line() -> Iterator[None]:
             raise
         if error.errno == errno.ENOSPC and error.filename is None:
             _close_output()
-        where = "standard output" if error.filename is None else error.filename
-        _end(f"{where}: {os.strerror(error.errno)}")
+            error.filename = "standard output"
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _end(f"{where}{os.strerror(error.errno)}")
 
 
 def _end(message: str, code: int = 1) -> NoReturn:

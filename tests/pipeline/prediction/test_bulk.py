@@ -1,5 +1,6 @@
 """Files of records: every line has its answer, and a killed run goes on where it was."""
 
+import errno
 import io
 import json
 import logging
@@ -251,6 +252,33 @@ def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     target = Target(tmp_path / "out.jsonl", KEY)
     with target.opened(), pytest.raises(DataError, match="another run is writing it now"):
         run(posts, tmp_path / "out.jsonl")
+
+
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(bulk.fcntl, "flock", refuse)
+    assert len(run(write_posts(tmp_path / "posts.jsonl"), tmp_path / "out.jsonl")) == 50
+    assert "its file system has no locks" in caplog.text
+
+
+def test_a_disk_that_fails_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    posts = write_posts(tmp_path / "posts.jsonl")
+    interrupted(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(DataError, match="Disk quota exceeded"):
+            run(posts, tmp_path / "out.jsonl")
+    rest = Words()
+    assert len(run(posts, tmp_path / "out.jsonl", rest)) == 50
+    assert rest.posts == 50 - 28
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
