@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -329,15 +330,22 @@ def test_kill_9_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     posts, out = write_posts(tmp_path / "posts.jsonl", 10), tmp_path / "out.jsonl"
     run(posts, tmp_path / "whole.jsonl")
     monkeypatch.setattr(bulk, "SECONDS", -1.0)  # a mark after each batch
-    kills, lines = 0, 1
-    while killed(posts, out, lines):
-        kills += 1 + killed(posts, out, lines // 2)
+
+    def is_killed(lines: int) -> bool:
+        """Kill a run, and the one that goes on; the third must end with the lines of one run."""
+        was = killed(posts, out, lines)
+        killed(posts, out, lines // 2)
         run(posts, out)
         assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
         assert not out.with_name("out.jsonl.partial").exists()
         out.unlink()
-        lines += 53
-    assert kills > 15
+        return was
+
+    most = next(lines for lines in range(1, 100_000, 83) if not is_killed(lines))
+    assert most > 500
+    last = bisect_left(range(most), True, key=lambda lines: not is_killed(lines))
+    for lines in range(last - 15, last):  # while the output is put in its place
+        assert is_killed(lines)
 
 
 # --- reading back
