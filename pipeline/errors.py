@@ -1,4 +1,4 @@
-"""Errors that people can mend: one family, a line each. All else is a fault of this program."""
+"""Errors that the user can fix, each with a one-line message. Any other exception is a bug."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -6,27 +6,27 @@ from itertools import islice
 from features.errors import FeatureError
 from model.errors import ModelError
 
-NAMED = 5  # files that a message names before it only counts
+NAMED = 5  # a message names at most so many files and counts the rest
 
 
 class PipelineError(ValueError):
-    """A fault in the input, the settings or the machine. The message is one line."""
+    """An error in the input, the settings or the machine. The message is one line."""
 
 
 class DataError(PipelineError):
-    """A data set is not as expected. The message names the file and what to do."""
+    """A data set is not as expected. The message names the file and says what to do."""
 
 
 class SettingError(PipelineError):
-    """An option's value is out of range, or does not go with another's."""
+    """An option's value is out of range or conflicts with another option."""
 
 
 class DeviceError(PipelineError):
-    """The device that was asked for is not in this machine."""
+    """The requested device is not available on this machine."""
 
 
 class SpaceError(PipelineError):
-    """The disk has less room than a stage needs."""
+    """The disk has less free space than a stage needs."""
 
 
 class LockError(PipelineError):
@@ -37,12 +37,15 @@ class StageError(PipelineError):
     """A stage cannot run now: its input changed while it was read."""
 
 
-# features/ and model/ lie below this folder, so each has a base class of its own.
+# features/ and model/ may not import this module, so each has its own base class.
 FAMILY = (PipelineError, FeatureError, ModelError)
 
 
 def first_few(problems: Mapping[str, str]) -> str:
-    """The first files that cannot be used, each with the reason, and how many more there are."""
-    shown = "; ".join(f"{name} ({why})" for name, why in islice(problems.items(), NAMED))
+    """List the first unusable files with the reason for each, and count the others.
+
+    problems: the reason by file name.
+    """
+    shown = "; ".join(f"{name} ({reason})" for name, reason in islice(problems.items(), NAMED))
     more = f"; and {len(problems) - NAMED} more: report.json" if len(problems) > NAMED else ""
     return shown + more

@@ -1,4 +1,4 @@
-"""The machine: its devices, the precision they do well, and what only decides how fast it goes."""
+"""Devices, the precision that each computes fastest, and settings that only change speed."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ FLOAT32, BFLOAT16 = "float32", "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
 
 _CPU = Path("/proc/cpuinfo")
-_GPUS = Path("/proc/driver/nvidia/gpus")  # a folder for each, named by its PCI address
+_GPUS = Path("/proc/driver/nvidia/gpus")  # one folder per GPU, named by its PCI address
 _PCI = Path("/sys/bus/pci/devices")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Settings that cannot change a row or a box, only how soon it is there."""
+    """Settings that change how fast rows and boxes are computed, never their values."""
 
     device: str = AUTO
-    batch_size: int | None = None  # rows, or pictures, a forward pass; None: what suits the device
-    threads: int = field(default_factory=lambda: os.cpu_count() or 1)  # that decode pictures
+    batch_size: int | None = None  # rows or pictures per forward pass; None: chosen by device
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)  # for decoding pictures
 
     def __post_init__(self) -> None:
         size = 1 if self.batch_size is None else self.batch_size
@@ -33,8 +33,11 @@ class Machine:
 
 
 def pick_device(name: str) -> str:
-    """The device for "auto" is a GPU where there is one. Raises DeviceError for a missing one."""
-    import torch  # here: stages' keys are made without it
+    """Return the device to use: "auto" is cuda if a GPU is available, else cpu.
+
+    Raises DeviceError for a GPU that is not available.
+    """
+    import torch  # imported here: computing stages' keys must not load torch
 
     available = torch.cuda.is_available()
     if name.startswith("cuda") and not available:
@@ -46,11 +49,11 @@ def pick_device(name: str) -> str:
 
 @cache
 def well_done(device: str) -> str:
-    """The precision in which "auto", "cpu" or "cuda" computes fastest: the default.
+    """Return the precision in which "auto", "cpu" or "cuda" computes fastest: the default.
 
-    Found without torch, as stages' keys are made of it. GPUs are taken to do bfloat16 unless one of
-    them is NVIDIA's of before Ampere, CPUs if they have instructions for it (AVX-512 BF16, AMX,
-    ARM's bf16). Without them torch computes it too, but slower than float32.
+    Determined without torch, because stages' keys contain it. GPUs get bfloat16 unless one of them
+    is an NVIDIA GPU older than Ampere. CPUs get it if they have instructions for it (AVX-512 BF16,
+    AMX, ARM's bf16); without them, torch computes bfloat16 more slowly than float32.
     """
     gpus = [] if device == "cpu" else _gpus()
     if device == "cuda" or gpus:
@@ -63,13 +66,16 @@ def well_done(device: str) -> str:
 
 
 def _gpus() -> list[str]:
-    """PCI addresses of NVIDIA's GPUs, none where all are hidden."""
+    """Return the PCI addresses of NVIDIA GPUs; empty if CUDA_VISIBLE_DEVICES hides all."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return [] if hidden or not _GPUS.is_dir() else sorted(gpu.name for gpu in _GPUS.iterdir())
 
 
 def _before_ampere(address: str) -> bool:
-    """By the PCI number: they rise from chip to chip, but GA100 came before the last Turings."""
+    """Return True if a GPU is older than Ampere, judging by its PCI device number.
+
+    Numbers rise with each generation, except that GA100 (Ampere) precedes the last Turing chips.
+    """
     file = _PCI / address / "device"
     if not file.exists():
         return False

@@ -151,7 +151,7 @@ def test_prune_leaves_a_data_set_alone_while_a_run_is_under_way(world: Trained) 
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         printed = world.printed("Prune")
-    assert "own: nothing removed (a run is under way)" in printed
+    assert "own: nothing removed (a run is in progress)" in printed
     assert partial.exists()
 
 

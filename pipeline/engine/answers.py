@@ -1,4 +1,4 @@
-"""Answers that took long to compute, kept as text in one SQLite file, each with its CRC-32."""
+"""A cache of answers that are slow to compute: text in one SQLite file, each with its CRC-32."""
 
 import logging
 import time
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 class Answers:
-    """Answers given before, by a key that names all that decides them."""
+    """Cached answers, each under a key that contains everything that decides it."""
 
-    SECONDS = 1.0  # a killed run loses no more than this and the batch under way
+    SECONDS = 1.0  # between writes: a killed run loses no more than this and the current batch
 
     def __init__(self, path: Path) -> None:
         self._memo = Memo(path, _TABLE, check=True)
@@ -32,12 +32,12 @@ class Answers:
         self.close()
 
     def close(self) -> None:
-        """Write what is new, and close the file."""
+        """Write the new answers and close the file."""
         self._write()
         self._memo.close()
 
     def get(self, key: str) -> str | None:
-        """The answer kept under a key; None, too, where it was damaged."""
+        """Return the answer stored under a key, or None if it is missing or damaged."""
         if key in self._unwritten:
             return self._unwritten[key]
         row = self._memo.find(_FIND, [key])
@@ -45,21 +45,18 @@ class Answers:
             return None
         answer, crc = row
         if _crc(key, str(answer)) != crc:
-            log.warning("a damaged answer in %s is asked for again: %s", self._name, key[:16])
+            log.warning("%s: a damaged answer is computed again: %s", self._name, key[:16])
             return None
         return str(answer)
 
     def put(self, answers: Mapping[str, str]) -> None:
-        """Keep a batch of answers."""
+        """Store a batch of answers."""
         self._unwritten |= answers
         if time.monotonic() - self._written > self.SECONDS:
             self._write()
 
     def _write(self) -> None:
-        """Write what is new; the file is locked for this moment only.
-
-        What may not be written stays in memory.
-        """
+        """Write the new answers, or keep them in memory if the file is read-only."""
         new = ((key, answer, _crc(key, answer)) for key, answer in self._unwritten.items())
         if self._memo.keep(_KEEP, new):
             self._unwritten.clear()

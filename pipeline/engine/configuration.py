@@ -1,4 +1,4 @@
-"""The project's own luigi.cfg, wherever Luigi is started, and paths with any character in it."""
+"""Read the project's own luigi.cfg from any folder, and allow any character in its paths."""
 
 import os
 import re
@@ -12,17 +12,18 @@ from luigi.configuration import LuigiConfigParser, get_config
 import pipeline
 from pipeline.errors import SettingError
 
-# What configparser reads as more than itself: an escaped sign, or another option's value.
+# Group 1 is what configparser interprets: an escaped per cent sign, or a reference to an option.
 _REFERENCE = re.compile(r"(%%|%\([^)]+\)s)|%")
 
 
 def read_own(checkout: Path) -> None:
-    """Read the luigi.cfg that travels with the package; one in the present folder wins over it.
+    """Read the luigi.cfg that comes with the package; one in the current folder overrides it.
 
-    Its relative paths are relative to the checkout that it lies in, or, where the package was
-    installed without one, to the present folder. checkout: the folder to look for it in. A setting
-    that cannot be read raises SettingError; on Luigi's command line it is one line, and the exit
-    code of an exception.
+    Relative paths in it are relative to the checkout or, if the package was installed without one,
+    to the current folder. Raises SettingError for a setting that cannot be read; on Luigi's command
+    line, prints the error as one line and exits with Luigi's code for an exception.
+
+    checkout: the folder to look for luigi.cfg in.
     """
     config = get_config()
     try:
@@ -52,17 +53,17 @@ def _read(config: LuigiConfigParser, checkout: Path) -> None:
 
 
 def _check_path(config: LuigiConfigParser, name: str, home: Path, files: list[str]) -> None:
-    """Raise SettingError for a path that means another one: in quotes, empty, with $NAME in it.
+    """Raise SettingError for a path that is empty, in quotes, or begins with $NAME.
 
-    The store would be made under such a name, in the project's folder.
+    Otherwise the store would be made in a folder of that literal name.
     """
     written = config.get("paths", name)
     if written and os.path.lexists(home / written):
         return
     if not written:
-        advice = "found nothing; give a folder, or leave the line out"
+        advice = "found nothing; give a folder or remove the line"
     elif len(written) > 1 and written[0] in "\"'" and written[0] == written[-1]:
-        advice = f"found {written}, whose quotes are part of the path; leave them out"
+        advice = f"found {written}, whose quotes are part of the path; remove them"
     elif re.match(r"\$\w", written):
         advice = f"found {written!r}; write ~ for the home folder, ${{NAME}} for a variable"
     else:
@@ -74,19 +75,19 @@ def _check_path(config: LuigiConfigParser, name: str, home: Path, files: list[st
 
 
 def _check_readable(file: str) -> None:
-    """Raise SettingError for a file that may not be read: configparser passes it over."""
+    """Raise SettingError for a file without read permission: configparser would skip it."""
     try:
         with open(file, "rb"):
             pass
     except PermissionError as error:
         raise SettingError(
-            f"{Path(file).absolute()}: may not be read: permission denied; ask its owner for the "
-            "right (chmod +r), or start the command in another folder"
+            f"{Path(file).absolute()}: may not be read: permission denied; ask its owner for "
+            "permission (chmod +r), or start the command in another folder"
         ) from error
 
 
 def _with_references(config: LuigiConfigParser) -> Iterator[tuple[str, str]]:
-    """Section and option of each value that configparser would change as it reads it."""
+    """Yield section and option of each value that configparser would change as it reads it."""
     for section in config.sections():
         for option, value in config.items(section, raw=True):
             if "%" in value or "${" in value:
@@ -94,33 +95,33 @@ def _with_references(config: LuigiConfigParser) -> Iterator[tuple[str, str]]:
 
 
 def _make_readable(config: LuigiConfigParser, section: str, option: str, files: list[str]) -> None:
-    """Let a per cent sign that begins no reference stand for itself. Raises SettingError."""
+    """Escape the per cent signs that don't begin a reference. Raises SettingError."""
     raw = config.get(section, option, raw=True)
     try:
         try:
             config.get(section, option)
         except InterpolationSyntaxError:
-            literal = _REFERENCE.sub(lambda sign: sign[1] or "%%", raw)
-            config.set(section, option, literal)
+            escaped = _REFERENCE.sub(lambda sign: sign[1] or "%%", raw)
+            config.set(section, option, escaped)
             config.get(section, option)
     except InterpolationError as error:
         raise SettingError(
             f"{_file_of(section, option, raw, files)}, [{section}] {option}: {raw!r} refers to an "
-            "option or variable that is not there; write %% for a per cent sign that stands for "
-            "itself, and give a path with ${ in it on the command line"
+            "option or variable that does not exist; write %% for a literal per cent sign, and "
+            "give a path that contains ${ on the command line"
         ) from error
 
 
 def _file_of(section: str, option: str, raw: str, files: list[str]) -> str:
-    """The file that a value is from: the last one that holds it."""
-    holding = "luigi.cfg"
+    """Return the file that sets a value: the last one that contains it."""
+    source = "luigi.cfg"
     for file in filter(os.path.exists, files):
         parser = RawConfigParser()
         parser.optionxform = str  # type: ignore[assignment, method-assign]
         try:
             parser.read(file)
-        except Error:  # Luigi has complained of it
+        except Error:  # Luigi has reported it
             continue
         if parser.get(section, option, fallback=None) == raw:
-            holding = str(Path(file).absolute())
-    return holding
+            source = str(Path(file).absolute())
+    return source

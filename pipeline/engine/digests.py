@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered, so that a run with nothing to do reads no picture."""
+"""SHA-256 digests of files, stored so that a run with nothing to do reads no picture."""
 
 import errno
 import hashlib
@@ -34,54 +34,56 @@ log = logging.getLogger(__name__)
 
 
 class Digests:
-    """Digests of files, kept in a small SQLite file under what the file system says of each.
+    """Digests of files, stored in a small SQLite file by each file's status (stat).
 
-    A file is read again when its device, inode, size, or times of change (nanoseconds) differ:
-    the inode's own change time too, which copying tools don't set back.
+    A file is read again if its device, inode, size, mtime or ctime (in nanoseconds) differs. The
+    ctime is included because copying tools cannot set it back.
     """
 
     def __init__(self, path: Path) -> None:
         self._memo = Memo(path, _TABLES)
 
     def close(self) -> None:
-        """Free the memo file; digests already known stay in it."""
+        """Close the SQLite file; the digests stay in it."""
         self._memo.close()
 
     def of(self, path: Path | str) -> str:
-        """Hexadecimal SHA-256 of a file's bytes. Raises OSError where it can't be read."""
+        """Return the hexadecimal SHA-256 of a file. Raises OSError if it cannot be read."""
         return self.of_all([str(path)])[str(path)]
 
     def of_all(self, paths: Iterable[P]) -> dict[P, str]:
-        """Digests of many files, in the order given. Raises OSError, AccessError."""
+        """Return the digests of many files, in the given order. Raises OSError, AccessError."""
         with access_named("a file"):
             return self._of_all(paths)
 
     def _of_all(self, paths: Iterable[P]) -> dict[P, str]:
-        found: dict[P, str] = {}
+        digests: dict[P, str] = {}
         new: list[tuple[int | str, ...]] = []
         for path in paths:
             status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
                 raise FileNotFoundError(errno.ENOENT, "no regular file", str(path))
-            says: tuple[int, ...] = _key(status)
-            row = self._memo.find(_FIND, says)
-            found[path] = str(row[0]) if row else of_file(path)
+            key: tuple[int, ...] = _key(status)
+            row = self._memo.find(_FIND, key)
+            digests[path] = str(row[0]) if row else of_file(path)
             if not row:
-                new.append((*says, found[path]))
+                new.append((*key, digests[path]))
             if len(new) == BATCH:
                 self._keep(_KEEP, new)
                 new.clear()
         if new:
             self._keep(_KEEP, new)
-        return found
+        return digests
 
     def of_folder(self, folder: Path, skip: Callable[[Path], bool] = lambda _: False) -> str:
-        """How many files are below a folder, and a digest of their names and bytes, in a word.
+        """Return `N files, sha256 …` over the names and contents of all files below a folder.
 
-        Hidden files and folders are somebody else's. skip: links to leave out.
+        Hidden files and folders are left out.
+
+        skip: returns True for a link to leave out.
         """
         with access_named(folder):
-            files, listing = _look_through(folder, skip)
+            files, listing = _list_files(folder, skip)
         known = self._memo.find(_FIND_FOLDER, [listing])
         if known:
             return str(known[0])
@@ -92,28 +94,28 @@ class Digests:
         return content
 
     def forget(self, path: Path | str) -> None:
-        """Read a file again when it is next asked for: it was seen to hold something else."""
+        """Drop a file's stored digest, which was seen to be wrong, so that it is read again."""
         self._keep(_FORGET, [_key(os.stat(path))])
 
     def _keep(self, sql: str, rows: list[tuple]) -> None:
         try:
             self._memo.keep(sql, rows)
-        except sqlite3.OperationalError as error:  # read-only, full, busy: the next run reads again
-            log.warning("digests of files can't be kept (%s): they will be read again", error)
+        except sqlite3.OperationalError as error:  # read-only, full or busy
+            log.warning("cannot store digests (%s): the next run reads the files again", error)
 
 
-def _key(found: os.stat_result) -> tuple[int, ...]:
-    says = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    return tuple(map(_signed, says))
+def _key(status: os.stat_result) -> tuple[int, ...]:
+    fields = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return tuple(map(_signed, fields))
 
 
 def _signed(number: int) -> int:
-    """In 64 bits: some file systems number inodes up to 2**64, some files are of the year 2400."""
+    """Wrap a number to signed 64 bits: inodes go up to 2**64, and files may be dated 2400."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
-def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], bytes]:
-    """The files below a folder by their names in it, and a digest of what is said of them all.
+def _list_files(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str], bytes]:
+    """List the files below a folder, relative to it, and digest their names and status (stat).
 
     A run with nothing to do spends its time here.
     """
@@ -123,7 +125,7 @@ def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str]
     while waiting:
         prefix, above = waiting.pop()
         inside, numbers = _stats(folder / prefix)
-        modes = numbers[: len(_SAYS) * len(inside) : len(_SAYS)]
+        modes = numbers[: len(_FIELDS) * len(inside) : len(_FIELDS)]
         if all(stat.S_ISREG(mode) for mode in set(modes)):
             names += [prefix + name for name in inside] if prefix else inside
         else:
@@ -136,56 +138,56 @@ def _look_through(folder: Path, skip: Callable[[Path], bool]) -> tuple[list[str]
                 if path.is_file():
                     names.append(prefix + name)
                 elif path.is_dir() and (real := os.path.realpath(path)) not in above:
-                    waiting.append((f"{prefix}{name}/", (*above, real)))  # no link to itself
+                    waiting.append((f"{prefix}{name}/", (*above, real)))  # avoids cycles of links
         digest.update(os.fsencode("\0".join([prefix, *inside, ""])) + numbers.tobytes())
     return names, digest.digest()
 
 
-_SAYS = ("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
+_FIELDS = ("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 def _stats(folder: Path) -> tuple[list[str], "array[int]"]:
-    """Names in a folder, hidden ones left out, and one after the other what is said of each.
+    """Return the names in a folder, without hidden ones, and a flat array of their status.
 
-    At the end the folder's own device and inode.
+    The array holds `_FIELDS` for each name, then the folder's own device and inode.
     """
     names: list[str] = []
     numbers = array("q")
-    says = attrgetter(*_SAYS)
+    fields = attrgetter(*_FIELDS)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for name in os.listdir(descriptor):
             if name[0] == ".":
                 continue
             try:
-                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            except FileNotFoundError:  # it went a moment ago
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:  # removed since it was listed
                 continue
             except PermissionError as error:
                 raise PermissionError(error.errno, error.strerror, str(folder / name)) from error
             names.append(name)
             try:
-                numbers.extend(says(found))
+                numbers.extend(fields(status))
             except OverflowError:
-                del numbers[len(_SAYS) * (len(names) - 1) :]
-                numbers.extend(map(_signed, says(found)))
-        numbers.extend(_key(os.fstat(descriptor))[:2])  # two folders may be alike in all else
+                del numbers[len(_FIELDS) * (len(names) - 1) :]
+                numbers.extend(map(_signed, fields(status)))
+        numbers.extend(_key(os.fstat(descriptor))[:2])  # folders may be equal in all the rest
     finally:
         os.close(descriptor)
     return names, numbers
 
 
 def of_file(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read now. Raises OSError where it can't be read."""
+    """Read a file and return its hexadecimal SHA-256. Raises OSError if it cannot be read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_text(text: str) -> str:
-    """Hexadecimal SHA-256 of a string."""
+    """Return the hexadecimal SHA-256 of a string's UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def in_a_word(digest: str) -> str:
-    """A file's digest, short, as keys and reports tell it."""
+    """Shorten a digest to the form used in keys and reports."""
     return f"sha256 {digest[:16]}"

@@ -1,4 +1,4 @@
-"""Files on a disk: room before work begins, writes that survive a power cut, sizes, links."""
+"""Files on a disk: checks of free space and links, writes that survive a power cut, sizes."""
 
 import json
 import os
@@ -11,9 +11,10 @@ from pipeline.errors import SpaceError
 
 
 def leads_out(file: Path, root: Path) -> bool:
-    """Whether a picture is a link to what lies neither below the data root nor in its own folder.
+    """Return True if a picture is a link to a file outside the data root and its own folder.
 
-    People may link a folder of pictures; a link for one picture could show any file of theirs.
+    A whole folder of pictures may be a link, but a link in place of a single picture could expose
+    any file on the disk.
     """
     if not file.is_symlink():
         return False
@@ -23,12 +24,16 @@ def leads_out(file: Path, root: Path) -> bool:
 
 
 def need_space(folder: Path, size: int, what: str) -> None:
-    """Raise SpaceError unless `size` bytes are free where `folder` is, which exists."""
+    """Raise SpaceError unless `size` bytes are free on the disk of `folder`, which exists.
+
+    what: the name of the stage, for the message.
+    """
     free = shutil.disk_usage(folder).free
     if free < size:
         raise SpaceError(
             f"{what} needs about {_in_units(size)} in {folder}, found {_in_units(free)} free; free "
-            "some (Prune --dry-run tells what can go) or give another folder with --paths-store"
+            "some space (Prune --dry-run lists what it would remove) or give another folder with "
+            "--paths-store"
         )
 
 
@@ -37,10 +42,10 @@ def _in_units(size: int) -> str:
 
 
 def settle(folder: Path) -> None:
-    """Make all below `folder`, and itself, survive a power cut, and readable by whom it is for.
+    """Write a folder and everything below it to disk, readable by everyone it is meant for.
 
-    Some libraries write files that only their owner may read (safetensors), whatever the umask. The
-    folder was made with the rights that the umask asks for, so all below gets at least its rights.
+    Some libraries (safetensors) write files that only their owner may read, whatever the umask.
+    The folder itself has the umask's permissions, so everything below it gets at least those.
     """
     rights = stat.S_IMODE(folder.stat().st_mode)
     for path in (*folder.rglob("*"), folder):
@@ -53,22 +58,22 @@ def settle(folder: Path) -> None:
 
 
 def _grant(descriptor: int, rights: int) -> None:
-    """Add a folder's rights to what lies in it; a file does not become executable."""
+    """Add a folder's permissions to a file or folder inside it; files don't become executable."""
     status = os.fstat(descriptor)
     mode = stat.S_IMODE(status.st_mode)
     wanted = mode | (rights & (0o777 if stat.S_ISDIR(status.st_mode) else 0o666))
-    if wanted != mode and status.st_uid == os.geteuid():  # another member's are that member's
+    if wanted != mode and status.st_uid == os.geteuid():  # only the owner may change them
         os.fchmod(descriptor, wanted)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+    """Return the size in bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader finds the old file or the new one, never half of it."""
+    """Write JSON so that a reader sees either the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, ensure_ascii=False)

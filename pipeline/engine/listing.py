@@ -1,24 +1,24 @@
-"""A task that prints something to read, and makes no output."""
+"""A task that prints lines and makes no output."""
 
 import luigi
 
 
 class Listing(luigi.Task):
-    """Lines to print. It runs each time it is asked for."""
+    """A task that prints lines. It runs each time it is requested."""
 
     _done = False
 
     def __init_subclass__(cls) -> None:
         cls._visible_in_registry = True
 
-    # Luigi offers the parameters of every class that it sees; this one has nothing to print.
+    # Luigi reads the parameters of every visible class; this base class is hidden from it.
     _visible_in_registry = False
 
     def complete(self) -> bool:
         return self._done
 
     def lines(self) -> list[str]:
-        """The lines to print."""
+        """Return the lines to print."""
         raise NotImplementedError
 
     def run(self) -> None:

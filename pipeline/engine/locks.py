@@ -1,4 +1,4 @@
-"""Locks of the store: files in `locks/`, held by flock, so they die with their process."""
+"""Locks of the store: files in `locks/`, held by flock, so a lock ends with its process."""
 
 import errno
 import fcntl
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def lock_name(folder: Path) -> str:
-    """The lock of an output folder."""
+    """Return the name of an output folder's lock."""
     return f"{folder.parent.name}-{folder.name}"
 
 
 @contextmanager
 def locked(store: Path, name: str, what: str) -> Iterator[None]:
-    """Hold the store's lock `name`. While another process holds it, wait and log that.
+    """Hold the store's lock `name`. If another process holds it, log that and wait.
 
     what: the work that the holder does, for the log. Raises LockError.
     """
@@ -51,10 +51,10 @@ def locked(store: Path, name: str, what: str) -> Iterator[None]:
 
 
 def in_use(store: Path, name: str) -> bool:
-    """Whether a process holds the store's lock `name`. Raises LockError, AccessError.
+    """Return True if a process holds the store's lock `name`. Raises LockError, AccessError.
 
-    A shared lock is asked for: where flock is made of fcntl's locks (NFS), an exclusive one needs a
-    file open for writing, which a member who may only read the store cannot have.
+    Tries a shared lock: on NFS, where flock uses fcntl locks, an exclusive one would need a file
+    open for writing, and the user may have only read permission in the store.
     """
     path = _file(store, name)
     try:
@@ -68,9 +68,9 @@ def in_use(store: Path, name: str) -> bool:
 
 
 def check_ranges(descriptor: int, path: Path) -> None:
-    """Raise LockError unless an open file takes the locks that SQLite uses.
+    """Raise LockError unless an open file supports the locks that SQLite uses.
 
-    SQLite itself would try for a minute, and then say that the file is locked.
+    SQLite itself would retry for a minute and then report that the file is locked.
     """
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -94,8 +94,8 @@ def _not_locked(path: Path, call: str, error: OSError) -> Exception:
         return OSError(error.errno, error.strerror, str(path))
     return LockError(
         f"{path}: cannot be locked ({call}: {error.strerror}): its file system has no working "
-        "locks. Give a folder on another file system with --paths-store, or have it mounted with "
-        "locks (NFS: without nolock; Lustre: with flock), which its administrator can do"
+        "locks. Give a folder on another file system with --paths-store, or ask the administrator "
+        "to mount this one with locks (NFS: without nolock; Lustre: with flock)"
     )
 
 
@@ -104,8 +104,8 @@ def _file(store: Path, name: str) -> Path:
 
 
 def _holder(path: Path) -> str:
-    """The number of the process that holds a lock; it may not have written it down yet."""
-    for _ in range(20):
+    """Return the number of the process that holds a lock; "?" if it is not in the file."""
+    for _ in range(20):  # the process writes it just after it gets the lock
         number = path.read_text()
         if number.isdecimal() and Path("/proc", number).exists():
             return number

@@ -1,4 +1,4 @@
-"""SQLite files that remember what was computed: damage costs what one held, and no more."""
+"""SQLite files that cache what was computed: a damaged one loses its contents and nothing else."""
 
 import errno
 import logging
@@ -12,31 +12,35 @@ from typing import Any
 from pipeline.engine.locks import check_ranges
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# What SQLite answers for a file that may not be read, or not be mended after a crash.
+# SQLite's codes for a file that may not be read, or not be repaired after a crash.
 _CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
-# What the system answers where a file may not be opened, or where none can be.
+# The system's codes for a file that may not be opened, or cannot be created.
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 log = logging.getLogger(__name__)
 
 
 class Memo:
-    """One SQLite file. A damaged one is put aside, said so, and begun anew.
+    """One SQLite file. If it is damaged, warn, rename it and begin a new one.
 
-    Where no file can be made (a store that is read-only), or it may not be read, what is kept is
-    forgotten at the end. Other troubles, such as a full disk, raise sqlite3.OperationalError or
-    OSError; a file system without locks, LockError.
+    If the file may not be read, or cannot be made (in a read-only store), values are kept in memory
+    until the end of the process. Other errors, such as a full disk, raise sqlite3.OperationalError
+    or OSError; a file system without locks raises LockError.
     """
 
     def __init__(self, path: Path, tables: str, check: bool = False) -> None:
-        """tables: SQL that makes them where they are missing. check: the whole file, now."""
+        """Open the file.
+
+        tables: SQL that creates the tables if they are missing.
+        check: look for damage in the whole file now.
+        """
         self._path, self._tables = path, tables
-        self._is_read_only = False  # and said so
+        self._is_read_only = False  # True once the warning is logged
         self._open(check)
 
     def _open(self, check: bool) -> None:
         path = self._path
         self._process = os.getpid()
-        with suppress(OSError):  # then it can't be opened below
+        with suppress(OSError):  # opening the file below reports it
             path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = _connect(path)
         self._inode = _inode(path)
@@ -44,13 +48,13 @@ class Memo:
             self._prepare(check)
         except sqlite3.DatabaseError as error:
             if _code(error) in _CLOSED:
-                self._forget(str(error))
+                self._use_memory(str(error))
             else:
-                self._begin_anew(error)
+                self._replace_damaged(error)
 
-    def _forget(self, why: str) -> None:
-        """Keep in memory what would be kept in the file."""
-        _warn_closed(self._path, why)
+    def _use_memory(self, reason: str) -> None:
+        """Keep values in memory instead of the file."""
+        _warn_closed(self._path, reason)
         self._connection.close()
         self._connection = sqlite3.connect(":memory:")
         self._prepare(check=False)
@@ -60,23 +64,25 @@ class Memo:
             raise _damaged()
         self._connection.executescript(self._tables)
 
-    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+    def _replace_damaged(self, error: sqlite3.DatabaseError) -> None:
+        """Begin a new file if `error` means damage; else raise it."""
         code = _code(error)
-        undecodable = code is None and "decode" in str(error)  # text that is no UTF-8
+        undecodable = code is None and "decode" in str(error)  # text that is not UTF-8
         if not undecodable and code not in _DAMAGED:
             raise error
         if not os.access(self._path.parent, os.W_OK, effective_ids=True):
-            self._forget(f"it is damaged: {error}")
+            self._use_memory(f"it is damaged: {error}")
             return
         aside = self._path.with_name(f"{self._path.name}.damaged")
         log.warning(
-            "%s is damaged (%s): begun anew, what it held is found out again; the old file is %s",
+            "%s is damaged (%s): a new file is begun, its contents are computed again; the old "
+            "file is %s",
             self._path,
             error,
             aside.name,
         )
         self._connection.close()
-        if _inode(self._path) == self._inode:  # else another process was quicker
+        if _inode(self._path) == self._inode:  # else another process has replaced it
             self._path.replace(aside)
             self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
         self._connection = _connect(self._path)
@@ -84,19 +90,19 @@ class Memo:
         self._prepare(check=False)
 
     def find(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
-        """The first row that a query finds."""
+        """Return the first row of a query's result, or None."""
         self._reopen_after_fork()
         try:
             row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
         except sqlite3.DatabaseError as error:
-            self._begin_anew(error)
+            self._replace_damaged(error)
             return None
         return row
 
     def keep(self, sql: str, rows: Iterable[Sequence[Any]]) -> bool:
-        """Write rows at once: the file is locked for this moment only.
+        """Write rows in one transaction, the only time when the file is locked.
 
-        Where the file may not be written, warn once and return False.
+        If the file is read-only, warn once and return False.
         """
         if self._is_read_only:
             return False
@@ -109,26 +115,29 @@ class Memo:
             if _code(error) == sqlite3.SQLITE_READONLY:
                 self._warn_read_only()
                 return False
-            self._begin_anew(error)
+            self._replace_damaged(error)
             with self._connection:
                 self._connection.executemany(sql, rows)
         return True
 
     def _warn_read_only(self) -> None:
         log.warning(
-            "%s: may not be written: what is computed now can't be kept; ask its owner for the "
-            "right (chmod g+w)",
+            "%s: may not be written: new values are not stored; ask its owner for permission "
+            "(chmod g+w)",
             self._path,
         )
         self._is_read_only = True
 
     def _reopen_after_fork(self) -> None:
-        """SQLite's connections do not outlive a fork, such as that of Luigi's own workers."""
+        """Open the file again in a forked process, such as one of Luigi's workers.
+
+        SQLite's connections don't survive a fork.
+        """
         if self._process != os.getpid():
             self._open(check=False)
 
     def close(self) -> None:
-        """Free the file."""
+        """Close the file."""
         self._connection.close()
 
 
@@ -137,15 +146,15 @@ def _inode(path: Path) -> int | None:
 
 
 def _code(error: sqlite3.DatabaseError) -> int | None:
-    """SQLite's primary code; None for an error of Python's own."""
+    """Return SQLite's primary error code; None for an error raised by Python."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """The file's connection; one to memory where no file is and none can be made."""
+    """Connect to the file, or to memory if the file cannot be made or opened."""
     _make(path)
-    if not os.path.exists(path):  # unlike Path.exists, also in a folder that may not be searched
+    if not os.path.exists(path):  # unlike Path.exists, raises no error for lack of permission
         return sqlite3.connect(":memory:")
     try:
         return sqlite3.connect(path, timeout=60)
@@ -156,27 +165,27 @@ def _connect(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(":memory:")
 
 
-def _warn_closed(path: Path, why: str) -> None:
+def _warn_closed(path: Path, reason: str) -> None:
     log.warning(
-        "%s: may not be read or mended (%s): what it holds is computed again; ask its owner for "
-        "the right (chmod g+rw)",
+        "%s: may not be read or repaired (%s): its contents are computed again; ask its owner for "
+        "permission (chmod g+rw)",
         path,
-        why,
+        reason,
     )
 
 
 def _make(path: Path) -> None:
-    """Make the file where it is missing, with the rights that the umask asks for.
+    """Make the file if it is missing, with the permissions of the umask. Raises LockError.
 
-    SQLite itself makes files that a group may not write. Raises LockError. Call it before SQLite
-    opens the file: closing a descriptor would free the locks that SQLite holds.
+    SQLite itself makes files that a group may not write. Call this before SQLite opens the file:
+    closing a descriptor would release the locks that SQLite holds.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
-        return  # read-only, perhaps: SQLite finds out
+        return  # if the file is read-only, SQLite can still open it
     try:
         check_ranges(descriptor, path)
     finally:
@@ -184,6 +193,6 @@ def _make(path: Path) -> None:
 
 
 def _damaged() -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("its own check fails")
+    error = sqlite3.DatabaseError("SQLite's quick_check fails")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error

@@ -1,4 +1,4 @@
-"""A missing file whose name is nearly that of one that is there: say which, and how to mend it."""
+"""Hints for a missing file: name an existing file whose name is almost the same."""
 
 import os
 from contextlib import suppress
@@ -7,16 +7,17 @@ from unicodedata import normalize
 
 
 class NearNames:
-    """The names in folders, each folder listed once, however many of its files are missing."""
+    """The names in folders, each folder listed only once, however many files are missing."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, list[str]]] = {}
 
     def hint(self, file: Path) -> str:
-        """What is there instead of a missing file, and how to rename it; "" where nothing is.
+        """Name the file that is there instead of a missing one and say how to rename it.
 
-        It is the one file of its folder, or folder of its path, whose name differs in the Unicode
-        form of its letters (composed or decomposed) or their case only.
+        Returns "" unless its folder has a single file whose name differs only in case or in the
+        Unicode form of its letters (composed or decomposed). If a folder of the path is missing,
+        the hint is about that folder.
         """
         while not file.parent.is_dir() and file != file.parent:
             file = file.parent
@@ -24,7 +25,7 @@ class NearNames:
         if near is None:
             return ""
         if normalize("NFC", near) == normalize("NFC", file.name):
-            # They look alike, so show what they are made of.
+            # The two names look the same, so show their characters as escapes.
             return (
                 f"{near!a} is there, the same name in another Unicode form; rename it to "
                 f"{file.name!a}"
@@ -33,14 +34,14 @@ class NearNames:
 
     def _near(self, file: Path) -> str | None:
         names = self._names(file.parent).get(_folded(file.name), [])
-        if len(names) > 1:  # the nearest: only the suffix's case differs, or the Unicode form
-            names = [n for n in names if _stem(n) == _stem(file.name)]
+        if len(names) > 1:  # prefer names that differ only in the suffix's case or Unicode form
+            names = [name for name in names if _stem(name) == _stem(file.name)]
         return names[0] if len(names) == 1 and names[0] != file.name else None
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._folders:
             names: dict[str, list[str]] = {}
-            with suppress(PermissionError):  # a folder may be entered without being listed
+            with suppress(PermissionError):  # some folders may be entered but not listed
                 for name in sorted(os.listdir(folder)):
                     names.setdefault(_folded(name), []).append(name)
             self._folders[folder] = names
@@ -57,5 +58,5 @@ def _stem(name: str) -> str:
 
 
 def described(reason: str, hint: str) -> str:
-    """A reason with its hint, if there is one."""
+    """Append the hint, if any, to a reason."""
     return f"{reason}: {hint}" if hint else reason

@@ -1,4 +1,4 @@
-"""Output folders: where a stage's outputs lie, their manifests, and whether one is whole."""
+"""Output folders: their places in the store, their manifests, and checks for damage."""
 
 import os
 from pathlib import Path
@@ -9,28 +9,28 @@ from pipeline.engine.digests import Digests
 from pipeline.engine.files import read_json
 
 MANIFEST = "manifest.json"
-READS = "reads"  # in settings: pictures that an earlier output could not use, and that are read now
-PARTIAL = ".{}.partial"  # an output folder that is not whole yet
+READS = "reads"  # a setting: pictures that an earlier output could not use but are readable now
+PARTIAL = ".{}.partial"  # name of an unfinished output folder
 
 
 def folders(store: Path, stage: str) -> list[Path]:
-    """All whole output folders of a stage."""
+    """List the finished output folders of a stage."""
     return sorted(manifest.parent for manifest in (store / stage).glob(f"[!.]*/{MANIFEST}"))
 
 
 def partials(store: Path, stage: str) -> dict[Path, Path]:
-    """Folders that are not whole, of runs under way or ended -> what each is to become."""
+    """Map each unfinished output folder of a stage, of any run, to its final folder."""
     hidden = sorted((store / stage).glob(PARTIAL.format("*")))
     return {f: f.with_name(f.name.removeprefix(".").removesuffix(".partial")) for f in hidden}
 
 
 def partial_of(folder: Path) -> Path:
-    """Where an output is made, until it is whole."""
+    """Return the folder in which an output is made until it is finished."""
     return folder.with_name(PARTIAL.format(folder.name))
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """An output folder's manifest; None if it is missing or damaged. Raises AccessError."""
+    """Read an output folder's manifest; None if it is missing or damaged. Raises AccessError."""
     try:
         with access_named(folder / MANIFEST):
             manifest = read_json(folder / MANIFEST)
@@ -49,9 +49,9 @@ def _has(value: Any, parts: dict[str, type]) -> bool:
 
 
 def damage(folder: Path, digests: Digests) -> str | None:
-    """Why an output folder cannot be used, in a few words; None if it is whole.
+    """Return in a few words why an output folder is unusable, or None if it is intact.
 
-    Raises AccessError for one that may not be read: another member's, which is not to be remade.
+    Raises AccessError if it may not be read: another user's output must not be made again.
     """
     with access_named(folder):
         return _damage(folder, digests)
@@ -64,12 +64,12 @@ def _damage(folder: Path, digests: Digests) -> str | None:
     if manifest is None or not manifest["files"]:
         return "its manifest is missing or broken"
     if str(manifest.get("fingerprint")) not in folder.name:
-        return "its manifest is another output's"
+        return "its manifest belongs to another output"
     for name, digest in manifest["files"].items():
         path = os.path.join(folder, name)
         try:
             if digests.of(path) != digest:
-                digests.forget(path)  # what is remembered may be wrong itself
+                digests.forget(path)  # the stored digest may be wrong: read the file again
                 if digests.of(path) != digest:
                     return f"{name} was altered"
         except AccessError:

@@ -1,4 +1,4 @@
-"""Prune: remove outputs that the present configuration does not name, and rows without an index."""
+"""Prune: remove outputs that the current configuration does not name, and unused rows."""
 
 import os
 import shutil
@@ -23,60 +23,65 @@ def prune(
     results: bool,
     dry_run: bool,
 ) -> list[str]:
-    """Remove outputs that no present configuration names, and rows that no index refers to.
+    """Remove outputs that the current configuration does not name, and rows without an index.
 
-    kinds: all classes of stages. stages_of: the present configuration's stages of a data set.
-    results: whether stages' results go too: training runs, evaluations, predictions, imports,
-    pages, written crops. Nothing is removed of a data set that cannot be found. Returns the lines
-    to print: what was left alone and why, each folder or file removed, the space freed.
+    Nothing is removed of a data set whose files are missing or unreadable.
+
+    place: the folders of data and results.
+    kinds: all classes of stages.
+    stages_of: returns the current configuration's last stages of a data set.
+    results: also remove training runs, evaluations, predictions, imports, pages, written crops.
+    dry_run: only list what would be removed.
+
+    Returns the lines to print: what was kept and why, each folder or file removed, the space freed.
     """
     store = place.store_root
     notes: list[str] = []
-    doomed: list[Path] = []
+    unneeded: list[Path] = []
     unfinished: set[Path] = set()  # folders of rows that a stage has not finished
     for dataset in _datasets(store, kinds):
         try:
-            present = [one for stage in stages_of(dataset) for one in upstream(stage)]
-            named = {one.folder for one in present} | _folders_read(present)
+            current = [stage for last in stages_of(dataset) for stage in upstream(last)]
+            named = {stage.folder for stage in current} | _folders_read(current)
         except FAMILY as error:
             notes.append(f"{dataset}: nothing removed ({error})")
             if _has_unlisted_rows(store, kinds, dataset):
                 unfinished |= _row_folders(place)
             continue
         outputs = _outputs(store, kinds, dataset)
-        unfinished |= {rows for one in present if (rows := one.fills()) and _is_stale(one)}
-        if any(in_use(store, lock_name(becomes)) for f, becomes in outputs.items() if f != becomes):
-            notes.append(f"{dataset}: nothing removed (a run is under way)")
+        unfinished |= {rows for stage in current if (rows := stage.fills()) and _is_stale(stage)}
+        if any(in_use(store, lock_name(final)) for f, final in outputs.items() if f != final):
+            notes.append(f"{dataset}: nothing removed (a run is in progress)")
             continue
         kept = set() if results else {kind.STAGE for kind in kinds if kind.RESULT}
-        doomed += [
+        unneeded += [
             folder
-            for folder, becomes in outputs.items()
-            if becomes not in named and folder.parent.name not in kept
+            for folder, final in outputs.items()
+            if final not in named and folder.parent.name not in kept
         ]
-    notes += [_refusal(store, folder) for folder in doomed if not _is_removable(folder)]
-    doomed = [folder for folder in doomed if _is_removable(folder)]
-    removed = {folder: size_of(folder) for folder in doomed}
+    notes += [_refusal(store, folder) for folder in unneeded if not _is_removable(folder)]
+    unneeded = [folder for folder in unneeded if _is_removable(folder)]
+    removed = {folder: size_of(folder) for folder in unneeded}
     if not dry_run:
-        for folder in doomed:
+        for folder in unneeded:
             shutil.rmtree(folder)
     for rows in sorted(_row_folders(place)):
         if rows in unfinished or in_use(store, rows.name):
             notes.append(f"{rows.relative_to(store)}: nothing removed (not yet finished)")
             continue
-        unused = _unused(store, rows, kinds, set(doomed))
+        unused = _unused(store, rows, kinds, set(unneeded))
         if unused and not _may_change(rows):
             notes.append(_refusal(store, rows))
         elif unused:
-            removed |= _remove_rows(store, rows, kinds, set(doomed), dry_run)
+            removed |= _remove_rows(store, rows, kinds, set(unneeded), dry_run)
     return [*notes, *_report(store, removed, dry_run)]
 
 
 def _remove_rows(
     store: Path, rows: Path, kinds: Kinds, gone: set[Path], dry_run: bool
 ) -> dict[Path, int]:
-    """Remove the files of rows that no index refers to. Returns each with its bytes."""
-    # Locked, and looked up again: rows just written have no index yet.
+    """Remove the files of rows that no index refers to. Returns their sizes in bytes."""
+    # Listed again under the lock: the rows of a running stage have no index yet.
     with nullcontext() if dry_run else locked(store, rows.name, "filling rows"):
         sizes = {file: size_of(file) for file in _unused(store, rows, kinds, gone)}
         for file in sizes if not dry_run else ():
@@ -85,7 +90,7 @@ def _remove_rows(
 
 
 def _is_removable(folder: Path) -> bool:
-    """Whether this user may remove all of an output: half of one would be a damaged one."""
+    """Return True if this user may remove all of an output; removing a part would damage it."""
     inside = [path for path in folder.rglob("*") if path.is_dir()]
     return all(map(_may_change, (folder.parent, folder, *inside)))
 
@@ -96,8 +101,8 @@ def _may_change(folder: Path) -> bool:
 
 def _refusal(store: Path, folder: Path) -> str:
     return (
-        f"{folder.relative_to(store)}: nothing removed (it is another user's: ask for the right "
-        "to write in it, chmod -R g+w, or have its owner run Prune)"
+        f"{folder.relative_to(store)}: nothing removed (it belongs to another user: ask for write "
+        "permission, chmod -R g+w, or ask its owner to run Prune)"
     )
 
 
@@ -108,7 +113,7 @@ def _report(store: Path, removed: dict[Path, int], dry_run: bool) -> list[str]:
 
 
 def _datasets(store: Path, kinds: Kinds) -> list[str]:
-    """The data sets that the store has an output of."""
+    """List the data sets that have an output in the store."""
     return sorted({_dataset(f) for kind in kinds for f in folders(store, kind.STAGE)})
 
 
@@ -117,15 +122,15 @@ def _dataset(folder: Path) -> str:
 
 
 def _outputs(store: Path, kinds: Kinds, dataset: str) -> dict[Path, Path]:
-    """A data set's output folders, whole or not -> the folder that each is or becomes."""
+    """Map each output folder of a data set, finished or not, to its final folder."""
     outputs: dict[Path, Path] = {}
     for stage in dict.fromkeys(kind.STAGE for kind in kinds):
         outputs |= {folder: folder for folder in folders(store, stage)} | partials(store, stage)
-    return {folder: becomes for folder, becomes in outputs.items() if _dataset(becomes) == dataset}
+    return {folder: final for folder, final in outputs.items() if _dataset(final) == dataset}
 
 
 def _folders_read(stages: Iterable[Stage]) -> set[Path]:
-    """Folders of what the stages read from outside: some of it is an output in the store."""
+    """Return all folders above the stages' sources, because a source may be a stored output."""
     sources = [path.absolute() for stage in stages for path in stage.sources().values()]
     return {parent for path in sources for parent in path.parents}
 
@@ -139,19 +144,19 @@ def _row_folders(place: paths) -> set[Path]:
 
 
 def _fill_rows(kinds: Kinds) -> list[str]:
-    """Names of the stages whose outputs refer to rows."""
+    """List the stages whose outputs refer to rows."""
     return [kind.STAGE for kind in kinds if kind.fills is not Stage.fills]
 
 
 def _has_unlisted_rows(store: Path, kinds: Kinds, dataset: str) -> bool:
-    """Return True if a data set may have rows that no manifest names: its extraction is partial."""
+    """Return True if a data set's extraction is unfinished, so that no manifest names its rows."""
     stages = _fill_rows(kinds)
     outputs = [f for f in _outputs(store, kinds, dataset) if f.parent.name in stages]
     return any(read_manifest(folder) is None for folder in outputs)
 
 
 def _unused(store: Path, rows: Path, kinds: Kinds, gone: set[Path]) -> list[Path]:
-    """Files in `rows` that no index refers to, once the folders `gone` are removed."""
+    """List the files in `rows` that no index refers to once the folders `gone` are removed."""
     used: set[str] = set()
     for folder in (f for stage in _fill_rows(kinds) for f in folders(store, stage)):
         manifest = read_manifest(folder)

@@ -1,8 +1,9 @@
-"""The fingerprinted Luigi task: when a stage is stale, and how its output is made.
+"""The fingerprinted Luigi task: it decides when a stage is stale and makes its output.
 
 A stage's output folder is named by its fingerprint, a digest of everything that decides the
-result. It is complete when its manifest is there and the files that the manifest names still have
-their digests. It is made in a hidden folder beside it and renamed when it is whole.
+result. The output is complete if its manifest exists and the files that it lists still have the
+digests given there. It is made in a hidden folder beside the final one, which is renamed at the
+end.
 """
 
 import json
@@ -29,83 +30,83 @@ from pipeline.engine.versions import versions
 from pipeline.errors import StageError
 
 FRESH = "fresh"
-LEAST_SPACE = 16_000_000  # bytes that any stage may need: reports, manifests, memory of digests
+LEAST_SPACE = 16_000_000  # bytes that any stage may need for reports, manifests, stored digests
 
 log = logging.getLogger(__name__)
 
 
 class Stage(luigi.Task):
-    """One stage. A subclass says what decides its result, and does the work.
+    """One stage. A subclass declares what decides its result, and does the work.
 
-    A subclass gives `settings`, `sources` and `requires`, which make its key; `work`; and, where
-    people should read something at the end, `lines`. Parameters with `significant=False` cannot
-    change the result and are left out of the key.
+    A subclass defines `settings`, `sources` and `requires`, which form its key; `work`; and
+    `lines` if it reports something at the end. Parameters with `significant=False` cannot change
+    the result and are left out of the key.
     """
 
-    # A developer raises it when the same inputs give another result; the changelog says so.
+    # Raise it when the same inputs give a different result, and say so in the changelog.
     VERSION = 1
-    # Settings younger than the stage, each with its default: at its default, a setting is left out
-    # of the key, so that outputs made before it existed stay fresh.
+    # Settings added after the stage was first released, each with its default. A setting at its
+    # default is left out of the key, so that outputs made before it existed stay fresh.
     ADDED: ClassVar[Mapping[str, Any]] = {}
-    RESULT = False  # True: people asked for it by its own parameters, so Prune keeps it
-    RESUMES = False  # True: what a killed run left behind is of use to the next
-    IMPLIED: tuple[str, ...] = ()  # required stages that the fingerprints of others already hold
-    STAGE = "Stage"  # the stage's name in keys and in the store: the class's, unless it gives one
+    RESULT = False  # True: the user requests it with parameters of its own, so Prune keeps it
+    RESUMES = False  # True: the next run reuses what a killed run left behind
+    IMPLIED: tuple[str, ...] = ()  # required stages that another one's fingerprint covers
+    STAGE = "Stage"  # the stage's name in keys and in the store; by default the class name
     _visible_in_registry = False
 
     dataset = luigi.Parameter(description="mnre, twitter2015, twitter2017, demo, or your own")
 
     def __init_subclass__(cls) -> None:
         cls.STAGE = vars(cls).get("STAGE", cls.__name__)
-        # Luigi offers the parameters of every class that it sees, three times a run: a class that
-        # only others derive from stays hidden.
+        # Luigi reads the parameters of every visible class, three times a run, so base classes
+        # are hidden from it.
         is_base = cls.__name__.startswith("_") or cls.work is Stage.work
         cls._visible_in_registry = not is_base
 
-    _state = ""  # why the output could not be used when last looked up, or FRESH
+    _state = ""  # FRESH, or why the output was unusable when it was last checked
 
-    # --- what a subclass gives
+    # --- defined by subclasses
 
     def settings(self) -> dict[str, Any]:
-        """Every setting that decides the result."""
+        """Return every setting that decides the result, by name."""
         significant = {name for name, parameter in self.get_params() if parameter.significant}
         return {name: getattr(self, name) for name in sorted(significant - {"dataset"})}
 
     def sources(self) -> dict[str, Path]:
-        """Name -> file or folder that the stage reads from outside the store."""
+        """Return the files and folders that the stage reads from outside the store, by name."""
         return {}
 
     def requires(self) -> "list[Stage]":
-        """The stages whose output this one reads."""
+        """Return the stages whose outputs this stage reads."""
         return []
 
     def work(self, folder: Path) -> Iterable[Path] | None:
         """Make the output in `folder`, which exists.
 
-        Returns files outside the folder that the output is not whole without, if any.
+        Returns the files outside `folder` that belong to the output, if any.
         """
         raise NotImplementedError
 
     def fills(self) -> Path | None:
-        """A folder that the stage fills together with others, beside its own output."""
+        """Return the folder, shared with other stages, that this stage adds rows to, if any."""
         return None
 
     def lines(self) -> list[str]:
-        """Lines that people read at the end, also if the output was there before."""
+        """Return the lines to log at the end, also if the output existed already."""
         return []
 
-    # --- what follows from it
+    # --- derived from these
 
     @classmethod
     def get_task_family(cls) -> str:
-        """The name under which Luigi reads parameters and reports what ran."""
+        """Return the name under which Luigi reads parameters and reports what ran."""
         return cls.STAGE
 
-    task_family = property(lambda self: self.STAGE)  # the same, as Luigi's summary asks for it
+    task_family = property(lambda self: self.STAGE)  # the same, for Luigi's summary
 
     @property
     def paths(self) -> paths:
-        """Where data is read and results are kept."""
+        """The folders of data and results."""
         return paths()
 
     @property
@@ -115,7 +116,7 @@ class Stage(luigi.Task):
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """All that decides the result, in a form that people can compare."""
+        """Everything that decides the result, in a readable form."""
         settings = self.settings()
         return {
             "stage": self.STAGE,
@@ -128,7 +129,9 @@ class Stage(luigi.Task):
             },
             "sources": self._digests_of_sources(),
             "requires": {
-                s.name: s.fingerprint for s in self.requires() if s.name not in self.IMPLIED
+                stage.name: stage.fingerprint
+                for stage in self.requires()
+                if stage.name not in self.IMPLIED
             },
         }
 
@@ -137,43 +140,43 @@ class Stage(luigi.Task):
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name this result."""
+        """16 hexadecimal digits that identify the result."""
         return of_text(json.dumps(self.key, sort_keys=True))[:16]
 
     @property
     def folder(self) -> Path:
-        """Where the output lies once it is whole."""
+        """The folder of the finished output."""
         return self.paths.store_root / self.STAGE / f"{self.dataset}-{self.fingerprint}"
 
     def output(self) -> luigi.LocalTarget:
-        """The manifest, written last."""
+        """Return the manifest, which is written last."""
         return luigi.LocalTarget(str(self.folder / MANIFEST))
 
     def complete(self) -> bool:
-        """Whether the output is there and unaltered; asked often, looked up until it is."""
+        """Return True if the output exists unaltered. Luigi asks often, so True is remembered."""
         with self._errors_logged():
             if self._state != FRESH:
                 self._state = damage(self.folder, self.paths.digests) or FRESH
             return self._state == FRESH
 
     def deps(self) -> Any:
-        """The stages required, as Luigi asks for them."""
+        """Return the required stages to Luigi."""
         with self._errors_logged():
             return super().deps()
 
     @contextmanager
     def _errors_logged(self) -> Iterator[None]:
-        """Log an error as such: Luigi logs these only as text, from which its class is lost."""
+        """Log an exception as an object: Luigi logs its text only, and the class is lost."""
         try:
             yield
         except Exception as error:
-            log.error("%s cannot be looked up", self.STAGE, exc_info=error)
+            log.error("cannot check the output of %s", self.STAGE, exc_info=error)
             raise
 
     def run(self) -> None:
         """Make the output, unless another process made it while this one waited."""
         store, rows, name = self.paths.store_root, self.fills(), lock_name(self.folder)
-        # Held until the output is in its place: Prune takes rows that no output names for unused.
+        # Held until the output is in place: Prune removes rows that no output names.
         filling = locked(store, rows.name, "filling the same rows") if rows else nullcontext()
         with filling, locked(store, name, what=f"making {name}"):
             self._state = ""
@@ -183,17 +186,18 @@ class Stage(luigi.Task):
 
     def _make(self) -> None:
         partial = partial_of(self.folder)
-        if damage(partial, self.paths.digests) is not None:  # else only its renaming was left to do
+        if damage(partial, self.paths.digests) is not None:  # else it only needs to be renamed
             self._fill(partial)
-        if self.folder.exists():  # damaged: complete() said so
+        if self.folder.exists():  # damaged, else complete() would have been true
             shutil.rmtree(self.folder)
         partial.rename(self.folder)
         settle(self.folder)
 
     def check_sources(self) -> None:
-        """Raise StageError if a source changed since the key was made."""
+        """Raise StageError if a source changed since the key was computed."""
         then, now = self.key["sources"], self._digests_of_sources()
-        changed = [n for n in sorted(now.keys() | then.keys()) if now.get(n) != then.get(n)]
+        names = sorted(now.keys() | then.keys())
+        changed = [name for name in names if now.get(name) != then.get(name)]
         if changed:
             raise StageError(
                 f"{self.STAGE}: {', '.join(changed)} changed while it was read; run the "
@@ -201,19 +205,19 @@ class Stage(luigi.Task):
             )
 
     def _fill(self, partial: Path) -> None:
-        damaged = (partial / MANIFEST).exists()  # it was whole once
+        damaged = (partial / MANIFEST).exists()  # it was finished, and altered since
         if partial.exists() and (damaged or not self.RESUMES):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        for left in partial.rglob(".*"):  # hidden files are half written, not part of the output
-            left.unlink()
+        for unfinished in partial.rglob(".*"):  # hidden files are half written
+            unfinished.unlink()
         need_space(partial, LEAST_SPACE, self.STAGE)
         started = time.monotonic()
         try:
             outside = self.work(partial)
         except FeatureError as error:
             if error.file is not None and error.file.is_file():
-                self.paths.digests.forget(error.file)  # the next run sees that its stage is stale
+                self.paths.digests.forget(error.file)  # so the next run computes its digest again
             raise
         self.check_sources()
         settle(partial)
@@ -235,14 +239,14 @@ class Stage(luigi.Task):
 @Stage.event_handler(luigi.Event.SUCCESS)
 @Stage.event_handler(luigi.Event.DEPENDENCY_PRESENT)
 def _log_lines(stage: Stage) -> None:
-    """Luigi calls this when a stage has run, and when it had nothing to do."""
+    """Log a stage's lines after it ran, or after Luigi saw that its output exists."""
     for line in stage.lines():
         log.info("%s", line)
 
 
 def upstream(last: Stage) -> list[Stage]:
-    """A stage and all that it needs, each once, itself first."""
+    """Return a stage and all stages that it depends on, each once, the stage itself first."""
     stages = {last.name: last}
-    for needed in last.requires():
-        stages |= {one.name: one for one in upstream(needed)}
+    for required in last.requires():
+        stages |= {stage.name: stage for stage in upstream(required)}
     return list(stages.values())

@@ -1,4 +1,4 @@
-"""Status: for each stage, whether its output is fresh, and if not, what changed."""
+"""Status: report for each stage whether its output is fresh and, if not, what changed."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,17 +11,17 @@ from pipeline.errors import FAMILY, NAMED
 
 
 def status(stages: Iterable[Stage]) -> list[str]:
-    """A line a stage: fresh, or stale and why."""
+    """Return a line for each stage: fresh, or stale with the reason."""
     return [f"{stage.STAGE} is {_state(stage)}" for stage in stages]
 
 
 def _state(stage: Stage) -> str:
     try:
-        with access_named(stage.paths.store_root):  # its key reads outputs, too
+        with access_named(stage.paths.store_root):  # computing the key reads outputs, too
             return _known_state(stage)
     except AccessError as error:
         return f"not known: {error}"
-    except (*FAMILY, OSError) as error:  # the data set is not there, or cannot be read
+    except (*FAMILY, OSError) as error:  # the data set is missing or cannot be read
         return f"stale: {error}"
 
 
@@ -36,7 +36,7 @@ def _known_state(stage: Stage) -> str:
 
 
 def _begun(stage: Stage) -> str:
-    """A note if a run is making the output, or was interrupted."""
+    """Return a note if a run is making the output or was interrupted, else ""."""
     if in_use(stage.paths.store_root, lock_name(stage.folder)):
         return " (a run is making it)"
     if partial_of(stage.folder).exists():
@@ -45,7 +45,7 @@ def _begun(stage: Stage) -> str:
 
 
 def _last_key(stage: Stage) -> dict[str, Any] | None:
-    """The key of an output of the same stage and data set: the nearest, of several the newest."""
+    """Return the key of the most similar output of a stage and data set; of equals the newest."""
     outputs = folders(stage.paths.store_root, stage.STAGE)
     manifests = [manifest for folder in outputs if (manifest := read_manifest(folder))]
     similar = [m for m in manifests if _comparable(m["key"], stage.key)]
@@ -55,14 +55,18 @@ def _last_key(stage: Stage) -> dict[str, Any] | None:
 
 
 def _comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two keys are of one data set and kind: a run and a summary share no setting."""
-    ours, theirs = a["settings"].keys(), b["settings"].keys()
-    same_kind = bool(ours & theirs) or not (ours and theirs)
+    """Return True if two keys have the same data set and are of the same kind of task.
+
+    Keys of a stage that have settings, but none in common, are of two kinds: a training run and a
+    summary of several runs.
+    """
+    names_a, names_b = a["settings"].keys(), b["settings"].keys()
+    same_kind = bool(names_a & names_b) or not (names_a and names_b)
     return bool(a["dataset"] == b["dataset"]) and same_kind
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Name each difference between two keys."""
+    """Describe each difference between two keys."""
     lines = []
     for part in ("version", "settings", "sources", "requires"):
         old, new = _flat(before[part], part), _flat(after[part], part)
@@ -83,10 +87,10 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _reads(before: list[str], after: list[str]) -> list[str]:
-    """Which pictures the present installation reads and another did not, or the other way round."""
+    """List the pictures that only one of two installations can read: the earlier or this one."""
     kinds = {
         "can be read now": sorted({*after} - {*before}),
-        "can't be read any more": sorted({*before} - {*after}),
+        "can no longer be read": sorted({*before} - {*after}),
     }
     return [
         f"{len(names)} pictures that {'were unusable' if change.endswith('now') else 'were read'} "

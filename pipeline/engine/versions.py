@@ -1,15 +1,15 @@
-"""Versions of Python and of the packages that can change a figure, for every result."""
+"""Versions of Python and of the packages that can change a result; each manifest lists them."""
 
 import importlib.metadata
 import platform
 from contextlib import suppress
 
 PACKAGES = ("torch", "torchvision", "transformers", "h5py", "pytorch-crf", "pillow", "numpy")
-EXTRAS = ("spacy", "nltk", "timm", "pillow-heif")  # packages that may be missing
+EXTRAS = ("spacy", "nltk", "timm", "pillow-heif")  # optional packages
 
 
 def versions() -> dict[str, str]:
-    """Version by package; of the extras, those that are installed."""
+    """Return the version of each package; an optional one only if it is installed."""
     known = {"python": platform.python_version()}
     for package in PACKAGES:
         known[package] = importlib.metadata.version(package)

@@ -48,7 +48,7 @@ def test_a_damaged_answer_is_not_given(
         damaged = "of another" if change.startswith("key") else key
         assert answers.get(damaged) is None
         assert all(answers.get(other) == KEPT[other] for other in others)
-    assert f"a damaged answer in answers.sqlite is asked for again: {damaged[:16]}" in caplog.text
+    assert f"answers.sqlite: a damaged answer is computed again: {damaged[:16]}" in caplog.text
 
 
 @only_root

@@ -94,9 +94,9 @@ def test_a_setting_that_cannot_be_read_is_one_line(
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ('"/some/data"', 'found "/some/data", whose quotes are part of the path; leave them out'),
-        ("'some data'", "found 'some data', whose quotes are part of the path; leave them out"),
-        ("", "found nothing; give a folder, or leave the line out"),
+        ('"/some/data"', 'found "/some/data", whose quotes are part of the path; remove them'),
+        ("'some data'", "found 'some data', whose quotes are part of the path; remove them"),
+        ("", "found nothing; give a folder or remove the line"),
         ("$HOME/data", "found '$HOME/data'; write ~ for the home folder, ${NAME} for a variable"),
     ],
 )

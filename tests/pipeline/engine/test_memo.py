@@ -51,7 +51,7 @@ def test_a_damaged_file_is_put_aside_and_begun_anew(
     assert memo.find(FIND, ["a"]) == (1,)
     aside = tmp_path / "memo.sqlite.damaged"
     assert aside.exists() == (damage != "emptied")  # an empty file is a new one
-    assert ("begun anew" in caplog.text) == aside.exists()
+    assert ("a new file is begun" in caplog.text) == aside.exists()
 
 
 @pytest.mark.parametrize("ask", ["find", "keep"])

@@ -82,7 +82,7 @@ def test_an_output_under_anothers_name_is_none(world: World) -> None:
     manifest = json.loads((output / "manifest.json").read_text())
     manifest["fingerprint"] = "0123456789abcdef"
     (output / "manifest.json").write_text(json.dumps(manifest))
-    assert world.status(*EXTRACT)["GroundCrops"] == "stale: its manifest is another output's"
+    assert world.status(*EXTRACT)["GroundCrops"] == "stale: its manifest belongs to another output"
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"files": []}', '{"files": {}, "key": {}}'])

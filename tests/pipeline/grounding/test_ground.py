@@ -381,7 +381,7 @@ def test_an_answer_that_was_damaged_is_asked_for_again(
     detector.asked.clear()
     assert world.ground(post("a.png", "dog"), post("b.png", "dog"))[0] == first
     assert len(detector.asked) == 1
-    assert f"asked for again: {key[:16]}" in caplog.text
+    assert f"is computed again: {key[:16]}" in caplog.text
 
 
 def test_boxes_of_a_picture_that_changed_meanwhile_are_not_kept(world: Scene) -> None:
