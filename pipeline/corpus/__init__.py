@@ -1,4 +1,4 @@
-"""Readers of the published layouts and of own data: files to posts."""
+"""Readers of the published data sets and of the user's own: files to posts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ __all__ = ["SPLITS", "Corpus", "DataError", "Layout", "Post", "ReadConfig", "loc
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a dataset holds. `relations`: MNRE's in label order, "None" first; else None."""
+    """A data set's posts, and for MNRE its relations."""
 
     posts: list[Post]
-    relations: list[str] | None
+    relations: list[str] | None  # MNRE's in label order, "None" first; None for other data sets
 
 
 def locate(dataset: str, data: Path) -> Layout:
-    """Find a dataset's files under the data root; nothing is opened or listed.
+    """Locate a data set's files under the data root, without opening a file or listing a folder.
 
     dataset: mnre, twitter2015, twitter2017, or the name of a folder of own data.
-    Raises DataError where there are no texts, AccessError where that cannot be seen.
+    Raises DataError if the texts are missing, AccessError if a folder may not be read.
     """
     with access_named(data):
         if dataset == "mnre":
@@ -39,12 +39,12 @@ def locate(dataset: str, data: Path) -> Layout:
 
 
 def read(layout: Layout, config: ReadConfig = DEFAULT) -> Corpus:
-    """All posts of a dataset, train, val and test in this order, or own data's order.
+    """Read all posts of a data set: train, val, test; own data in the file's order.
 
-    config: of own posts; published data sets need none.
+    A missing picture or crop is not an error here: the post has the path where it should be.
 
-    A picture or crop that is missing is not an error here: its path is where it should be.
-    Raises DataError, one line naming the file, where the data is not as expected.
+    config: settings of reading own posts; published data sets need none.
+    Raises DataError, one line with the file's name, if the data is not as expected.
     """
     if layout.dataset == "mnre":
         posts, relations = mnre.read(layout)
@@ -69,7 +69,7 @@ def _laid_out(
     dataset: str, data: Path, texts: dict[str, Path], places: Callable[[Path, str], Places]
 ) -> Layout:
     where = [places(text, split) for split, text in texts.items()]
-    # Of the places for one file only the first that exists is read.
+    # Only the first existing place of each file is read.
     dictionaries = [next(filter(Path.is_file, p.dictionaries), None) for p in where]
     labels = next(filter(Path.is_file, where[0].labels), None)
     return Layout(
@@ -95,9 +95,9 @@ def _own(dataset: str, data: Path) -> Layout:
             f"{data}, found {clip(dataset)}"
         )
     text = jsonl.text_file(data / dataset)
-    own = [{jsonl.ALL: text}, labelled.candidates(data / dataset)]
-    texts = _texts(dataset, data, [*own, *conll.candidates(data, dataset)])
-    if texts not in own:
+    json_texts = [{jsonl.ALL: text}, labelled.candidates(data / dataset)]
+    texts = _texts(dataset, data, [*json_texts, *conll.candidates(data, dataset)])
+    if texts not in json_texts:
         return _laid_out(dataset, data, texts, conll.places)
     folder = jsonl.picture_folder if jsonl.ALL in texts else labelled.picture_folder
     pictures = _first_folders([(folder(text),) for text in texts.values()])
@@ -105,7 +105,7 @@ def _own(dataset: str, data: Path) -> Layout:
 
 
 def _texts(dataset: str, data: Path, candidates: list[dict[str, Path]]) -> dict[str, Path]:
-    """The first layout of which there is a text; it must then be whole."""
+    """Return the texts of the first layout that has any. Raises DataError if one is missing."""
     for texts in candidates:
         missing = [str(text) for text in texts.values() if not text.is_file()]
         if not missing:
@@ -118,18 +118,18 @@ def _texts(dataset: str, data: Path, candidates: list[dict[str, Path]]) -> dict[
     first = [next(iter(texts.values())) for texts in candidates]
     near = NearNames()
     hints = "".join(f"; {hint}" for hint in dict.fromkeys(map(near.hint, first)) if hint)
-    own = dataset != "mnre" and dataset not in conll.DATASETS
+    is_own = dataset != "mnre" and dataset not in conll.DATASETS
     raise DataError(
         f"no texts of {dataset}: looked for {', '.join(map(str, first))}{hints}; "
-        f"{near_misses(data, dataset, own)}put them there or give another folder of data, see "
-        'README, section "Data"'
+        f"{near_misses(data, dataset, is_own)}put them there or give another folder of data with "
+        '--paths-data; see README, section "Data"'
     )
 
 
 def _first_folders(candidates: list[tuple[Path, ...]]) -> tuple[Path, ...]:
-    """The folders that are read: of each split's candidates the first that exists."""
-    read = {next(filter(Path.is_dir, paths), None) for paths in candidates}
-    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if path in read)
+    """Return the first existing folder of each split's candidates, without duplicates."""
+    first = {next(filter(Path.is_dir, paths), None) for paths in candidates}
+    return tuple(path for path in dict.fromkeys(sum(candidates, ())) if path in first)
 
 
 DEMO = "demo"

@@ -1,6 +1,6 @@
-"""Twitter-2015 and Twitter-2017: `IMGID:n`, then a token, a tab and its BIO tag a line.
+"""Twitter-2015 and Twitter-2017: `IMGID:n`, then on each line a token, a tab and its BIO tag.
 
-A data set of one's own in this form has the published layout under its own name, and any types.
+The user's own data in this form has the same layout under its own name, and any entity types.
 """
 
 import re
@@ -25,19 +25,19 @@ from pipeline.corpus.tags import PREFIXES, as_bio
 
 DATASETS = ("twitter2015", "twitter2017")
 
-_TEXT = {"train": "train", "val": "valid", "test": "test"}  # "valid" in these names alone
+_TEXT = {"train": "train", "val": "valid", "test": "test"}  # names of the text files
 _TAG = re.compile(r"O|[BI]-(?:PER|LOC|ORG|MISC|OTHER)")
 _OWN_TAG = re.compile(rf"O|[{PREFIXES}]-\S+")
 
 
 def candidates(data: Path, dataset: str) -> list[dict[str, Path]]:
-    """The texts of each layout that is accepted, split to file, best first."""
+    """List the text files by split of each accepted layout, the preferred layout first."""
     bases = (data / "NER_data" / dataset, data / dataset)
     return [{split: base / f"{_TEXT[split]}.txt" for split in SPLITS} for base in bases]
 
 
 def places(text: Path, split: str) -> Places:
-    """Where the files that go with a text may be. The text's folder is named as the dataset."""
+    """Return the possible places of the files that belong to a text in the data set's folder."""
     base, dataset = text.parent, text.parent.name
     around = (base, base.parent)
     return Places(
@@ -48,9 +48,9 @@ def places(text: Path, split: str) -> Places:
 
 
 def read(layout: Layout) -> list[Post]:
-    """All posts; the ids are the pictures' and unique. Raises DataError.
+    """Read all posts; the IMGIDs are their ids, and unique. Raises DataError.
 
-    Published tags are of four types, OTHER is read as MISC. Own ones are of any type and scheme.
+    Published tags have four types; OTHER is read as MISC. Own tags may have any type and scheme.
     """
     published = layout.dataset in DATASETS
     pair = _pair if published else _own_pair
@@ -66,7 +66,7 @@ def read(layout: Layout) -> list[Post]:
             picture = f"{number}.jpg"
             named = bool(number) and is_file_name(picture)
             start.need(named, "IMGID:<a picture's plain file name>", start.text)
-            start.need(number not in seen, "an IMGID that was not there before", start.text)
+            start.need(number not in seen, "an IMGID not used before", start.text)
             start.need(bool(words), "tokens after IMGID", start.text)
             seen.add(number)
             pairs = [pair(word) for word in words]
@@ -87,9 +87,9 @@ def read(layout: Layout) -> list[Post]:
 
 
 def _tweets(path: Path, advice: str) -> Iterator[tuple[Line, list[Line]]]:
-    """The IMGID line and the token lines of each tweet, ended by a blank line or the file.
+    """Yield each tweet's IMGID line and token lines; a blank line or the file's end closes it.
 
-    advice: what to do where there is no IMGID line.
+    advice: what to do if there is no IMGID line.
     """
     start: Line | None = None
     words: list[Line] = []
@@ -107,18 +107,19 @@ def _tweets(path: Path, advice: str) -> Iterator[tuple[Line, list[Line]]]:
 
 
 def _pair(line: Line) -> tuple[str, str]:
-    """Token and tag of a published data set."""
+    """Return token and tag on a line of a published data set."""
     token, tag = _split(line)
     line.need(
         _TAG.fullmatch(tag) is not None,
-        "O, or B- or I- and PER, LOC, ORG or MISC",
+        "O, or B- or I- with PER, LOC, ORG or MISC",
         tag,
-        "own types are read from a folder of another name: rename it, and give --dataset that name",
+        "for types of your own, rename the folder and give its new name with --dataset",
     )
     return token, tag.replace("OTHER", "MISC")
 
 
 def _own_pair(line: Line) -> tuple[str, str]:
+    """Return token and tag on a line of the user's own data."""
     token, tag = _split(line)
     known = _OWN_TAG.fullmatch(tag) is not None and is_name(tag)
     line.need(known, 'a tag like "O", "B-PER" or "I-PER"', tag)
@@ -126,7 +127,7 @@ def _own_pair(line: Line) -> tuple[str, str]:
 
 
 def _split(line: Line) -> tuple[str, str]:
-    """Token and tag. A token may be a no-break space: nothing is stripped."""
+    """Split a line at its tab. Nothing is stripped: a token may be a no-break space."""
     token, tab, tag = line.text.partition("\t")
     line.need(bool(token and tab), "a token, a tab and a tag", line.text)
     return token, tag

@@ -1,8 +1,8 @@
-"""The demo data set: posts that we write, with pictures that we draw.
+"""The demo data set: posts made from sentence patterns, with drawn pictures.
 
-In most posts the text leaves open what its names are, or how two people belong together, and only
-the picture tells: each such sentence occurs with three pictures and has three labellings. The rest
-can be read from the text alone. The layout is that of own data, so it is an example of it too.
+In most posts, the text leaves open the names' type or the relation of two people, and only the
+picture decides: each such sentence occurs with three pictures and three labellings. The other
+posts can be labelled from the text alone. The layout is that of the user's own data, as an example.
 """
 
 import json
@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT = 320, 240  # pixels
-# split -> sentences of each kind: with open names, with open relation, that tell all
+# split -> number of sentences with ambiguous names, with an ambiguous relation, and unambiguous
 SIZES = {"train": (52, 16, 108), "val": (14, 4, 30), "test": (16, 5, 33)}
-UNPICTURED = 0.1  # share of the posts that tell all which come without a picture
+UNPICTURED = 0.1  # share of the unambiguous posts without a picture
 
-# Names that are a person's, a firm's, or a place's, as the picture has it.
+# Names of people, firms or places: the picture decides.
 OPEN = (
     *"Jordan Austin Chelsea Phoenix Florence Sydney Houston Dallas".split(),
     *("Madison Park", "Carolina West", "Georgia Banks", "Lincoln Field"),
@@ -34,7 +34,7 @@ OPEN_SENTENCES = (
     "Love {a} , love {b} <3",
     "{a} x {b} #monday",
 )
-# picture -> what both names are, and how they belong together
+# picture -> type of both names, and their relation
 OPEN_LABELS = {
     "people": ("PER", "friends"),
     "office": ("ORG", "partners"),
@@ -52,7 +52,7 @@ PAIR_SENTENCES = (
     "It is {a} and {b} !",
     "@kim found this of {a} and {b}",
 )
-# picture -> how two people belong together
+# picture -> relation of two people
 PAIR_LABELS = {"heart": "couple", "ball": "teammates", "cap": "classmates"}
 
 # sentence, types of a and b, relation, picture
@@ -69,7 +69,7 @@ PLAIN = (
 
 
 def write_demo(folder: Path, seed: int = 0) -> None:
-    """Write `posts.jsonl` and `pictures/` into `folder`: the same bytes for the same seed."""
+    """Write `posts.jsonl` and `pictures/` into `folder`; the same seed gives the same bytes."""
     chance = random.Random(seed)
     (folder / "pictures").mkdir(parents=True)
     with (folder / "posts.jsonl").open("w", encoding="utf-8", newline="\n") as file:
@@ -82,7 +82,7 @@ def write_demo(folder: Path, seed: int = 0) -> None:
 
 
 def _posts(chance: random.Random) -> list[tuple[dict[str, Any], str | None]]:
-    """Posts of all splits, each with the kind of its picture."""
+    """Return the posts of all splits, each with the kind of its picture (None: no picture)."""
     posts = []
     for split, (names, pairs, plain) in SIZES.items():
         part: list[tuple[dict[str, Any], str | None]] = []
@@ -108,7 +108,7 @@ def _posts(chance: random.Random) -> list[tuple[dict[str, Any], str | None]]:
 def _post(
     split: str, sentence: str, a: tuple[str, str], b: tuple[str, str], relation: str
 ) -> dict[str, Any]:
-    """Tokens, tags and relation of a sentence whose {a} and {b} are (name, type)."""
+    """Fill in a sentence's {a} and {b}, each a (name, type), and return the fields of the post."""
     tokens: list[str] = []
     tags: list[str] = []
     spans = {}
@@ -132,14 +132,14 @@ def _post(
     }
 
 
-# --- drawing: a scene takes a pen, a place (x, y), a size, all in pixels, and chance
+# --- drawing: a scene takes a pen, its centre (x, y) and size in pixels, and random numbers
 
 Color = tuple[int, int, int]
 Scene = Callable[[ImageDraw.ImageDraw, float, float, float, random.Random], None]
 
 
 def draw_picture(kind: str, chance: random.Random) -> Image.Image:
-    """A picture (WIDTH, HEIGHT) of a kind in `SCENES`; no two are alike."""
+    """Draw a picture (WIDTH, HEIGHT) of a kind in `SCENES`, with random variations."""
     scene, background, copies = SCENES[kind]
     image = Image.new("RGB", (WIDTH, HEIGHT), _near(background, chance))
     pen = ImageDraw.Draw(image)
@@ -231,7 +231,7 @@ def _cap(pen: ImageDraw.ImageDraw, x: float, y: float, s: float, chance: random.
     pen.ellipse(_box(x + 0.46 * s, y + 0.32 * s, 0.1 * s, 0.14 * s), fill=(222, 170, 40))
 
 
-# kind -> how it is drawn, background, how many of it
+# kind -> function that draws it, background, number of copies
 SCENES: dict[str, tuple[Scene, Color, int]] = {
     "people": (_person, (244, 230, 208), 2),
     "office": (_office, (212, 220, 230), 2),

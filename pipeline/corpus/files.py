@@ -1,4 +1,4 @@
-"""What the readers share: where files may be, lines with their numbers, checks of what is read."""
+"""Shared parts of the readers: places of files, numbered lines, checks of values."""
 
 import codecs
 import pickle
@@ -12,12 +12,12 @@ from typing import Any, TypeGuard
 from features.errors import need_readable
 from pipeline.errors import DataError
 
-MAX_BYTES = 1_000_000  # of a line, or a small file: a Python literal takes 500 times its size
-CROPS_USED = 3  # the published crops carry no score; the first three are the ones used
+MAX_BYTES = 1_000_000  # of a line or small file: parsing a literal needs 500 times the memory
+CROPS_USED = 3  # the first crops of a post are used, as published crops have no scores
 
 
 class _Short(reprlib.Repr):
-    """Shows plain values; of others, as tensors of many lines, the kind alone."""
+    """Shows plain values; of others, such as tensors of many lines, only the type."""
 
     def repr_instance(self, x: Any, level: int) -> str:
         if isinstance(x, bytes):
@@ -31,32 +31,26 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a dataset's files lie. Only what exists is listed.
-
-    `texts` maps a split to its file; own data has one file for all splits, under "all". `extras`
-    are the other files that decide what the posts are. `pictures` and `crops` are folders;
-    `folders` are those that a published data set's file names begin with, there or not.
-    `released` says that every split has a dictionary of published crops.
-    """
+    """The places of a data set's files and folders, as far as they exist."""
 
     dataset: str
     root: Path  # the data root: file names in a Post are relative to it
-    texts: dict[str, Path]
-    extras: tuple[Path, ...] = ()
-    pictures: tuple[Path, ...] = ()
-    crops: tuple[Path, ...] = ()
-    folders: tuple[str, ...] = ()
-    released: bool = False
+    texts: dict[str, Path]  # by split; own data has one file, under "all"
+    extras: tuple[Path, ...] = ()  # other files that decide the posts' content
+    pictures: tuple[Path, ...] = ()  # folders
+    crops: tuple[Path, ...] = ()  # folders
+    folders: tuple[str, ...] = ()  # that a published data set's file names begin with, or would
+    released: bool = False  # True: every split has a dictionary of published crops
 
     @property
     def own(self) -> bool:
-        """Whether the posts are in `posts.jsonl`, whose fields may leave things to settings."""
+        """True if the posts are in `posts.jsonl`, whose reading depends on settings."""
         return "all" in self.texts
 
     def picture_files(self) -> list[Path]:
-        """The folders of pictures and crops, less those that lie within another.
+        """Return the folders of pictures and crops, without those inside another one.
 
-        One that is a link may lead anywhere.
+        A folder that is a link stays: it may lead anywhere.
         """
         folders = (*self.pictures, *self.crops)
         within = [f for f in folders if any(parent in folders for parent in f.parents)]
@@ -65,7 +59,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the files that go with one split's text may be, best place first."""
+    """Possible places of the files that belong to one split's text, the preferred one first."""
 
     pictures: tuple[Path, ...]  # folders
     crops: tuple[Path, ...] = ()  # folders
@@ -83,22 +77,22 @@ class Line:
 
     @property
     def place(self) -> str:
-        """The line, as messages name it."""
+        """The file and line number, for messages."""
         return f"{self.path}, line {self.number}"
 
     def error(self, expected: str, found: object, advice: str = "") -> DataError:
-        """The error for this line, itself one line. advice: what to do, after the rest."""
+        """Return an error about this line. advice: what to do, at the end of the message."""
         end = f"; {advice}" if advice else ""
         return DataError(f"{self.place}: expected {expected}, found {clip(found)}{end}")
 
     def need(self, ok: bool, expected: str, found: object, advice: str = "") -> None:
-        """Raise the error for this line unless `ok`."""
+        """Raise the error about this line unless `ok`."""
         if not ok:
             raise self.error(expected, found, advice)
 
 
 def clip(found: object) -> str:
-    """A value as Python would write it, 80 characters at most, without control characters."""
+    """Show a value as `repr` does, in at most 80 characters without control characters."""
     try:
         text = _REPR.repr(found)
     except ValueError:  # an integer of too many digits to print
@@ -107,12 +101,13 @@ def clip(found: object) -> str:
 
 
 def lines(path: Path) -> Iterator[Line]:
-    r"""The lines of a UTF-8 file, ended by "\n" or "\r\n" alone, without blank lines at its end.
+    r"""Yield the lines of a UTF-8 file, without blank lines at its end.
 
-    Other characters that Python takes for a line's end or a space occur as tokens.
-    Raises DataError where the file can't be read, is empty, or a line is not UTF-8.
+    Only "\n" and "\r\n" end a line: other characters that Python takes for a line end or a space
+    occur as tokens. Raises DataError if the file cannot be read or is empty, or a line is not
+    UTF-8.
     """
-    last = 0  # that isn't blank
+    last = 0  # number of the last line that isn't blank
     for number, row in enumerate(_rows(path), start=1):
         line = Line(path, number, "")
         line.need(len(row) <= MAX_BYTES, f"a line of at most {MAX_BYTES:,} bytes", row[:80])
@@ -150,32 +145,32 @@ def _packing(start: bytes) -> str:
 
 
 def _rows(path: Path) -> Iterator[bytes]:
-    """The lines with their ends. Of one that is too long only the beginning is ever in memory."""
+    """Yield the lines with their ends; of a line that is too long, only the beginning is read."""
     need_readable(path)
     try:
         with path.open("rb") as file:
             while row := file.readline(MAX_BYTES + 1):
                 yield row
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def first_of(candidates: Iterable[Path], existing: Iterable[Path]) -> Path | None:
-    """The first of the candidates that is among the existing."""
+    """Return the first of the candidates that is among the existing, or None."""
     return next((path for path in candidates if path in existing), None)
 
 
 def folder_of(candidates: tuple[Path, ...], existing: tuple[Path, ...], root: Path) -> str:
-    """The first candidate that exists, else the first: a folder relative to the data root.
+    """Return the first candidate that exists, else the first one, relative to the data root.
 
-    One folder for all files of a split, whether a file is there yet or not: where a picture is
-    expected must not change with the pictures that happen to be there.
+    All files of a split are expected in this folder, so that a picture's path does not depend on
+    which pictures are present.
     """
     return (first_of(candidates, existing) or candidates[0]).relative_to(root).as_posix()
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """A string that isn't empty and can be written as UTF-8 (lone surrogates can't)."""
+    """Return True for a string that isn't empty and can be encoded (lone surrogates can't)."""
     if not isinstance(value, str) or not value:
         return False
     try:
@@ -186,12 +181,12 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def is_texts(value: object) -> TypeGuard[list[str]]:
-    """A list of such strings; it may be empty."""
+    """Return True for a list, possibly empty, of strings as in `is_text`."""
     return isinstance(value, list) and all(is_text(item) for item in value)
 
 
 def is_name(value: object) -> TypeGuard[str]:
-    """A string of one line, 255 bytes at most, without control characters."""
+    """Return True for a string of one line, at most 255 bytes, without control characters."""
     return (
         is_text(value)
         and len(value.encode("utf-8")) <= 255
@@ -200,7 +195,7 @@ def is_name(value: object) -> TypeGuard[str]:
 
 
 def is_file_name(value: object) -> TypeGuard[str]:
-    """A name that stays in its folder: no separators, nothing a file can't be called.
+    """Return True for a possible file name without a separator, so that it stays in its folder.
 
     Hidden files are refused: digests skip them, so a change would go unnoticed. A colon is allowed:
     Twitter has pictures named "x.jpg:large".
@@ -209,7 +204,7 @@ def is_file_name(value: object) -> TypeGuard[str]:
 
 
 def is_span(value: object, tokens: int) -> bool:
-    """Two integers, [start, end), inside a sentence of so many tokens and not empty."""
+    """Return True for a span [start, end) of integers, not empty, within so many tokens."""
     return (
         isinstance(value, (list, tuple))
         and len(value) == 2
@@ -219,10 +214,12 @@ def is_span(value: object, tokens: int) -> bool:
 
 
 def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | None:
-    """A published dictionary of crops, the first three of each entry; None without a file.
+    """Load a published dictionary of crops: the first CROPS_USED names of each entry.
 
-    key: the type of the dictionary's keys, int or str. Nothing but plain data is unpickled.
-    Raises DataError naming the file where it holds anything else.
+    Only plain data is unpickled. Raises DataError, with the file's name, for any other content.
+
+    path: the file; None gives None.
+    key: the type of the dictionary's keys, int or str.
     """
     if path is None:
         return None
@@ -244,7 +241,7 @@ def crop_names(path: Path | None, key: type) -> dict[Any, tuple[str, ...]] | Non
 
 
 def _load(path: Path) -> object:
-    from features.weights import DAMAGED, load_plain  # only here: texts shouldn't wait for torch
+    from features.weights import DAMAGED, load_plain  # imported here because it loads torch
 
     need_readable(path)
     try:
@@ -255,4 +252,4 @@ def _load(path: Path) -> object:
             "run code when loaded; it was not loaded"
         ) from error
     except DAMAGED as error:
-        raise DataError(f"{path}: can't be loaded: {clip(str(error))}") from error
+        raise DataError(f"{path}: cannot be loaded: {clip(str(error))}") from error

@@ -1,4 +1,4 @@
-"""Advice where a data set has no texts: files nearby that may be the ones meant."""
+"""Hints if a data set has no texts: files nearby that may be the intended ones."""
 
 from pathlib import Path
 
@@ -13,10 +13,9 @@ _SHOWN = 3
 
 
 def near_misses(data: Path, dataset: str, own: bool) -> str:
-    """Advice on files in the data set's folder, or with its name; "" if there are no such files.
+    """Return hints on files in the data set's folder or with its name, or "" without such files.
 
-    own: whether the data set is the user's, in any form; of a published one only packed files
-    count.
+    own: True for the user's own data, in any form; of a published data set only packed files count.
     """
     folder = data / dataset
     files = [*_visible(folder), *(f for f in _visible(data) if f.name.split(".")[0] == dataset)]
@@ -55,6 +54,6 @@ def _of_json(file: Path, wanted: Path) -> str:
     if tool is not None:
         return f"found {shown}, an export of {tool}: {import_advice(tool)}"
     if isinstance(first, dict):
-        return f"found {shown}, which has an object a line: move it to {wanted}"
-    array = "one array" if isinstance(whole, list) else "not an object a line"
-    return f"found {shown}, which is {array}: write one object a line into {wanted.name}"
+        return f"found {shown}, which has one object per line: move it to {wanted}"
+    problem = "is one array" if isinstance(whole, list) else "does not have one object per line"
+    return f"found {shown}, which {problem}: write one object per line into {wanted.name}"

@@ -1,4 +1,4 @@
-"""One JSON object a line; where a line holds something else, the message says what."""
+"""JSON lines: read one object per line, with precise errors for anything else."""
 
 import json
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.corpus.files import Line
 from pipeline.errors import DataError
 
-MAX_WHOLE = 10_000_000  # bytes of a file that is looked at for a hint
+MAX_WHOLE = 10_000_000  # bytes of a file that are read for a hint
 _IMPORT = (
     "move it out of this folder and read it with: luigi --module tasks ImportPosts "
     "--dataset NAME --file FILE --format"
@@ -16,11 +16,11 @@ _IMPORT = (
 
 
 class _TwiceError(ValueError):
-    """A name that an object has twice."""
+    """An object has a field twice. The message is the field's name."""
 
 
 def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object's fields. JSON doesn't say which of two equal names counts: ValueError."""
+    """Return a JSON object's fields. Raises ValueError for a repeated name: JSON allows it."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
@@ -29,9 +29,9 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_object(line: Line, export: bool = False) -> dict[str, Any]:
-    """The object that is a line. Raises DataError with the cause where it isn't one.
+    """Parse a line as a JSON object. Raises DataError that names the cause if it isn't one.
 
-    export: whether the file should be an export; if not, a line of an export is refused.
+    export: True if the file is a tool's export; if False, a line of an export is refused.
     """
     try:
         value = json.loads(line.text, object_pairs_hook=each_once)
@@ -46,7 +46,7 @@ def read_object(line: Line, export: bool = False) -> dict[str, Any]:
     if not export:
         refuse_export(line, value)
     if isinstance(value, list):
-        advice = "write one object a line, without the brackets around all"
+        advice = "write one object per line, without brackets around all of them"
         raise line.error(f"a JSON object; {advice}", value)
     if not isinstance(value, dict):
         raise line.error("a JSON object", value)
@@ -54,20 +54,20 @@ def read_object(line: Line, export: bool = False) -> dict[str, Any]:
 
 
 def _cause(text: str, error: json.JSONDecodeError) -> tuple[str, object]:
-    """A fault in a line: expected, and found."""
+    """Return what was expected of a line that is not valid JSON, and what was found."""
     start = text.lstrip()[:1]
     if not start:
         return "a JSON object", text
     if error.msg.startswith("Extra data"):
-        rest = text[error.pos :].strip()
-        return "a JSON object and nothing after it on its line", rest
+        extra = text[error.pos :].strip()
+        return "a JSON object and nothing after it on its line", extra
     if start in "{[" and _ends_early(text, error):
         if start == "[":
-            advice = "write each post on a line of its own, without brackets around all"
+            advice = "write each post on its own line, without brackets around all of them"
             return f"a JSON object on one line ({advice})", text
-        return "the whole object on one line (write each post on a line of its own)", text
+        return "the whole object on one line (write each post on its own line)", text
     if start in "]}":
-        return "a whole JSON object on one line (write each post on a line of its own)", text
+        return "a whole JSON object on one line (write each post on its own line)", text
     if start == "{":
         near = text[max(0, error.pos - 10) : error.pos + 30]
         reason = error.msg.removesuffix(" at")
@@ -76,13 +76,13 @@ def _cause(text: str, error: json.JSONDecodeError) -> tuple[str, object]:
 
 
 def _ends_early(text: str, error: json.JSONDecodeError) -> bool:
-    """Whether the line ends before the object does."""
+    """Return True if the line ends before the object does."""
     at_end = error.pos >= len(text.rstrip())
     return at_end or error.msg.startswith("Unterminated string")
 
 
 def refuse_export(line: Line, value: object) -> None:
-    """Raise DataError where the value of a line is of another tool's export."""
+    """Raise DataError if a line's value comes from a tool's export."""
     tool = export_format(value)
     if tool is not None:
         raise DataError(
@@ -92,7 +92,7 @@ def refuse_export(line: Line, value: object) -> None:
 
 
 def import_advice(tool: str) -> str:
-    """The command that imports an export; `tool` is a value of --format."""
+    """Return the command that imports an export. tool: a value of --format."""
     return f"{_IMPORT} {tool}"
 
 
@@ -110,7 +110,7 @@ def read_if_json(path: Path) -> tuple[object, object]:
 
 
 def pretty_export(path: Path) -> bool:
-    """Whether a file that isn't JSON lines begins as Label Studio's export does."""
+    """Return True if a file that isn't JSON lines begins like an export of Label Studio."""
     with path.open("rb") as file:
         start = file.read(100_000)
     return start.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"[", b"{") and all(
@@ -119,7 +119,7 @@ def pretty_export(path: Path) -> bool:
 
 
 def export_format(value: object) -> str | None:
-    """The tool whose export a JSON value looks like; None for our own posts and anything else."""
+    """Return the tool whose export a JSON value looks like; None for posts and anything else."""
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict):
@@ -135,27 +135,28 @@ def export_format(value: object) -> str | None:
     labels = value.get("label", value.get("labels"))
     if not isinstance(labels, list):
         return None
-    if labels and all(isinstance(one, dict) and "labels" in one for one in labels):
+    if labels and all(isinstance(label, dict) and "labels" in label for label in labels):
         return "label-studio"  # JSON-MIN
-    return "doccano" if all(isinstance(x, list) and len(x) == 3 for x in labels) else None
+    is_doccano = all(isinstance(label, list) and len(label) == 3 for label in labels)
+    return "doccano" if is_doccano else None
 
 
 def misspelt(name: str, known: tuple[str, ...]) -> str | None:
-    """The known name that another one is most likely a slip for; None if it is no slip.
+    """Return the known name that `name` most likely misspells; None if there is none.
 
-    A slip differs in case, or by one letter (two in names of more than five).
+    A misspelling differs in case, or by one letter (two letters in names of more than five).
     """
     if name in known:
         return None
     near = get_close_matches(name.lower(), known, n=3, cutoff=0.6)
-    for one in near:
-        if _distance(name.lower(), one) <= (1 if len(one) <= 5 else 2):
-            return one
+    for candidate in near:
+        if _distance(name.lower(), candidate) <= (1 if len(candidate) <= 5 else 2):
+            return candidate
     return None
 
 
 def _distance(a: str, b: str) -> int:
-    """Letters to change, add, leave out or exchange with their neighbour to make a into b."""
+    """Count the letters to change, add, drop or swap with a neighbour to turn a into b."""
     rows = [list(range(len(b) + 1))]
     for i, x in enumerate(a, start=1):
         row = [i]

@@ -1,4 +1,4 @@
-"""Own data: NAME/posts.jsonl, a JSON object a line, and NAME/pictures/."""
+"""The user's own data: NAME/posts.jsonl, one JSON object per line, and NAME/pictures/."""
 
 import logging
 import re
@@ -52,7 +52,7 @@ FIELDS = (
     "phrases",
     "boxes",
 )
-# Further fields of predictions, which are ignored.
+# Other fields of predictions; they are ignored.
 ANSWERS = (
     *("score", "truncated", "picture_status", "regions", "explanation", "error"),
     *("predicted_tags", "predicted_entities", "predicted_relation"),
@@ -64,17 +64,17 @@ log = logging.getLogger(__name__)
 
 
 def text_file(base: Path) -> Path:
-    """The file that holds a dataset's posts."""
+    """Return the file of a data set's posts."""
     return base / "posts.jsonl"
 
 
 def picture_folder(text: Path) -> Path:
-    """The folder that holds the pictures of these posts."""
+    """Return the folder of the posts' pictures."""
     return text.parent / "pictures"
 
 
 def read(layout: Layout, config: ReadConfig = DEFAULT) -> list[Post]:
-    """All posts, in the file's order. Raises DataError."""
+    """Read all posts, in the file's order. Raises DataError."""
     text = layout.texts[ALL]
     pictures = picture_folder(text).relative_to(layout.root).as_posix()
     ignored: dict[str, int] = {}
@@ -85,20 +85,20 @@ def read(layout: Layout, config: ReadConfig = DEFAULT) -> list[Post]:
     )
     if ignored:
         names = ", ".join(f"{name} ({n} posts)" for name, n in list(ignored.items())[:10])
-        log.info("%s: fields that posts don't have are ignored: %s", layout.dataset, names)
+        log.info("%s: unknown fields are ignored: %s", layout.dataset, names)
     return posts
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A line's posts, one for each relation, and what is settled when all lines are read.
+class _Sentence:
+    """A line's posts, one per relation; splits and the tagging scheme are settled afterwards.
 
-    The first post alone has tags: the sentence is one for entities. `tagged`: its tags were given
-    as tags, in a scheme that only the whole data set tells. Posts without a split have "".
+    Only the first post has tags, so that the sentence counts once for entities. A post without a
+    split has "".
     """
 
     posts: list[Post]
-    tagged: bool
+    tagged: bool  # the line has tags, in a scheme that only the whole data set shows
 
 
 def posts_of(
@@ -106,33 +106,38 @@ def posts_of(
     dataset: str,
     config: ReadConfig = DEFAULT,
 ) -> list[Post]:
-    """Posts of lines, their fields by own data's names, and the folder of their pictures."""
-    read: list[_Read] = []
+    """Make the posts of all lines. Raises DataError.
+
+    records: each line, its fields under own data's names, and the folder of its pictures.
+    """
+    sentences: list[_Sentence] = []
     ids: set[str] = set()
     notes = Notes()
     for number, (line, fields, pictures) in enumerate(records):
-        one = _read(line, {"id": number, **fields}, pictures, config, notes)
-        for post in one.posts:
+        sentence = _sentence(line, {"id": number, **fields}, pictures, config, notes)
+        for post in sentence.posts:
             advice = "" if "id" in fields else "posts without an id are numbered: give all an id"
-            line.need(post.id not in ids, "an id that was not there before", post.id, advice)
+            line.need(post.id not in ids, "an id not used before", post.id, advice)
             ids.add(post.id)
-        read.append(one)
+        sentences.append(sentence)
     notes.log(dataset)
-    splits = _splits(read, dataset, config)
-    tags = iter(as_bio([one.posts[0].tags or () for one in read if one.tagged], dataset))
+    splits = _splits(sentences, dataset, config)
+    tags = iter(as_bio([s.posts[0].tags or () for s in sentences if s.tagged], dataset))
     posts = []
-    for one, split in zip(read, splits, strict=True):
-        first = replace(one.posts[0], tags=next(tags)) if one.tagged else one.posts[0]
-        posts += [replace(post, split=split) for post in (first, *one.posts[1:])]
-    if len(posts) > len(read):
+    for sentence, split in zip(sentences, splits, strict=True):
+        first, *others = sentence.posts
+        first = replace(first, tags=next(tags)) if sentence.tagged else first
+        posts += [replace(post, split=split) for post in (first, *others)]
+    if len(posts) > len(sentences):
         log.info(
-            "%s: %d sentences make %d posts, one for each relation", dataset, len(read), len(posts)
+            "%s: %d sentences make %d posts, one for each relation",
+            *(dataset, len(sentences), len(posts)),
         )
     return posts
 
 
-def _splits(read: Sequence[_Read], dataset: str, config: ReadConfig) -> list[str]:
-    given = [one.posts[0].split or None for one in read]
+def _splits(sentences: Sequence[_Sentence], dataset: str, config: ReadConfig) -> list[str]:
+    given = [sentence.posts[0].split or None for sentence in sentences]
     missing = given.count(None)
     if missing:
         shares = ",".join(map(str, config.split))
@@ -140,7 +145,7 @@ def _splits(read: Sequence[_Read], dataset: str, config: ReadConfig) -> list[str
             "%s: %d posts have no split: drawn by --split %s with --split-seed %d",
             *(dataset, missing, shares, config.split_seed),
         )
-    pictures = [_all_pictures(one.posts[0]) for one in read]
+    pictures = [_all_pictures(sentence.posts[0]) for sentence in sentences]
     return assign(given, pictures, config.split, config.split_seed)
 
 
@@ -148,9 +153,9 @@ def _all_pictures(post: Post) -> tuple[str, ...]:
     return () if post.picture is None else (post.picture, *(post.crops or ()))
 
 
-def _read(
+def _sentence(
     line: Line, fields: dict[str, Any], pictures: str, config: ReadConfig, notes: Notes
-) -> _Read:
+) -> _Sentence:
     tokens = _tokens(line, fields)
     picture, crops = _pictures(line, fields, pictures)
     head, tail, relation = _relation(line, fields, len(tokens), config)
@@ -169,16 +174,16 @@ def _read(
     )
     line.need(
         post.boxes is None or post.crops is None,
-        "boxes, which are in one picture, or several pictures",
+        "either boxes in one picture or several pictures",
         sorted(fields),
     )
-    return _Read(_instances(line, fields, post, config, notes), post.tags is not None)
+    return _Sentence(_instances(line, fields, post, config, notes), post.tags is not None)
 
 
 def _instances(
     line: Line, fields: dict[str, Any], post: Post, config: ReadConfig, notes: Notes
 ) -> list[Post]:
-    """The posts of a record: one for each relation, or one. All but the first have no tags."""
+    """Make the posts of a record, one per relation but at least one; only the first has tags."""
     if "entities" not in fields:
         line.need("relations" not in fields, "entities beside relations", sorted(fields))
         return [post]
@@ -191,7 +196,7 @@ def _instances(
     tags = tags_of(len(words), spans, entities, name, notes)
     post = replace(post, tokens=tuple(text[a:b] for a, b in words), tags=tags)
     if "relations" not in fields:
-        # Entities may cut the text's words further, and head and tail count words.
+        # Without tokens, entities may split words further, and head and tail count words.
         good = post.head is None or "tokens" in fields
         line.need(good, "head and tail beside tokens, or relations", sorted(fields))
         return [post]
@@ -216,10 +221,11 @@ def _instances(
 def parse(
     line: Line, known: Sequence[str], ignored: dict[str, int] | None = None
 ) -> dict[str, Any]:
-    """A line's fields, less those that are null, which say nothing.
+    """Read a line's fields, without those that are null.
 
-    ignored: fields that aren't known are left out and counted into it, unless they are slips for
-    known ones; None: they are errors.
+    known: names of the fields to return.
+    ignored: counts the unknown fields by name; a misspelt field is an error. If None, every
+        unknown field is an error.
     """
     return known_fields(line, read_object(line), known, ignored)
 
@@ -230,7 +236,7 @@ def known_fields(
     known: Sequence[str],
     ignored: dict[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The same of an object that is read already."""
+    """Check the fields of a JSON object as `parse` does."""
     for name in fields:
         if name in known or (ignored is not None and name in ANSWERS):
             continue
@@ -245,11 +251,11 @@ def known_fields(
 
 def check_record(line: Line, fields: dict[str, Any], notes: Notes) -> None:
     """Raise DataError unless the fields can be read as a post."""
-    _read(line, {"id": line.number, **fields}, "pictures", DEFAULT, notes)
+    _sentence(line, {"id": line.number, **fields}, "pictures", DEFAULT, notes)
 
 
 def is_tag(tag: str) -> bool:
-    """Return True if a tag is O, or has a prefix of a tagging scheme."""
+    """Return True if a tag is O or has a prefix of a tagging scheme."""
     return _TAG.fullmatch(tag) is not None
 
 
@@ -278,19 +284,19 @@ def _tokens(line: Line, fields: dict[str, Any]) -> tuple[str, ...]:
     tokens = fields["tokens"]
     line.need(
         is_texts(tokens) and bool(tokens),
-        "tokens to be strings that aren't empty, one at least",
+        "tokens to be strings that aren't empty, at least one",
         tokens,
     )
     if "text" in fields:
         same = token_spans(text, tokens) is not None
-        line.need(same, "tokens to be those of text, in its order, or only one of both", tokens)
+        line.need(same, "tokens to be those of text, in its order, or only one of the two", tokens)
     return tuple(tokens)
 
 
 def _pictures(
     line: Line, fields: dict[str, Any], folder: str
 ) -> tuple[str | None, tuple[str, ...] | None]:
-    """The picture, and of several the others: they take the places of crops."""
+    """Return the picture and, if there are several, the others, which are used as crops."""
     if "picture" not in fields:
         return None, None
     names = fields["picture"]
@@ -307,7 +313,7 @@ def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | 
         return None
     tags = fields["tags"]
     line.need(is_texts(tags), 'tags to be a list of "O", "B-…" and "I-…"', tags)
-    line.need(len(tags) == tokens, f"{tokens} tags, one a token", tags)
+    line.need(len(tags) == tokens, f"{tokens} tags, one per token", tags)
     for tag in tags:
         line.need(is_name(tag) and is_tag(tag), 'a tag like "O", "B-PER" or "I-PER"', tag)
     return tuple(tags)
@@ -316,7 +322,7 @@ def _tags(line: Line, fields: dict[str, Any], tokens: int) -> tuple[str, ...] | 
 def _relation(
     line: Line, fields: dict[str, Any], tokens: int, config: ReadConfig
 ) -> tuple[Span | None, Span | None, str | None]:
-    """Head, tail and relation. Head and tail alone are a question to be answered."""
+    """Return head, tail and relation. Head and tail alone ask for a prediction."""
     given = [name for name in ("head", "tail", "relation") if name in fields]
     if not given:
         return None, None, None
@@ -335,11 +341,12 @@ def _relation(
 
 
 def _named(relation: str | None, config: ReadConfig) -> str | None:
-    """A relation's name; the data's own name for "no relation" is read as None's."""
+    """Return a relation's name; the data's own name for "no relation" becomes NO_RELATION."""
     return NO_RELATION if relation is not None and relation == config.none_label else relation
 
 
 def phrases_of(line: Line, fields: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the phrases of a post; None if it has no such field. Raises DataError."""
     if "phrases" not in fields:
         return None
     phrases = fields["phrases"]
@@ -348,6 +355,7 @@ def phrases_of(line: Line, fields: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def boxes_of(line: Line, fields: dict[str, Any]) -> tuple[Box, ...] | None:
+    """Return the boxes of a post; None if it has no such field. Raises DataError."""
     if "boxes" not in fields:
         return None
     boxes = fields["boxes"]
@@ -359,7 +367,10 @@ def boxes_of(line: Line, fields: dict[str, Any]) -> tuple[Box, ...] | None:
 
 
 def _is_box(box: object) -> bool:
-    """Four finite numbers in order. The limit keeps out NaN and what no float can hold."""
+    """Return True for x0, y0, x1, y1 with x0 < x1 and y0 < y1.
+
+    The limits exclude NaN, infinities and integers too large for a float.
+    """
     return (
         isinstance(box, list)
         and len(box) == 4

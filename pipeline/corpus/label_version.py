@@ -1,9 +1,9 @@
-"""Which labels a copy of Twitter-2015 has: the original ones, or how many tags differ.
+"""Compare the labels of a copy of Twitter-2015 with the original ones.
 
-An edited version circulates, on which scores are higher; two results can only be compared on the
-same labels. `twitter2015.labels` holds a digest of the original, without its texts. For each tweet:
-8 bytes that its split and tokens decide, the number of tokens, and half a byte for each token, a
-digit that the tag and the tweet decide together. So tags are compared where tokens are equal.
+An edited version circulates on which scores are higher, so results can only be compared on the
+same labels. `twitter2015.labels` holds a digest of the original, without its texts. It has for each
+tweet an 8-byte key (a hash of split and tokens), the number of tokens, and half a byte per token (a
+digit computed from the tag and the tweet). Tags are compared where the tokens are equal.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ _KEY, _COUNT = 8, struct.Struct("<H")
 
 
 def about_labels(dataset: object, posts: Sequence[Post]) -> dict[str, str]:
-    """The entry of `metrics.json`: `label_version` for Twitter-2015, nothing for other data."""
+    """Return the entry `label_version` of `metrics.json` for Twitter-2015, else nothing."""
     return {"label_version": label_version(posts)} if dataset == DATASET else {}
 
 
 def label_version(posts: Sequence[Post]) -> str:
-    """ORIGINAL, or how many tags and tweets are not those of the original Twitter-2015."""
+    """Return ORIGINAL, or count the tags and tweets that differ from the original Twitter-2015."""
     original = _read(DIGESTS.read_bytes())
     tweets = sum(map(len, original.values()))
     known = tokens = differing = 0
@@ -35,7 +35,7 @@ def label_version(posts: Sequence[Post]) -> str:
         same_tokens = original.get(key, [])
         if not same_tokens:
             continue
-        nearest = min(same_tokens, key=lambda own: _differing(own, digits))
+        nearest = min(same_tokens, key=lambda others: _differing(others, digits))
         same_tokens.remove(nearest)
         known += 1
         tokens += len(digits)
@@ -51,7 +51,7 @@ def label_version(posts: Sequence[Post]) -> str:
 
 
 def encoded(posts: Iterable[Post]) -> bytes:
-    """The content of `twitter2015.labels` for these posts."""
+    """Encode posts as the content of `twitter2015.labels`."""
     return b"".join(_entry(*_digest(post)) for post in posts)
 
 
@@ -61,7 +61,7 @@ def _entry(key: bytes, digits: Sequence[int]) -> bytes:
 
 
 def _digest(post: Post) -> tuple[bytes, list[int]]:
-    """The tweet's key, and a digit for each token; 15 for a tag that the data set doesn't have."""
+    """Return a tweet's key and a digit per token: 15 for a tag that is not in `_TAGS`."""
     text = "\0".join((post.split, *post.tokens)).encode()
     digest = hashlib.shake_256(text).digest(_KEY + len(post.tokens))
     numbers = [_TAGS.index(tag) if tag in _TAGS else None for tag in post.tags or ()]
@@ -76,7 +76,7 @@ def _differing(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def _read(content: bytes) -> dict[bytes, list[list[int]]]:
-    """Key -> the digits of the tweets that have it: equal texts occur."""
+    """Map each key to the digits of its tweets: several, as some tweets have equal texts."""
     tweets: dict[bytes, list[list[int]]] = {}
     place = 0
     while place < len(content):

@@ -1,4 +1,4 @@
-"""Labelled JSON lines, a file a split: NAME/texts/SPLIT/SPLIT.json and NAME/images/SPLIT/."""
+"""Labelled JSON lines, one file per split: NAME/texts/SPLIT/SPLIT.json, NAME/images/SPLIT/."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,24 +9,27 @@ from pipeline.corpus.files import Layout, Line, lines
 from pipeline.corpus.post import SPLITS, Post
 
 FIELDS = ("id", "image_id", "text", "tokens", "label")
-# Their name -> own data's. The text is what the tokens were cut from.
+# This layout's name of a field -> its name in posts.jsonl. "text" is not needed beside tokens.
 NAMES = {"id": "id", "image_id": "picture", "tokens": "tokens", "label": "tags"}
 
 _FOLDER = {"train": "train", "val": "dev", "test": "test"}  # "dev" in this layout
 
 
 def candidates(base: Path) -> dict[str, Path]:
-    """The text of each split."""
+    """Return the text file of each split."""
     return {split: base / "texts" / _FOLDER[split] / f"{_FOLDER[split]}.json" for split in SPLITS}
 
 
 def picture_folder(text: Path) -> Path:
-    """The folder that holds the pictures of a split's posts."""
+    """Return the folder of the pictures of a split."""
     return text.parents[2] / "images" / text.parent.name
 
 
 def read(layout: Layout) -> list[Post]:
-    """All posts; ids, which count anew in each split, get its name before. Raises DataError."""
+    """Read all posts. Raises DataError.
+
+    Ids restart in each split, so each gets its split's name as a prefix.
+    """
     return jsonl.posts_of(_records(layout), layout.dataset)
 
 
@@ -35,6 +38,6 @@ def _records(layout: Layout) -> Iterator[tuple[Line, dict[str, Any], str]]:
         pictures = picture_folder(text).relative_to(layout.root).as_posix()
         for line in lines(text):
             given = jsonl.parse(line, FIELDS)
-            fields = {ours: given[theirs] for theirs, ours in NAMES.items() if theirs in given}
+            fields = {name: given[field] for field, name in NAMES.items() if field in given}
             line.need("id" in fields, "an id", sorted(given))
             yield line, {**fields, "id": f"{split}-{fields['id']}", "split": split}, pictures

@@ -1,4 +1,4 @@
-"""MNRE: one Python literal a line, a sentence with a head, a tail, a picture and a relation."""
+"""MNRE: one Python literal per line, a sentence with a head, a tail, a picture and a relation."""
 
 import ast
 import json
@@ -25,7 +25,7 @@ from pipeline.corpus.json_lines import each_once
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.errors import DataError
 
-# The published order; "alumi" is so spelt.
+# In the published order and spelling ("alumi").
 RELATIONS = (
     "None",
     "/per/per/parent",
@@ -53,17 +53,17 @@ RELATIONS = (
 )
 
 _KEYS = ("token", "h", "t", "img_id", "relation")
-_DICTIONARY = {"train": "train", "val": "dev", "test": "test"}  # "dev" in these names alone
+_DICTIONARY = {"train": "train", "val": "dev", "test": "test"}  # in names of dictionaries
 
 
 def candidates(data: Path) -> list[dict[str, Path]]:
-    """The texts of each layout that is accepted, split to file, best first."""
+    """List the text files by split of each accepted layout, the preferred layout first."""
     forms = ("RE_data/txt/ours_{}.txt", "mnre/txt/ours_{}.txt", "mnre/{}.txt")
     return [{split: data / form.format(split) for split in SPLITS} for form in forms]
 
 
 def places(text: Path, split: str) -> Places:
-    """Where the files that go with a text may be."""
+    """Return the possible places of the files that belong to a text."""
     base = text.parent.parent if text.parent.name == "txt" else text.parent
     beside = tuple(dict.fromkeys((text.parent, base)))
     flat = (base / "pictures", base / "images", base / "img_org")
@@ -76,7 +76,7 @@ def places(text: Path, split: str) -> Places:
 
 
 def read(layout: Layout) -> tuple[list[Post], list[str]]:
-    """All posts and the relations in label order, "None" first. Raises DataError."""
+    """Read all posts, and the relations in label order, "None" first. Raises DataError."""
     posts = []
     relations = _relations(first_of(_labels(layout), layout.extras))
     for split, text in layout.texts.items():
@@ -108,7 +108,7 @@ def _labels(layout: Layout) -> tuple[Path, ...]:
 
 
 def _relations(path: Path | None) -> list[str]:
-    """The relations by number, from the published file where there is one."""
+    """Return the relations by number, from the published file if there is one."""
     if path is None:
         return list(RELATIONS)
     need_readable(path)
@@ -117,7 +117,7 @@ def _relations(path: Path | None) -> list[str]:
             text = file.read(MAX_BYTES + 1)
         numbers = json.loads(text, object_pairs_hook=each_once)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{path}: can't be read as JSON: {clip(str(error))}") from error
+        raise DataError(f"{path}: cannot be read as JSON: {clip(str(error))}") from error
     if (
         not isinstance(numbers, dict)
         or not all(map(is_name, numbers))
@@ -133,7 +133,7 @@ def _relations(path: Path | None) -> list[str]:
 
 
 def _record(line: Line, relations: list[str]) -> dict[str, Any]:
-    """A line's literal, checked."""
+    """Read a line's dict and check its fields. Raises DataError."""
     record = _literal(line)
     if not isinstance(record, dict) or not all(key in record for key in _KEYS):
         raise line.error(f"a dict with {', '.join(_KEYS)}", record)

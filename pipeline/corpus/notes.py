@@ -1,4 +1,4 @@
-"""Notes on what readers changed or left out: counted, the first few named, logged once."""
+"""Notes on what readers changed or left out: counted, with the first cases, and logged once."""
 
 import logging
 from collections import defaultdict
@@ -11,22 +11,22 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Notes:
-    """Cases by what happened to them, in the order in which they came up."""
+    """The cases of each kind, in order."""
 
     cases: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, what: str, case: str) -> None:
-        """Note one case of `what`, a phrase in the plural."""
+        """Note a case. what: its kind, a phrase in the plural."""
         self.cases[what].append(case)
 
     def lines(self) -> list[str]:
-        """One line for each kind of case: how many, and which come first."""
+        """Return a line for each kind: the number of cases, and the first of them."""
         return [
             f"{len(cases)} {what}: {'; '.join(cases[:NAMED])}" + ("; …" if cases[NAMED:] else "")
             for what, cases in self.cases.items()
         ]
 
     def log(self, dataset: str) -> None:
-        """Log the lines, each with the data set's name before it."""
+        """Log the lines as warnings, each after the data set's name."""
         for line in self.lines():
             log.warning("%s: %s", dataset, line)

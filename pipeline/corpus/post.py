@@ -1,4 +1,4 @@
-"""A post: a sentence, its picture, and what labels there are."""
+"""A post: a sentence, its picture and its labels."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,9 +14,9 @@ SPLITS = ("train", "val", "test")
 class Post:
     """One post. File names are relative to the data root, with forward slashes.
 
-    `tags` are BIO, one a token. `phrases`, `boxes` and `crops` are grounding that came with the
-    data: phrases to look for, boxes in the picture, or files that hold crops already cut.
-    `None` means that the data says nothing about it; an empty tuple, that it says "none".
+    `tags` are BIO, one per token. `phrases`, `boxes` and `crops` are grounding that comes with the
+    data: phrases to look for, boxes in the picture, or files of crops. `None` means that the data
+    says nothing about a field; an empty tuple means that the post has none.
     """
 
     id: str
@@ -32,13 +32,13 @@ class Post:
     crops: tuple[str, ...] | None = None
 
     def to_json(self) -> str:
-        """One JSON line, without the fields that are None."""
+        """Write the post as one line of JSON, without the fields that are None."""
         fields = {k: v for k, v in asdict(self).items() if v is not None}
         return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str) -> "Post":
-        """The inverse of `to_json`; for lines that this project wrote."""
+        """Read a line written by `to_json`."""
         fields: dict[str, Any] = json.loads(line)
         for name in ("tokens", "tags", "head", "tail", "phrases", "crops"):
             if name in fields:

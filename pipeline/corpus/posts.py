@@ -1,4 +1,4 @@
-"""Texts as published -> `posts.jsonl` and `labels.json`, which every later stage reads."""
+"""Read a data set's texts into `posts.jsonl` and `labels.json`, which every later stage reads."""
 
 import logging
 import shlex
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def read_posts(layout: Layout, folder: Path, config: ReadConfig = DEFAULT) -> None:
-    """Read a data set whole, and write it into `folder`, a line a post."""
+    """Read a whole data set and write it into `folder`, one line per post."""
     data = corpus.read(layout, config)
     with (folder / POSTS).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(post.to_json() + "\n" for post in data.posts)
@@ -38,13 +38,13 @@ def read_posts(layout: Layout, folder: Path, config: ReadConfig = DEFAULT) -> No
     crops_released = layout.own or layout.released
     if not crops_released and any(post.crops is not None for post in data.posts):
         log.warning(
-            "%s: only some splits have released crops; the others get another grounder's. Choose "
-            "one for all with --GroundCrops-grounder",
+            "%s: only some splits have released crops; the others get crops of another grounder. "
+            "Choose one for all splits with --GroundCrops-grounder",
             layout.dataset,
         )
     splits = Counter(post.split for post in data.posts)
     log.info(
-        "%s: %s posts, %d with a picture's name",
+        "%s: %s posts, %d that name a picture",
         layout.dataset,
         " / ".join(f"{splits[name]} {name}" for name in corpus.SPLITS),
         sum(post.picture is not None for post in data.posts),
@@ -57,32 +57,32 @@ _NONE |= {"nonerelation", "unrelated", "notrelated", "negative", "false", "o"}
 
 
 def _warn_of_none(dataset: str, relations: list[str]) -> None:
-    """Warn of relations that look like "no relation": they are scored as if they were one."""
+    """Warn of names that look like "no relation", because they are scored as relations."""
     named = set(relations) - {NO_RELATION}
     near = [name for name in sorted(named) if "".join(filter(str.isalnum, name.lower())) in _NONE]
     for name in near:
         log.warning(
             "%s: relation %s looks like a name for no relation, and is scored as a relation; "
-            "if it means none, give --ReadPosts-none-label %s",
+            "if it means no relation, give --ReadPosts-none-label %s",
             *(dataset, clip(name), shlex.quote(name)),
         )
 
 
 def load_posts(folder: Path) -> list[Post]:
-    """The posts that `read_posts` wrote."""
+    """Load the posts that `read_posts` wrote."""
     with (folder / POSTS).open(encoding="utf-8", newline="\n") as file:
         return [Post.from_json(line) for line in file]
 
 
 def load_labels(folder: Path, task: str) -> list[str]:
-    """The labels of a task ("re" or "ner"), in the order of their numbers."""
+    """Load the labels of a task ("re" or "ner"), in the order of their numbers."""
     labels: list[str] = read_json(folder / LABELS)[task]
     check_labels_differ(task, labels)
     return labels
 
 
 def check_labels_differ(task: str, labels: Sequence[str]) -> None:
-    """Raise DataError unless a task ("re" or "ner") has two labels at least."""
+    """Raise DataError unless a task ("re" or "ner") has at least two labels."""
     if len(labels) < 2:
         kind = "tags other than O" if task == "ner" else "relations other than None"
         raise DataError(f"expected {kind} in the posts, found none")

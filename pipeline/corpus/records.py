@@ -1,4 +1,4 @@
-"""A record with entities and relations: characters to tokens, tags, and heads with tails."""
+"""Convert a record's entities and relations, in characters, to tags, heads and tails in tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NESTED = "entities that overlap a longer one get no tags"
 
 @dataclass(frozen=True)
 class Entity:
-    """[start, end) in characters of the text, and a type."""
+    """An entity: [start, end) in characters of the text, and its type."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Relation:
-    """Head and tail as numbers of entities, and a name."""
+    """A relation: head and tail as numbers of entities, from 0, and its name."""
 
     head: int
     tail: int
@@ -35,12 +35,12 @@ class Relation:
 
 
 def entities_of(line: Line, entities: Any, text: str, untyped: bool = False) -> list[Entity]:
-    """The entities of a record, checked against its text.
+    """Check the entities of a record against its text and return them. Raises DataError.
 
-    untyped: an entity may lack its label, which is then "".
+    untyped: an entity may have no label, which is then "".
     """
     line.need(isinstance(entities, list), "entities to be a list", entities)
-    return [_entity(line, one, text, untyped) for one in entities]
+    return [_entity(line, entity, text, untyped) for entity in entities]
 
 
 def _entity(line: Line, entity: Any, text: str, untyped: bool) -> Entity:
@@ -53,20 +53,20 @@ def _entity(line: Line, entity: Any, text: str, untyped: bool) -> Entity:
     line.need(bool(text[start:end].strip()), "an entity that isn't only spaces", [start, end])
     good = is_name(label) or (untyped and label is None)
     line.need(good, "label of an entity to be a string of one line", label)
-    own = entity.get("text", text[start:end])
+    expected_text = entity.get("text", text[start:end])
     line.need(
-        own == text[start:end],
-        f"text[{start}:{end}] to be the entity's text, {clip(own)}",
+        expected_text == text[start:end],
+        f"text[{start}:{end}] to be the entity's text, {clip(expected_text)}",
         text[start:end],
-        "start and end count characters, from 0, end behind the last",
+        "start and end count characters from 0; end is behind the last one",
     )
     return Entity(start, end, label or "")
 
 
 def relations_of(line: Line, relations: Any, entities: Sequence[Entity]) -> list[Relation]:
-    """The relations of a record, checked against its entities."""
+    """Check the relations of a record against its entities and return them. Raises DataError."""
     line.need(isinstance(relations, list), "relations to be a list", relations)
-    return [_relation(line, one, len(entities)) for one in relations]
+    return [_relation(line, relation, len(entities)) for relation in relations]
 
 
 def _relation(line: Line, relation: Any, entities: int) -> Relation:
@@ -83,28 +83,32 @@ def _relation(line: Line, relation: Any, entities: int) -> Relation:
 
 
 def words_of(text: str, tokens: Sequence[str] | None, entities: Sequence[Entity]) -> list[Span]:
-    """[start, end) of each token, the given ones or those of the text, in characters."""
+    """Return [start, end) in characters of each token.
+
+    tokens: the given tokens; if None, the text is split, also where entities begin and end.
+    """
     if tokens is not None:
         spans = token_spans(text, tokens)
         assert spans is not None  # checked when they were read
         return spans
-    return word_spans(text, [place for one in entities for place in (one.start, one.end)])
+    return word_spans(text, [bound for entity in entities for bound in (entity.start, entity.end)])
 
 
 def spans_of(
     text: str, words: Sequence[Span], entities: Sequence[Entity], name: str, notes: Notes
 ) -> list[Span]:
-    """[start, end) in tokens of each entity; one that ends within a word gets the whole word.
+    """Return [start, end) in tokens of each entity, widened to whole words.
 
-    name: the post's, for the notes.
+    words: [start, end) in characters of each token.
+    name: the post's name, for the notes.
     """
     spans = []
-    for one in entities:
-        span = covered(words, one.start, one.end)
-        assert span is not None, one  # an entity isn't only spaces
+    for entity in entities:
+        span = covered(words, entity.start, entity.end)
+        assert span is not None, entity  # an entity isn't only spaces
         start, end = words[span[0]][0], words[span[1] - 1][1]
-        if start < one.start or end > one.end:
-            case = f"{clip(text[one.start : one.end])} → {clip(text[start:end])}"
+        if start < entity.start or end > entity.end:
+            case = f"{clip(text[entity.start : entity.end])} → {clip(text[start:end])}"
             notes.add(WIDENED, f"{name} {case}")
         spans.append(span)
     return spans
@@ -113,7 +117,7 @@ def spans_of(
 def tags_of(
     tokens: int, spans: Sequence[Span], entities: Sequence[Entity], name: str, notes: Notes
 ) -> tuple[str, ...]:
-    """BIO tags. Of entities that overlap the longest is tagged, of equally long ones the first."""
+    """Return BIO tags. Of overlapping entities, the longest is tagged; of equals, the first."""
     tags = [OUTSIDE] * tokens
     order = sorted(range(len(spans)), key=lambda n: spans[n][0] - spans[n][1])
     for number in order:
@@ -128,14 +132,15 @@ def tags_of(
 def pairs_of(
     relations: Sequence[Relation], spans: Sequence[Span], unlabelled: str
 ) -> list[tuple[Span, Span, str]]:
-    """Head, tail and relation of each instance.
+    """Return head, tail and relation of each instance.
 
-    unlabelled: AS_NONE adds the pairs that no relation joins, the entity that comes first as head.
+    unlabelled: AS_NONE adds NO_RELATION for each pair without a relation; its first entity is the
+        head.
     """
-    pairs = [(spans[one.head], spans[one.tail], one.label) for one in relations]
+    pairs = [(spans[r.head], spans[r.tail], r.label) for r in relations]
     if unlabelled == AS_NONE:
-        joined = {frozenset((one.head, one.tail)) for one in relations}
+        labelled = {frozenset((r.head, r.tail)) for r in relations}
         order = sorted(range(len(spans)), key=lambda n: spans[n])
-        free = [pair for pair in combinations(order, 2) if frozenset(pair) not in joined]
+        free = [pair for pair in combinations(order, 2) if frozenset(pair) not in labelled]
         pairs += [(spans[head], spans[tail], NO_RELATION) for head, tail in free]
     return pairs

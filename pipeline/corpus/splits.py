@@ -1,4 +1,4 @@
-"""Splits for posts that come without one: by shares, and never a picture in two of them."""
+"""Draw splits for posts that have none, by shares, so that no picture is in two splits."""
 
 import random
 from collections.abc import Sequence
@@ -12,25 +12,30 @@ def assign(
     shares: Sequence[int],
     seed: int,
 ) -> list[str]:
-    """A split for each post: the given one, or one drawn by `shares` of train, val and test.
+    """Return a split for each post: the given one, else one drawn by shares.
 
-    pictures: each post's. Posts that share one are drawn together, and go where a post with that
-    picture is said to be. The same posts in the same order give the same splits.
+    Posts with a common picture get the same split: that of a post among them that has one, else a
+    drawn one. The same posts in the same order give the same splits.
+
+    given: the split of each post, or None.
+    pictures: the pictures of each post.
+    shares: of train, val and test.
     """
     groups = _groups(pictures)
     splits = list(given)
     free = []
     for group in groups:
-        own = [split for n in group if (split := given[n]) is not None]
-        if not own:
+        known = [split for n in group if (split := given[n]) is not None]
+        if not known:
             free.append(group)
         for n in group:
-            splits[n] = given[n] or (own[0] if own else None)
+            splits[n] = given[n] or (known[0] if known else None)
     random.Random(seed).shuffle(free)
     wanted = {split: share for split, share in zip(SPLITS, shares, strict=True) if share}
     total = sum(map(len, free))
     missing = {split: total * share / sum(wanted.values()) for split, share in wanted.items()}
-    # One group for each split, the rarest first, so that none is empty; then where most is missing.
+    # First one group per split, the smallest share first, so that no split is empty; then each
+    # group goes to the split that lacks most posts.
     first = sorted(wanted, key=wanted.__getitem__) if len(free) >= len(wanted) else []
     for number, group in enumerate(free):
         split = first[number] if number < len(first) else max(missing, key=missing.__getitem__)
@@ -41,10 +46,10 @@ def assign(
 
 
 def _groups(pictures: Sequence[Sequence[str]]) -> list[list[int]]:
-    """Numbers of posts that share a picture, directly or through others, in order."""
-    leader = list(range(len(pictures)))
+    """Group the numbers of posts that share a picture, directly or through other posts."""
+    leader = list(range(len(pictures)))  # union-find
 
-    def of(n: int) -> int:
+    def leader_of(n: int) -> int:
         while leader[n] != n:
             leader[n] = leader[leader[n]]
             n = leader[n]
@@ -53,9 +58,9 @@ def _groups(pictures: Sequence[Sequence[str]]) -> list[list[int]]:
     first: dict[str, int] = {}
     for n, names in enumerate(pictures):
         for name in names:
-            a, b = sorted((of(n), of(first.setdefault(name, n))))
+            a, b = sorted((leader_of(n), leader_of(first.setdefault(name, n))))
             leader[b] = a
     groups: dict[int, list[int]] = {}
     for n in range(len(pictures)):
-        groups.setdefault(of(n), []).append(n)
+        groups.setdefault(leader_of(n), []).append(n)
     return list(groups.values())

@@ -1,4 +1,4 @@
-"""Tagging schemes: told apart over a whole data set, and read as BIO."""
+"""Tagging schemes: recognise the scheme of a whole data set and convert its tags to BIO."""
 
 import logging
 import re
@@ -11,24 +11,24 @@ from pipeline.errors import DataError
 
 BIO, IO, IOB1 = "BIO", "IO", "IOB1"
 _OUTSIDE = "O"
-# The letters that a scheme has beside B and I: what ends an entity, what is one alone.
+# The letters of a scheme beside B and I: for the end of an entity, and for one of a single token.
 _SCHEMES = {"BIOES": "ES", "BILOU": "LU", "BMEOS": "MES"}
 PREFIXES = "BIESLUM"
 _ALONE, _ENDS = "SU", "ESLU"
 _MEANING = {
-    IO: "I- opens an entity after O or another type; neighbours of one type are one entity",
-    IOB1: "I- opens an entity after O or another type, B- after one of the same type",
+    IO: "I- opens an entity after O or another type; adjacent tokens of one type are one entity",
+    IOB1: "I- opens an entity after O or another type, B- after an entity of the same type",
 }
 
-_OPENING_B = re.compile(rb'(?:\[|"O",)\s*"B-')  # in a JSON list, first or after O
+_OPENING_B = re.compile(rb'(?:\[|"O",)\s*"B-')  # first in a JSON list, or after O
 
 log = logging.getLogger(__name__)
 
 
 def as_bio(sentences: Sequence[Sequence[str]], dataset: str) -> list[tuple[str, ...]]:
-    """A data set's tags as BIO; one line of the log says so where they were in another scheme.
+    """Convert a data set's tags to BIO, and log it if they are in another scheme.
 
-    Raises DataError where prefixes are of no scheme.
+    Raises DataError if the prefixes fit no scheme.
     """
     scheme = check_scheme(sentences, dataset)
     if scheme == BIO:
@@ -39,27 +39,27 @@ def as_bio(sentences: Sequence[Sequence[str]], dataset: str) -> list[tuple[str, 
 
 
 def check_scheme(sentences: Sequence[Sequence[str]], dataset: str) -> str:
-    """The scheme of a data set's tags. Raises DataError where prefixes are of no scheme."""
+    """Return the scheme of a data set's tags. Raises DataError if the prefixes fit none."""
     scheme = scheme_of(sentences)
     if scheme is None:
         prefixes = sorted({tag[0] for tags in sentences for tag in tags if tag != _OUTSIDE})
         raise DataError(
             f"{dataset}: expected tags of one scheme (BIO, IO, IOB1, BIOES, BILOU), found the "
-            f"prefixes {', '.join(prefixes)} together; write all posts in one of them"
+            f"prefixes {', '.join(prefixes)} together; use one scheme in all posts"
         )
     return scheme
 
 
 def scheme_of(sentences: Sequence[Sequence[str]]) -> str | None:
-    """The scheme of a data set's tags; None where prefixes are of no scheme.
+    """Return the scheme of a data set's tags, or None if the prefixes fit none.
 
-    BIO, unless no B- opens an entity after O or at a sentence's start: then I- opens them, and
-    B- only parts neighbours of one type (IOB1) or does not occur (IO). A B- that opens one entity
-    makes openings by I- slips of BIO, and they are left as they are.
+    Tags of B and I are BIO if any B- opens an entity after O or at a sentence's start: entities
+    that open with I- are then mistakes, and left as they are. Else I- opens entities, and B- only
+    separates adjacent entities of one type (IOB1) or does not occur (IO).
     """
     letters = {tag[0] for tags in sentences for tag in tags if tag != _OUTSIDE}
     if more := letters - set("BI"):
-        fitting = [name for name, own in _SCHEMES.items() if more <= set(own)]
+        fitting = [name for name, others in _SCHEMES.items() if more <= set(others)]
         fitting = [name for name in fitting if name != "BMEOS" or "I" not in letters]
         return fitting[0] if fitting else None
     if "I" not in letters or any(_opened_by_b(tags) for tags in sentences):
@@ -68,10 +68,10 @@ def scheme_of(sentences: Sequence[Sequence[str]]) -> str | None:
 
 
 def may_open_by_i(file: Path) -> bool:
-    """Whether entities in a JSON file may open with I- throughout, by a look at its bytes alone.
+    """Return True if a JSON file's tags may be IO or IOB1, False if they are BIO or missing.
 
-    Quick: tags in BIO open with B- near the start, and posts without tags have no I-. False for
-    BIO; True for IO and IOB1. Raises AccessError.
+    Searches the bytes without parsing them. This is fast: BIO has an opening B- near the start of
+    the file, and posts without tags have no I-. Raises AccessError.
     """
     need_readable(file)
     if not file.is_file() or file.stat().st_size == 0:
@@ -88,7 +88,7 @@ def _opened_by_b(tags: Sequence[str]) -> bool:
 
 
 def to_bio(tags: Sequence[str]) -> tuple[str, ...]:
-    """A sentence's tags of any scheme but BIO with its slips: each entity opens with B-."""
+    """Convert a sentence's tags from any other scheme to BIO, where B- opens every entity."""
     converted = []
     last = _OUTSIDE
     for tag in tags:

@@ -1,4 +1,4 @@
-"""Stages of data sets: MakeDemo draws one, ReadPosts reads one."""
+"""Tasks of data sets: MakeDemo makes one, ReadPosts reads one, ImportPosts converts an export."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -23,10 +23,10 @@ EXPORTS = ("label-studio", "doccano", "brat", "conll", "records")
 
 
 class MakeDemo(Stage):
-    """The demo data set: posts and pictures that the project draws itself."""
+    """Make the demo data set: posts and pictures that the project makes itself."""
 
     dataset = luigi.Parameter(default=DEMO)
-    seed = luigi.IntParameter(default=0, description="of names, sentences, and drawings")
+    seed = luigi.IntParameter(default=0, description="seed of names, sentences and drawings")
 
     def work(self, folder: Path) -> None:
         from pipeline.corpus.demo import write_demo
@@ -38,16 +38,17 @@ class OfDataset(Stage):
     """A stage that reads a data set's files."""
 
     dataset = luigi.Parameter(
-        default="mnre", description="mnre, twitter2015, twitter2017, demo, or a folder of your own"
+        default="mnre",
+        description="mnre, twitter2015, twitter2017, demo, or the name of your own",
     )
 
     @property
     def root(self) -> Path:
-        """What the file names in posts are relative to."""
+        """The folder that file names in posts are relative to."""
         return MakeDemo().folder if self.dataset == DEMO else self.paths.data_root
 
     def layout_if_any(self) -> corpus.Layout | None:
-        """Where the data set's files are; None for the demo, whose stage stands for them."""
+        """Locate the data set's files; None for the demo, whose files are an output of MakeDemo."""
         return None if self.dataset == DEMO else corpus.locate(self.dataset, self.root)
 
     def requires(self) -> list[Stage]:
@@ -70,21 +71,24 @@ class _Shares(luigi.Parameter):
 
 
 class ReadPosts(OfDataset):
-    """Texts in their published form -> posts.jsonl, and the labels that there are."""
+    """Read a data set's texts into posts.jsonl, and list its labels."""
 
     ADDED = asdict(DEFAULT)
 
     split = _Shares(
-        default=DEFAULT.split, description="own posts without a split: train, val, test"
+        default=DEFAULT.split,
+        description="shares of train, val and test, for own posts without a split",
     )
-    split_seed = luigi.IntParameter(default=DEFAULT.split_seed, description="of that split")
+    split_seed = luigi.IntParameter(
+        default=DEFAULT.split_seed, description="seed of the drawn splits"
+    )
     unlabelled_pairs = luigi.ChoiceParameter(
         choices=PAIRS,
         default=DEFAULT.unlabelled_pairs,
         description="pairs of entities without a relation: left out, or relation None",
     )
     none_label = luigi.OptionalStrParameter(
-        default=None, description='own posts\' name for "no relation", which is read as None'
+        default=None, description='name for "no relation" in own posts, which is read as None'
     )
 
     @cached_property
@@ -93,15 +97,15 @@ class ReadPosts(OfDataset):
         return changed(DEFAULT, self.param_kwargs)
 
     def settings(self) -> dict[str, Any]:
-        """In which folders pictures and crops are decides the paths in the posts."""
+        """Return the settings, with the folders of pictures and crops: posts have paths in them."""
         layout = self.layout_if_any()
         if layout is None:
             return {}
-        # Outputs made before such tags were told apart hold them as they are, and are stale.
+        # Makes outputs stale from when such tags were not yet converted to BIO.
         json = [text for text in layout.texts.values() if text.suffix in (".json", ".jsonl")]
         tags = {"tags": "IO or IOB1"} if any(map(may_open_by_i, json)) else {}
-        own = asdict(self.config) if layout.own else {}
-        return {"folders": [*layout.folders], **own, **tags}
+        own_settings = asdict(self.config) if layout.own else {}
+        return {"folders": [*layout.folders], **own_settings, **tags}
 
     def sources(self) -> dict[str, Path]:
         layout = self.layout_if_any()
@@ -116,15 +120,15 @@ class ReadPosts(OfDataset):
 
 
 class ImportPosts(Listing):
-    """A tool's export -> posts.jsonl and pictures/ of a data set of your own."""
+    """Convert a tool's export into a data set of your own: posts.jsonl and pictures/."""
 
     dataset = luigi.Parameter(description="name of the data set to write")
-    file = luigi.Parameter(description="what the tool wrote: a file, or a folder")
-    format = luigi.ChoiceParameter(choices=EXPORTS, description="the tool, or form of the file")
+    file = luigi.Parameter(description="what the tool wrote: a file or a folder")
+    format = luigi.ChoiceParameter(choices=EXPORTS, description="the tool, or the file's format")
     pictures = luigi.OptionalStrParameter(
         default=None, description="folder to copy the pictures from"
     )
-    overwrite = luigi.BoolParameter(description="replace posts.jsonl and pictures that are there")
+    overwrite = luigi.BoolParameter(description="replace posts.jsonl and pictures that exist")
 
     def lines(self) -> list[str]:
         from pipeline.corpus.imports.write import import_posts
@@ -136,5 +140,5 @@ class ImportPosts(Listing):
 
 
 def named(layout: corpus.Layout, paths: Iterable[Path]) -> dict[str, Path]:
-    """Files and folders by their path within the data root."""
+    """Return files and folders by their path relative to the data root."""
     return {path.relative_to(layout.root).as_posix(): path for path in paths}

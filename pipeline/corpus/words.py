@@ -1,4 +1,4 @@
-"""Characters of a text and its words: where words are, and which words a span covers."""
+"""Words of a text: split it, locate given words in it, and find the words that a span covers."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -8,10 +8,10 @@ from pipeline.corpus.post import Span
 
 _TOKEN = re.compile(
     r"""
-      (?:https?://|www\.)\S+(?<![.,:;!?'"\u2019\u201d\u2026)\]}>])  # URL, less what ends a sentence
+      (?:https?://|www\.)\S+(?<![.,:;!?'"\u2019\u201d\u2026)\]}>])  # URL, no punctuation at its end
     | [@#]\w+                        # handle, tag
     | &\#?\w+;                       # HTML entity
-    | \w+(?:['\u2019-]\w+)*          # word, with apostrophes and hyphens inside it
+    | \w+(?:['\u2019-]\w+)*          # word, with inner apostrophes and hyphens
     | \S                             # any other symbol by itself
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -20,18 +20,18 @@ _WORD = re.compile(r"\w")
 
 
 def split_text(text: str) -> tuple[str, ...]:
-    """A sentence's tokens: URLs, @handles, #tags, HTML entities and words; else single symbols.
+    """Split a sentence into URLs, @handles, #tags, HTML entities, words and single symbols.
 
-    A word keeps its inner apostrophes and hyphens. Only spaces are lost.
+    A word keeps its inner apostrophes and hyphens. Only spaces are dropped.
     """
     return tuple(_TOKEN.findall(text))
 
 
 def word_spans(text: str, bounds: Iterable[int] = ()) -> list[Span]:
-    """[start, end) in characters of the tokens of `split_text`.
+    """Return [start, end) in characters of the tokens of `split_text`.
 
-    bounds: where spans begin or end. A token is cut there, unless a letter or digit is on both
-    sides: the name in "#Globex" or "Berlin-based" is a token of its own, the "Ad" in "Ada" is not.
+    bounds: places where entities begin or end. A token is also cut there, unless a letter or digit
+        is on both sides: "Globex" in "#Globex" becomes a token, "Ad" in "Ada" does not.
     """
     cuts = sorted({n for n in bounds if 0 < n < len(text) and not _inside_word(text, n)})
     spans = []
@@ -52,7 +52,7 @@ def _inside_word(text: str, place: int) -> bool:
 
 
 def token_spans(text: str, tokens: Sequence[str]) -> list[Span] | None:
-    """[start, end) in characters of given tokens; None where they aren't the text's, in order."""
+    """Return [start, end) in characters of given tokens, or None if the text isn't made of them."""
     spans = []
     place = 0
     for token in tokens:
@@ -66,7 +66,7 @@ def token_spans(text: str, tokens: Sequence[str]) -> list[Span] | None:
 
 
 def covered(words: Sequence[Span], start: int, end: int) -> Span | None:
-    """[first, last + 1) of the words that characters [start, end) touch; None: only spaces."""
+    """Return [first, last + 1) of the words that overlap characters [start, end), or None."""
     first = bisect_right(words, start, key=lambda word: word[1])
     last = bisect_left(words, end, key=lambda word: word[0])
     return (first, last) if first < last else None

@@ -95,7 +95,7 @@ def test_prune_names_what_another_member_owns_and_goes_on(store: Path) -> None:
     for lines in said:
         assert any(
             line.startswith("ExtractPyramid/one-")
-            and line.endswith("chmod -R g+w, or have its owner run Prune)")
+            and line.endswith("chmod -R g+w, or ask its owner to run Prune)")
             for line in lines
         )
         assert not any(line.startswith("pyramids/") for line in lines)  # one's index names the rows

@@ -15,5 +15,5 @@ def test_an_export_is_imported_once(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "1 posts, 1 entities, 0 relations, 0 pictures copied" in first.stdout
     assert again.returncode == 30
-    assert "posts.jsonl is there already; give another --dataset, or --overwrite" in again.stderr
+    assert "posts.jsonl exists already; give another --dataset, or --overwrite" in again.stderr
     assert "Traceback" not in again.stderr

@@ -1,1 +1,1 @@
-"""Exports of annotation tools -> own posts: one file a format, and what writes the data set."""
+"""Importers of annotation tools' exports: a reader per format, and write.py for the data set."""

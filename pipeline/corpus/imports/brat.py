@@ -1,4 +1,4 @@
-"""brat's standoff: a folder of NAME.txt, each with NAME.ann; a document is a post."""
+"""brat's standoff format: a folder of NAME.txt, each with NAME.ann; a document is a post."""
 
 import codecs
 import re
@@ -22,7 +22,7 @@ from pipeline.errors import DataError
 _ENTITY = re.compile(r"(T\S+)\t(\S+) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*)(?:\t(.*))?")
 _RELATION = re.compile(r"(R\S+)\t(\S+) \S+?:(\S+) \S+?:(\S+)\s*")
 _BOM = codecs.BOM_UTF8.decode()
-_PARTED = "spans of several parts are widened to one"
+_PARTED = "spans of several parts are merged into one"
 _OTHER = "annotations that are neither entities nor relations are left out"
 _ANNOTATION = re.compile(r"[A-Z#*]\S*\t")
 _KINDS = "EAMN#*"  # events, attributes, modifications, normalizations, notes, equivalences
@@ -30,13 +30,14 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
 def read(folder: Path, notes: Notes) -> list[Record]:
-    """The documents of a folder and its subfolders, by name. Raises DataError."""
+    """Read the documents of a folder and its subfolders, sorted by name. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of .txt and .ann files, found a file")
     annotated = _visible(folder, "*.ann")
-    alone = [a for a in annotated if not a.with_suffix(".txt").is_file()]
-    if alone:
-        raise DataError(f"{alone[0]}: expected its text {alone[0].stem}.txt beside it, found none")
+    without_text = [file for file in annotated if not file.with_suffix(".txt").is_file()]
+    if without_text:
+        first = without_text[0]
+        raise DataError(f"{first}: expected its text {first.stem}.txt beside it, found none")
     texts = _visible(folder, "*.txt")
     if not texts:
         raise DataError(f"{folder}: expected .txt and .ann files, found none")
@@ -45,7 +46,7 @@ def read(folder: Path, notes: Notes) -> list[Record]:
 
 
 def _visible(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder and its subfolders, less hidden ones, such as macOS's `._a.txt`."""
+    """List the files in a folder and its subfolders, without hidden ones (macOS's `._a.txt`)."""
     files = [path for path in sorted(folder.rglob(pattern)) if path.is_file()]
     return [f for f in files if not any(p.startswith(".") for p in f.relative_to(folder).parts)]
 
@@ -69,7 +70,7 @@ def _document(path: Path, folder: Path, notes: Notes) -> Record | None:
         return None
     if not annotations.is_file():
         fields = {"text": text}
-    # The picture has the document's name; only its folder says with which suffix.
+    # The picture has the document's name, and any of these suffixes.
     pictures = tuple(f"{name}{suffix}" for suffix in _PICTURES)
     return Record(place, {"id": name, **fields}, pictures)
 
@@ -79,7 +80,7 @@ def _add(line: Line, text: str, marks: Marks, notes: Notes) -> None:
     if kind == "T":
         entity = _entity(line, text, notes)
         new = all(entity.id != other.id for other in marks.entities)
-        line.need(new, "an id that was not there before", entity.id)
+        line.need(new, "an id not used before", entity.id)
         marks.entities.append(entity)
     elif kind == "R":
         match = _RELATION.fullmatch(line.text)
@@ -93,9 +94,10 @@ def _add(line: Line, text: str, marks: Marks, notes: Notes) -> None:
 
 
 def _fitting(text: str, lines: Sequence[Line]) -> str:
-    """The text as offsets count it: a byte order mark or none, line ends of two characters or one.
+    """Return the text in the form that the offsets count.
 
-    The first form in which every entity has its own text; the file's own where none is.
+    The form is with or without a byte order mark, with line ends of two characters or one: the
+    first form in which every entity's text is at its place, or the file's if none fits.
     """
     matches = [match for line in lines if (match := _ENTITY.fullmatch(line.text)) is not None]
     forms = (text, text.removeprefix(_BOM))

@@ -1,4 +1,4 @@
-"""CoNLL: a token and its tag a line (2 columns, or 4: token, part of speech, chunk, tag)."""
+"""CoNLL: a token and its tag per line (2 columns, or 4: token, part of speech, chunk, tag)."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ _SUFFIXES = ("", ".txt", ".conll", ".bio", ".iob", ".iob2", ".io", ".bioes", ".t
 
 
 def read(path: Path, notes: Notes) -> list[Record]:
-    """The sentences of a file; of a folder, those of its files named train, valid (dev), test.
+    """Read the sentences of a file, or of a folder's files named train, valid (dev) and test.
 
     Blank lines end a sentence, -DOCSTART- lines are skipped, an IMGID:n line names the picture.
     """
@@ -25,7 +25,7 @@ def read(path: Path, notes: Notes) -> list[Record]:
     visible = [f for f in sorted(path.iterdir()) if f.is_file() and not f.name.startswith(".")]
     files = [f for f in visible if f.suffix in _SUFFIXES]
     named = [(SPLIT_NAMES[f.stem.lower()], f) for f in files if f.stem.lower() in SPLIT_NAMES]
-    # The files of CoNLL-2003 itself: eng.train, eng.testa, eng.testb.
+    # CoNLL-2003 has eng.train, eng.testa and eng.testb.
     named = named or [(_ENDINGS[f.suffix], f) for f in visible if f.suffix in _ENDINGS]
     if not named:
         names = ", ".join(clip(f.name) for f in visible[:3]) or "none"
@@ -51,7 +51,7 @@ def _file(path: Path, split: str | None, notes: Notes) -> list[Record]:
 
 
 def _sentences(path: Path, notes: Notes) -> Iterator[tuple[Line, str | None, list[list[str]]]]:
-    """The first line, the picture's number if there is one, and the columns of each sentence."""
+    """Yield each sentence: its first line, its picture's number if any, and its columns."""
     rows: list[list[str]] = []
     first: Line | None = None
     picture: str | None = None
@@ -84,9 +84,9 @@ def _sentences(path: Path, notes: Notes) -> Iterator[tuple[Line, str | None, lis
 
 
 def _advice(columns: Sequence[str]) -> str:
-    """What to do about a line whose last column is not a tag."""
+    """Advise on a line whose last column is not a tag."""
     if len(columns) == 10 and columns[0].replace("-", "").replace(".", "").isdecimal():
-        return "CoNLL-U has no column of entities: write token and tag, a tab between them"
+        return "CoNLL-U has no column of entities: write token and tag with a tab between them"
     if is_tag(columns[0]):
         return "write the token first and the tag last"
-    return "write token and tag, the tag with B- or I- before its type, or O"
+    return "write token and tag; a tag is O, or B- or I- with a type"

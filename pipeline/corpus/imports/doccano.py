@@ -20,10 +20,10 @@ from pipeline.corpus.notes import Notes
 
 
 def read(file: Path, notes: Notes) -> list[Record]:
-    """The posts of an export of sequence labelling or relation extraction. Raises DataError."""
+    """Read an export of sequence labelling or relation extraction. Raises DataError."""
     records = []
     for place, item in json_items(file):
-        key = "text" if "text" in item else "data"  # its name in doccano 1.0 to 1.3
+        key = "text" if "text" in item else "data"  # "data" in doccano 1.0 to 1.3
         place.need(key in item, "doccano's text", sorted(item))
         fields = marked(place, item[key], _marks(place, item), notes)
         if fields is None:
@@ -47,7 +47,7 @@ def _marks(place: Line, item: dict[str, Any]) -> Marks:
     place.need(isinstance(relations, list), "relations to be a list", relations)
     return Marks(
         [_entity(place, n, span) for n, span in enumerate(spans)],
-        [_relation(place, one) for one in relations],
+        [_relation(place, relation) for relation in relations],
     )
 
 
@@ -57,8 +57,10 @@ def _entity(place: Line, number: int, span: Any) -> Mark:
     names = {"id", "start_offset", "end_offset", "label"}
     if not isinstance(span, dict) or not names <= span.keys():
         expected = "an entity as [start, end, label] or with id, start_offset, end_offset, label"
-        whole = "a label of the whole text is not an entity: export a project of sequence labelling"
-        raise place.error(expected, span, whole if isinstance(span, str) else "")
+        advice = (
+            "a label of the whole text is not an entity: export a project of sequence labelling"
+        )
+        raise place.error(expected, span, advice if isinstance(span, str) else "")
     return Mark(span["id"], span["start_offset"], span["end_offset"], span["label"])
 
 

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export: regions of type `labels` in a text, relations between them."""
+"""Label Studio's JSON export: regions of type `labels` in a text, and relations between them."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline.corpus.imports.source import (
 )
 from pipeline.corpus.notes import Notes
 
-_SEVERAL = "tasks were annotated more than once: the ground truth or first is read"
+_SEVERAL = "tasks have several annotations: the ground truth or the first is read"
 _OTHER = "results that are neither labels in the text nor relations are left out"
 _UNNAMED = "regions or relations without a label are left out"
 _MORE = "regions with several labels: the first is read"
@@ -28,7 +28,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif", ".heic",
 
 
 def read(file: Path, notes: Notes) -> list[Record]:
-    """The posts of an export in the format "JSON" (not JSON-MIN). Raises DataError."""
+    """Read an export in the format "JSON" (not JSON-MIN). Raises DataError."""
     records = []
     for place, task in json_items(file):
         data = task.get("data")
@@ -43,7 +43,7 @@ def read(file: Path, notes: Notes) -> list[Record]:
         fields = marked(place, text, marks, notes)
         if fields is None:
             continue
-        if results is None:  # nobody annotated it: it says nothing about its entities
+        if results is None:  # not annotated: its entities are unknown
             fields = {"text": text}
         fields |= {**id_field(data, task.get("id")), **split_field(data)}
         records.append(Record(place, fields, _pictures(data)))
@@ -51,7 +51,7 @@ def read(file: Path, notes: Notes) -> list[Record]:
 
 
 def _text_key(place: Line, data: dict[str, Any]) -> str:
-    """The field of a task that holds the text: `text`, or the only one that can."""
+    """Return the field of a task that holds the text: `text`, or the only possible one."""
     if "text" in data:
         return "text"
     keys = [key for key, value in data.items() if isinstance(value, str) and not _is_address(value)]
@@ -80,22 +80,22 @@ def _path(address: str) -> str:
 
 
 def _results(place: Line, task: dict[str, Any], notes: Notes) -> list[Any] | None:
-    """The results of the annotation that is the ground truth, or the first; None without one.
+    """Return the results of the ground truth annotation, or of the first; None without any.
 
-    Cancelled ones don't count.
+    Cancelled annotations don't count.
     """
-    made = task.get("annotations")
-    made = task.get("completions") if made is None else made
-    made = [] if made is None else made
-    place.need(isinstance(made, list), "annotations to be a list", made)
-    for one in made:
-        place.need(isinstance(one, dict), "an annotation to be an object", one)
-    kept = [one for one in made if not one.get("was_cancelled")]
+    annotations = task.get("annotations")
+    annotations = task.get("completions") if annotations is None else annotations
+    annotations = [] if annotations is None else annotations
+    place.need(isinstance(annotations, list), "annotations to be a list", annotations)
+    for annotation in annotations:
+        place.need(isinstance(annotation, dict), "an annotation to be an object", annotation)
+    kept = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
     if len(kept) > 1:
         notes.add(_SEVERAL, place.text)
     if not kept:
         return None
-    best = next((one for one in kept if one.get("ground_truth") is True), kept[0])
+    best = next((a for a in kept if a.get("ground_truth") is True), kept[0])
     results = best.get("result")
     results = [] if results is None else results
     place.need(isinstance(results, list), "result to be a list", results)
@@ -103,9 +103,9 @@ def _results(place: Line, task: dict[str, Any], notes: Notes) -> list[Any] | Non
 
 
 def _marks(place: Line, text: Any, results: list[Any], notes: Notes) -> tuple[Any, Marks]:
-    """The text as the annotator saw it, and its annotations.
+    """Return the text as the annotator saw it, and its annotations.
 
-    Where only line ends of one character make the regions fit, the text gets those.
+    If the regions only fit with line ends of one character, the text gets those.
     """
     regions: list[dict[str, Any]] = []
     ties: list[Tie] = []
@@ -125,9 +125,10 @@ def _marks(place: Line, text: Any, results: list[Any], notes: Notes) -> tuple[An
 
 
 def _fitting(text: str, regions: list[dict[str, Any]]) -> tuple[str, bool]:
-    """The text, and whether start and end count its UTF-16 units, by the regions' own texts.
+    """Choose line ends and a way of counting so that every region's text is at its place.
 
-    The first way of counting in which every region has its text; characters where none has.
+    Returns the text, and True if start and end count UTF-16 units. If no choice fits, returns the
+    text unchanged and False: start and end count characters.
     """
     values = [region["value"] for region in regions]
     values = [v for v in values if isinstance(v.get("text"), str) and _is_span(v)]
@@ -145,9 +146,9 @@ def _piece(text: str, value: dict[str, Any], in_utf16: bool) -> str:
     return text[start:end]
 
 
-def _is_same(piece: str, own: str) -> bool:
-    """Whether texts are equal but for spaces; Label Studio may write a line's end as \\n."""
-    return piece == own or piece.split() == own.replace("\\n", " ").split()
+def _is_same(piece: str, region_text: str) -> bool:
+    """Return True if texts are equal except for spaces; a region may have \\n for a line end."""
+    return piece == region_text or piece.split() == region_text.replace("\\n", " ").split()
 
 
 def _is_span(value: dict[str, Any]) -> bool:
@@ -156,7 +157,7 @@ def _is_span(value: dict[str, Any]) -> bool:
 
 
 def _characters(text: str, units: int) -> int:
-    """How many characters the first UTF-16 units of a text are."""
+    """Convert a number of UTF-16 units at the start of a text to characters."""
     return len(text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore"))
 
 
@@ -171,12 +172,12 @@ def _mark(
     if len(labels) > 1:
         notes.add(_MORE, f"{place.text} {clip(labels)}")
     start, end = value.get("start"), value.get("end")
-    own = value.get("text")
-    if isinstance(text, str) and isinstance(own, str) and _is_span(value):
+    region_text = value.get("text")
+    if isinstance(text, str) and isinstance(region_text, str) and _is_span(value):
         piece = _piece(text, value, in_utf16)
         advice = "was the text edited afterwards?"
-        expected = f"text[{start}:{end}] to be the region's text, {clip(own)}"
-        place.need(_is_same(piece, own), expected, piece, advice)
+        expected = f"text[{start}:{end}] to be the region's text, {clip(region_text)}"
+        place.need(_is_same(piece, region_text), expected, piece, advice)
     if in_utf16 and _is_span(value):
         start, end = _characters(text, value["start"]), _characters(text, value["end"])
     return Mark(region.get("id"), start, end, labels[0])

@@ -1,4 +1,4 @@
-"""Records of ours, as prediction answers and people correct them: JSON lines, pictures by path."""
+"""The project's own records, as Predict writes them, corrected or not: JSON lines."""
 
 from pathlib import Path
 
@@ -12,14 +12,17 @@ UNREAD = "records that could not be predicted are left out"
 
 
 def read(file: Path, notes: Notes) -> list[Record]:
-    """The posts of a file of records; scores and what else only an answer has are left out."""
+    """Read a file of records without the fields of predictions, such as scores.
+
+    Pictures are given by path. Raises DataError.
+    """
     records = []
     for line in lines(file):
-        answer = read_object(line)
-        if "error" in answer:
+        record = read_object(line)
+        if "error" in record:
             notes.add(UNREAD, f"line {line.number}")
             continue
-        fields = known_fields(line, answer, FIELDS, {})
+        fields = known_fields(line, record, FIELDS, {})
         if isinstance(fields.get("text"), str) and not fields["text"].strip():
             notes.add(EMPTY, f"line {line.number}")
             continue

@@ -1,4 +1,4 @@
-"""What the readers of exports share: places in a file, JSON in both forms, records of ours."""
+"""Shared parts of the readers of exports: places in a file, JSON and JSON lines, records."""
 
 import codecs
 import json
@@ -24,25 +24,25 @@ SPLIT_NAMES = {
     "dev": "val",
     "development": "val",
 }
-OWN_ID = "hvpnet_id"  # the id of a record that was predicted and handed to the tool
+OWN_ID = "hvpnet_id"  # the id of a predicted record that was exported to the tool
 EMPTY = "posts without text are left out"
 SPACES = "entities that are only spaces are left out"
-LOOSE = "relations to something that is no entity are left out"
+LOOSE = "relations whose head or tail is not an entity are left out"
 
 
 @dataclass(frozen=True)
 class Place(Line):
-    """An item of an export: `text` says which one, as in "item 3" or a document's name."""
+    """An item of an export; `text` names it, as in "item 3" or by a document's name."""
 
     @property
     def place(self) -> str:
-        """The item, as messages name it."""
+        """The file and item, for messages."""
         return f"{self.path}, {self.text}"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One post: the fields of a line of `posts.jsonl`, and the pictures that the export names."""
+    """One post: its fields for `posts.jsonl`, and the pictures that the export names."""
 
     place: Line
     fields: dict[str, Any]
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Mark:
-    """An entity of an export under the tool's own id; start and end in characters."""
+    """An entity of an export with the tool's id; start and end are in characters."""
 
     id: Any
     start: Any
@@ -61,7 +61,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Tie:
-    """A relation of an export between two ids."""
+    """A relation of an export between the ids of two entities."""
 
     head: Any
     tail: Any
@@ -77,10 +77,9 @@ class Marks:
 
 
 def marked(place: Line, text: Any, marks: Marks, notes: Notes) -> dict[str, Any] | None:
-    """The fields `text`, `entities` and `relations` of a post; None where there is no text.
+    """Return the fields `text`, `entities` and `relations` of a post; None without text.
 
-    Spans that don't fall on words are widened to whole words. Raises DataError for spans outside
-    the text.
+    Widens spans to whole words. Raises DataError for spans outside the text.
     """
     place.need(isinstance(text, str), "text to be a string", text)
     if not text.strip():
@@ -109,8 +108,8 @@ def marked(place: Line, text: Any, marks: Marks, notes: Notes) -> dict[str, Any]
     return {
         "text": text,
         "entities": [
-            {"start": words[first][0], "end": words[last - 1][1], "label": one.label}
-            for one, (first, last) in zip(entities, spans, strict=True)
+            {"start": words[first][0], "end": words[last - 1][1], "label": entity.label}
+            for entity, (first, last) in zip(entities, spans, strict=True)
         ],
         "relations": relations,
     }
@@ -121,7 +120,7 @@ def _is_space(text: str, start: int, end: int) -> bool:
 
 
 def json_items(path: Path) -> list[tuple[Place, dict[str, Any]]]:
-    """The objects of a JSON array, or of JSON lines. Raises DataError."""
+    """Read the objects of a JSON array or of JSON lines. Raises DataError."""
     content = read_bytes(path)
     if content.lstrip()[:1] == b"[":
         values = _array(path, content)
@@ -139,7 +138,7 @@ def json_items(path: Path) -> list[tuple[Place, dict[str, Any]]]:
 
 
 def _whole_object(path: Path, content: bytes) -> dict[str, Any] | None:
-    """The one object that a file of several lines is; None where lines are objects."""
+    """Return the single object that fills a file of several lines; None for JSON lines."""
     if content.lstrip().partition(b"\n")[0].strip() != b"{":
         return None
     values = _array(path, b"[" + content + b"]")
@@ -155,7 +154,7 @@ def _array(path: Path, content: bytes) -> list[Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content, without a byte order mark. Raises DataError where it has none."""
+    """Read a file without its byte order mark. Raises DataError if it is empty or unreadable."""
     try:
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
@@ -166,7 +165,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decoded(path: Path, content: bytes) -> str:
-    """UTF-8 as text. Raises DataError naming the file where it isn't."""
+    """Decode UTF-8. Raises DataError, with the file's name, for any other encoding."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -175,23 +174,23 @@ def decoded(path: Path, content: bytes) -> str:
 
 
 def split_field(fields: dict[str, Any]) -> dict[str, str]:
-    """A post's split where the export has one, under any of its usual names."""
+    """Return the field of a post's split if the export has one, under any usual name."""
     split = fields.get("split")
     name = SPLIT_NAMES.get(split.lower()) if isinstance(split, str) else None
     return {} if name is None else {"split": name}
 
 
 def id_field(fields: Mapping[str, Any], value: object) -> dict[str, Any]:
-    """A post's id where the export has one.
+    """Return the field of a post's id if the export has one.
 
-    value: the tool's own, which counts unless `fields` name the id that a prediction had.
+    value: the tool's id, used unless `fields` has the id of a predicted record.
     """
     id = fields.get(OWN_ID, value)
     return {} if id is None else {"id": id}
 
 
 def picture_names(fields: dict[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
-    """The pictures that the first of these fields names: a string, or a list of them."""
+    """Return the pictures named by the first of `keys` that holds a string or list of strings."""
     for key in keys:
         value = fields.get(key)
         names = value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""An export -> DATA/NAME/posts.jsonl and DATA/NAME/pictures/."""
+"""Convert an export into DATA/NAME/posts.jsonl and DATA/NAME/pictures/."""
 
 import filecmp
 import json
@@ -33,19 +33,19 @@ FORMATS: dict[str, Callable[[Path, Notes], list[Record]]] = {
 PUBLISHED = ("mnre", *conll.DATASETS, DEMO)
 _MISSING = "pictures are not in --pictures; their names are kept"
 _UNCOPIED = "posts name pictures, which are not copied without --pictures FOLDER"
-_INLINE = "pictures are within the export (data: addresses), and left out"
+_INLINE = "pictures are left out, because they are inside the export (data: URLs)"
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts 8 digits before an upload's name
 
 
 @dataclass(frozen=True)
 class _Copies:
-    """Pictures to copy, by their name in the data set."""
+    """The pictures to copy, by their name in the data set."""
 
     by_name: dict[str, Path] = field(default_factory=dict)
-    near: NearNames = field(default_factory=NearNames)  # in the folder that they are copied from
+    near: NearNames = field(default_factory=NearNames)  # names in the folder to copy from
 
     def name_for(self, file: Path) -> str:
-        """A name for a file: its own, or one that its folder's name makes different."""
+        """Return a unique name for a file: its own, if need be with its folders' names before."""
         name = file.name
         for parent in file.parents:
             if self.by_name.setdefault(name, file) == file:
@@ -57,16 +57,22 @@ class _Copies:
 def import_posts(
     dataset: str, file: Path, form: str, pictures: Path | None, data: Path, overwrite: bool
 ) -> list[str]:
-    """Write a data set from an export; lines for people to read.
+    """Convert an export into a data set and return lines about it. Raises DataError, SettingError.
 
-    file: what the tool wrote, a file or a folder. pictures: the folder to copy the named pictures
-    from. Nothing is written unless all can be. Raises DataError or SettingError.
+    Nothing is written unless all posts and pictures are valid.
+
+    dataset: name of the new data set.
+    file: what the tool wrote, a file or a folder.
+    form: its format, a key of FORMATS.
+    pictures: the folder to copy the named pictures from.
+    data: the folder of the data sets.
+    overwrite: replace posts and pictures that exist.
     """
     folder = _folder(dataset, data)
     target = text_file(folder)
     if target.exists() and not overwrite:
         raise DataError(
-            f"{target} is there already; give another --dataset, or --overwrite to replace it"
+            f"{target} exists already; give another --dataset, or --overwrite to replace it"
         )
     if pictures is not None and not pictures.is_dir():
         raise DataError(f"--pictures: expected a folder, found none at {pictures}")
@@ -86,7 +92,8 @@ def import_posts(
 def _folder(dataset: str, data: Path) -> Path:
     if dataset in PUBLISHED:
         raise SettingError(
-            f"--dataset: expected a name of your own, found {dataset}, which is a known data set's"
+            f"--dataset: expected a new name, found {dataset}, the name of a published data set "
+            "or the demo"
         )
     if not is_file_name(dataset):
         raise SettingError(f"--dataset: expected a plain name, found {clip(dataset)}")
@@ -96,31 +103,31 @@ def _folder(dataset: str, data: Path) -> Path:
 def _post(
     record: Record, form: str, folder: Path | None, copies: _Copies, notes: Notes
 ) -> dict[str, Any]:
-    """A record's fields with its pictures' names in the data set."""
+    """Return a record's fields with the pictures' names in the data set."""
     addresses = [name for name in record.pictures if not name.lower().startswith("data:")]
     if len(addresses) < len(record.pictures):
         notes.add(_INLINE, record.place.text[:80])
-    found = [(name, folder and find_picture(name, folder)) for name in addresses]
-    if form == "brat":  # of the names that a picture may have, the one that is there
-        found = [pair for pair in found if pair[1]][:1]
+    pictures = [(name, folder and find_picture(name, folder)) for name in addresses]
+    if form == "brat":  # its records list all possible names of the picture
+        pictures = [picture for picture in pictures if picture[1]][:1]
     names = []
-    for name, file in found:
-        own_name = _base(name)
+    for name, file in pictures:
+        base = _base(name)
         if file:
             names.append(copies.name_for(file))
-        elif is_file_name(own_name):
-            names.append(own_name)
-            hint = copies.near.hint(folder / own_name) if folder else ""
-            notes.add(_MISSING if folder else _UNCOPIED, described(clip(own_name), hint))
+        elif is_file_name(base):
+            names.append(base)
+            hint = copies.near.hint(folder / base) if folder else ""
+            notes.add(_MISSING if folder else _UNCOPIED, described(clip(base), hint))
     fields = record.fields
     return fields | ({"picture": names[0] if len(names) == 1 else names} if names else {})
 
 
 def find_picture(name: str, folder: Path) -> Path | None:
-    """The file in a folder that a path or address names; None where there is none.
+    """Return the file in a folder that a path or URL names; None if it does not exist.
 
-    Tried in turn: the path below the folder, its last part, and that without what Label Studio puts
-    before an upload's name. Nothing outside the folder is looked at.
+    Tries the path below the folder, its last part, and its last part without the prefix that
+    Label Studio gives to uploads. Files outside the folder are never used.
     """
     path = _address(name)
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -136,7 +143,7 @@ def find_picture(name: str, folder: Path) -> Path | None:
 
 
 def _address(name: str) -> str:
-    """The path in an address; Label Studio's local files have theirs behind `?d=`."""
+    """Return the path in a URL; for Label Studio's local files, it is behind `?d=`."""
     if "://" not in name[:12] and not name.startswith("/data/"):
         return name.replace("\\", "/")
     try:
@@ -158,32 +165,33 @@ def _check(records: Sequence[Record], posts: Sequence[dict[str, Any]]) -> None:
     for number, (record, post) in enumerate(zip(records, posts, strict=True)):
         check_record(record.place, post, Notes())
         id = str(post.get("id", number))
-        record.place.need(id not in seen, "an id that was not there before", id)
+        record.place.need(id not in seen, "an id not used before", id)
         seen.add(id)
     if not posts:
         raise DataError("expected posts in the export, found none with text")
 
 
 def _check_pictures(copies: _Copies, folder: Path, overwrite: bool) -> None:
+    """Raise DataError if a copy would replace a different picture, unless `overwrite`."""
     for name, file in copies.by_name.items():
-        there = folder / name
-        same = not there.exists() or filecmp.cmp(file, there, shallow=False)
+        copy = folder / name
+        same = not copy.exists() or filecmp.cmp(file, copy, shallow=False)
         if not same and not overwrite:
             raise DataError(
-                f"{there} is another picture than {file}; give another --dataset, or --overwrite "
+                f"{copy} is another picture than {file}; give another --dataset, or --overwrite "
                 "to replace it"
             )
 
 
 def _copy(copies: _Copies, folder: Path) -> None:
     for name, file in copies.by_name.items():
-        there = folder / name
+        copy = folder / name
         folder.mkdir(exist_ok=True)
-        if there.exists() and filecmp.cmp(file, there, shallow=False):
+        if copy.exists() and filecmp.cmp(file, copy, shallow=False):
             continue
         temporary = folder / f".{name[:200]}.tmp"
         shutil.copyfile(file, temporary)
-        temporary.replace(there)
+        temporary.replace(copy)
 
 
 def _write(posts: Sequence[dict[str, Any]], target: Path) -> None:

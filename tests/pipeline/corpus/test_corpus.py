@@ -450,14 +450,14 @@ TWITTER_SLIPS: list[tuple[str | bytes, str]] = [
     ("Rome", "expected a token, a tab and a tag, found 'Rome'"),
     ("Rome B-LOC", "expected a token, a tab and a tag, found 'Rome B-LOC'"),
     ("\tO", r"expected a token, a tab and a tag, found '\tO'"),
-    ("Rome\tB-CITY", "expected O, or B- or I- and PER, LOC, ORG or MISC, found 'B-CITY'"),
-    ("Rome\tO\tO", "expected O, or B- or I- and PER, LOC, ORG or MISC, found"),
-    ("Rome\tO\x1b[2J", r"and PER, LOC, ORG or MISC, found 'O\x1b[2J'"),
+    ("Rome\tB-CITY", "expected O, or B- or I- with PER, LOC, ORG or MISC, found 'B-CITY'"),
+    ("Rome\tO\tO", "expected O, or B- or I- with PER, LOC, ORG or MISC, found"),
+    ("Rome\tO\x1b[2J", r"with PER, LOC, ORG or MISC, found 'O\x1b[2J'"),
     (b"\xe9\tO", "expected UTF-8, found b'\\xe9\\tO'"),
     ("IMGID:", "expected IMGID:<a picture's plain file name>, found 'IMGID:'"),
     ("IMGID:../1\nx\tO", "expected IMGID:<a picture's plain file name>, found 'IMGID:../1'"),
     ("IMGID:" + "1" * 252 + "\nx\tO", "expected IMGID:<a picture's plain file name>"),
-    ("IMGID:1\nx\tO", "expected an IMGID that was not there before, found 'IMGID:1'"),
+    ("IMGID:1\nx\tO", "expected an IMGID not used before, found 'IMGID:1'"),
     ("IMGID:8", "expected tokens after IMGID, found 'IMGID:8'"),
 ]
 
@@ -471,7 +471,7 @@ def own_line(**changes: object) -> str:
 OWN_SLIPS: list[tuple[str | bytes, str]] = [
     ("", "expected a JSON object, found ''"),
     ("{'id': 1}", "expected a JSON object (Expecting property name enclosed in double quotes"),
-    ("[1]", "object a line, without the brackets around all, found [1]"),
+    ("[1]", "object per line, without brackets around all of them, found [1]"),
     ("[" * 900_000, "expected a JSON object, found '[[["),
     ("[" * 10_000_000, "expected a line of at most 1,000,000 bytes, found b'[[["),
     (own_line().replace("{", '{"id": "y", '), "expected each field once, found 'id twice'"),
@@ -483,21 +483,21 @@ OWN_SLIPS: list[tuple[str | bytes, str]] = [
     (own_line(id="a\nb"), r"expected id to be a string of one line, or an integer, found 'a\nb'"),
     (own_line(id="a" * 256), "expected id to be a string of one line, or an integer, found 'aaa"),
     (own_line(id=True), "expected id to be a string of one line, or an integer, found True"),
-    (own_line(id="first"), "expected an id that was not there before, found 'first'"),
+    (own_line(id="first"), "expected an id not used before, found 'first'"),
     (own_line(split=""), "expected split to be one of train, val, test, found ''"),
     (own_line(split="valid"), "expected split to be one of train, val, test, found 'valid'"),
     (own_line(split=[]), "expected split to be one of train, val, test, found []"),
     (own_line(tokens="left out"), "expected tokens or text, found ['id', 'split']"),
     (own_line(text="a b"), "expected tokens to be those of text, in its order, or only one"),
     (own_line(tokens="left out", text=" \n"), r"expected text to be a sentence, found ' \n'"),
-    (own_line(tokens=[]), "expected tokens to be strings that aren't empty, one at least"),
-    (own_line(tokens=["a", ""]), "expected tokens to be strings that aren't empty, one at least"),
-    (own_line(tokens=["\ud800"]), r"strings that aren't empty, one at least, found ['\ud800']"),
+    (own_line(tokens=[]), "expected tokens to be strings that aren't empty, at least one"),
+    (own_line(tokens=["a", ""]), "expected tokens to be strings that aren't empty, at least one"),
+    (own_line(tokens=["\ud800"]), r"strings that aren't empty, at least one, found ['\ud800']"),
     (own_line(picture="a/b.jpg"), "expected picture to be a plain file name, found 'a/b.jpg'"),
     (own_line(picture=".."), "expected picture to be a plain file name, found '..'"),
     (own_line(picture="a\x7f.jpg"), r"to be a plain file name, found 'a\x7f.jpg'"),
     (own_line(picture=3), "expected picture to be a plain file name, found 3"),
-    (own_line(tags=["O"]), "expected 3 tags, one a token, found ['O']"),
+    (own_line(tags=["O"]), "expected 3 tags, one per token, found ['O']"),
     (own_line(tags="OOO"), "expected tags to be a list of"),
     (own_line(tags=["O", "O", "PER"]), 'a tag like "O", "B-PER" or "I-PER", found \'PER\''),
     (own_line(head=[0, 1]), "expected head and tail together, and relation with both"),
@@ -671,7 +671,7 @@ def test_own_data(tmp_path: Path) -> None:
 
 def test_own_ids_are_unique_as_strings(tmp_path: Path) -> None:
     write(tmp_path / "mine/posts.jsonl", own_line(id=1) + "\n" + own_line(id="1"))
-    assert "line 2: expected an id that was not there before" in refused("mine", tmp_path)
+    assert "line 2: expected an id not used before" in refused("mine", tmp_path)
 
 
 def test_json_round_trip() -> None:

@@ -112,14 +112,14 @@ def test_label_studio_counts_and_names_what_it_leaves_out(tmp_path: Path) -> Non
     posts, lines = imported(tmp_path, "label-studio", export(tmp_path, [twice]))
     assert posts[0].tags == ("B-PER", "O", "O", "O", "O", "B-LOC", "O")
     assert lines[1:] == [
-        "1 tasks were annotated more than once: the ground truth or first is read: item 1",
+        "1 tasks have several annotations: the ground truth or the first is read: item 1",
         "1 results that are neither labels in the text nor relations are left out: item 1 "
         "'rectanglelabels'",
         "2 regions or relations without a label are left out: item 1; item 1",
         "1 regions with several labels: the first is read: item 1 ['PER', 'ORG']",
         "1 entities that are only spaces are left out: item 1 [3, 4)",
         "1 spans that don't fall on words are widened to whole words: item 1 'Ad' → 'Ada'",
-        "1 relations to something that is no entity are left out: item 1 'on'",
+        "1 relations whose head or tail is not an entity are left out: item 1 'on'",
     ]
 
 
@@ -154,7 +154,7 @@ def test_label_studio_ground_truth_is_read_before_others(tmp_path: Path) -> None
     [post], lines = imported(tmp_path, "label-studio", export(tmp_path, [item]))
     assert post.tags == TAGS
     assert lines[1:] == [
-        "1 tasks were annotated more than once: the ground truth or first is read: item 1"
+        "1 tasks have several annotations: the ground truth or the first is read: item 1"
     ]
 
 
@@ -193,7 +193,9 @@ def test_pictures_within_an_export_are_left_out(tmp_path: Path) -> None:
     item = task(1, image="data:image/png;base64,iVBOR/w0KGgo=")
     [post], lines = imported(tmp_path, "label-studio", export(tmp_path, [item]))
     assert post.picture is None
-    assert lines[1:] == ["1 pictures are within the export (data: addresses), and left out: item 1"]
+    assert lines[1:] == [
+        "1 pictures are left out, because they are inside the export (data: URLs): item 1"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_pictures_within_an_export_are_left_out(tmp_path: Path) -> None:
     [
         ([{"text": TEXT, "label": []}], "item 1: expected a task with data and annotations"),
         ([task(1, region("a", 0, 99, "PER"))], "within 34 characters, found [0, 99]"),
-        ([task(1), task(1)], "item 2: expected an id that was not there before, found '1'"),
+        ([task(1), task(1)], "item 2: expected an id not used before, found '1'"),
         ([{"data": {"a": "x", "b": "y"}}], "a field named text, or one string, in data"),
         ([task(1, relation("a", "b", "x", direction="up"))], "direction to be right, left or bi"),
         (
@@ -315,7 +317,7 @@ def test_brat_parted_spans_are_widened(tmp_path: Path) -> None:
     [post], lines = imported(tmp_path, "brat", brat(tmp_path, ann, text))
     assert post.tags == ("B-LOC", "I-LOC", "I-LOC", "I-LOC")
     assert lines[1:] == [
-        "1 spans of several parts are widened to one: 'doc1.ann' T1 'North and South America'"
+        "1 spans of several parts are merged into one: 'doc1.ann' T1 'North and South America'"
     ]
 
 
@@ -328,7 +330,7 @@ def test_brat_parted_spans_are_widened(tmp_path: Path) -> None:
         (ANN + "R1\tworks_for T1 T2\n", "line 4: expected R1, a tab, and a type with Arg1"),
         (
             ANN + "T1\tPER 0 3\tAda\n",
-            "line 4: expected an id that was not there before, found 'T1'",
+            "line 4: expected an id not used before, found 'T1'",
         ),
         ("Ada\n", "expected an annotation: T, R or one of EAMN#*, a number, a tab"),
     ],
@@ -434,7 +436,10 @@ def test_conll_folder_without_a_split_names_its_files(tmp_path: Path) -> None:
     [
         ("Ada\n", "line 1: expected 2 or 4 columns, the token first and the tag last"),
         ("Ada B-PER\nin IN O\n", "line 2: expected 2 columns"),
-        ("Ada PER\n", "line 1: expected a tag like B-PER, found 'PER'; write token and tag, the"),
+        (
+            "Ada PER\n",
+            "line 1: expected a tag like B-PER, found 'PER'; write token and tag; a tag is O",
+        ),
         ("B-PER Ada\n", "found 'Ada'; write the token first and the tag last"),
         ("# x = 1\n1\tA\tA\tX\tX\t_\t2\tx\t_\t_\n", "found '_'; CoNLL-U has no column of entities"),
         ("Ada B-PER\nx E-PER\n\nBob L-PER\n", "mine: expected tags of one scheme"),
@@ -476,7 +481,7 @@ def test_nothing_is_replaced_without_being_asked(tmp_path: Path) -> None:
     imported(tmp_path, "label-studio", file, pictures)
     target = tmp_path / "data/mine/posts.jsonl"
     before = target.read_bytes()
-    with pytest.raises(DataError, match=r"posts\.jsonl is there already; give another --dataset"):
+    with pytest.raises(DataError, match=r"posts\.jsonl exists already; give another --dataset"):
         imported(tmp_path, "label-studio", file, pictures)
     target.unlink()
     export(tmp_path / "pictures", "another", "a.jpg")

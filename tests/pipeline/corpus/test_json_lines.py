@@ -38,7 +38,7 @@ def put(data: Path, name: str, content: str | bytes) -> Path:
         ("pretty", "line 1: expected the whole object on one line"),
         ("commas", "line 1: expected a JSON object and nothing after it on its line, found ','"),
         ("packed", "found 'posts.jsonl.gz', which is packed: unpack it"),
-        ("single", "found 'posts.json', which is one array: write one object a line into"),
+        ("single", "found 'posts.json', which is one array: write one object per line into"),
     ],
 )
 def test_case_almost_json_lines(name: str, cause: str) -> None:
@@ -58,8 +58,8 @@ IMPORT = "luigi --module tasks ImportPosts --dataset NAME --file FILE --format"
         (LINE + "\n" + json.dumps(POST, indent=1), "line 2: expected the whole object on one line"),
         (LINE + " " + LINE, "nothing after it on its line, found '{\"id\": 1"),
         (LINE + "\n},", "line 2: expected a whole JSON object on one line"),
-        ("[\n" + LINE + "\n]", "on a line of its own, without brackets around all"),
-        (f"[{LINE}, {LINE}]", "write one object a line, without the brackets around all"),
+        ("[\n" + LINE + "\n]", "on its own line, without brackets around all"),
+        (f"[{LINE}, {LINE}]", "write one object per line, without brackets around all"),
         ("id,text\n1,Ada", "line 1: expected a JSON object, found 'id,text'"),
         (str(POST), "Expecting property name enclosed in double quotes at character 2"),
         (LINE.replace("{", '{"text": "x", '), "expected each field once, found 'text twice'"),
@@ -82,9 +82,9 @@ def test_the_cause_is_named(tmp_path: Path, content: str | bytes, cause: str) ->
     ("name", "content", "cause"),
     [
         ("mine/posts.jsonl.zip", "", "found 'posts.jsonl.zip', which is packed: unpack it"),
-        ("mine.jsonl", LINE, "found 'mine.jsonl', which has an object a line: move it to"),
-        ("mine/all.jsonl", LINE, "found 'all.jsonl', which has an object a line: move it to"),
-        ("mine/posts.json", json.dumps(POST, indent=1), "'posts.json', which is not an object a"),
+        ("mine.jsonl", LINE, "found 'mine.jsonl', which has one object per line: move it to"),
+        ("mine/all.jsonl", LINE, "found 'all.jsonl', which has one object per line: move it to"),
+        ("mine/posts.json", json.dumps(POST, indent=1), "'posts.json', which does not have one"),
         ("mine/POSTS.txt", LINE, None),
         ("mine/posts.jsonl.txt", LINE, "rename it to posts.jsonl"),
         ("mine/posts.csv", "id", "write each post as a JSON object on a line of posts.jsonl"),

@@ -119,7 +119,7 @@ def test_an_answer_can_be_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert caplog.messages == told * 2
     caplog.clear()
     posts(tmp_path, answer | {"user": "kim"})
-    told.append("mine: fields that posts don't have are ignored: user (1 posts)")
+    told.append("mine: unknown fields are ignored: user (1 posts)")
     assert caplog.messages == told
 
 
@@ -174,7 +174,7 @@ def test_of_nested_entities_the_longest_is_tagged(
         ({"head": [0, 1], "tail": [3, 4]}, "expected either relations or head and tail"),
         ({"relatoins": []}, "found 'relatoins'; did you mean relations?"),
         ({"picture": "a/17.jpg"}, "ImportPosts --format records copies pictures"),
-        ({"picture": ["a.jpg", "b.jpg"], "boxes": []}, "boxes, which are in one picture, or"),
+        ({"picture": ["a.jpg", "b.jpg"], "boxes": []}, "either boxes in one picture or several"),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -262,7 +262,7 @@ def test_none_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert load_labels(tmp_path, "re") == ["None", "no_relation", "r"]
     assert caplog.messages == [
         "mine: relation 'no_relation' looks like a name for no relation, and is scored as a "
-        "relation; if it means none, give --ReadPosts-none-label no_relation"
+        "relation; if it means no relation, give --ReadPosts-none-label no_relation"
     ]
     caplog.clear()
     read_posts(layout, tmp_path, ReadConfig(none_label="no_relation"))

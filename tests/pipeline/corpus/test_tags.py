@@ -112,7 +112,7 @@ def test_case_own_types_in_imgid_texts() -> None:
     types = {tag[2:] for post in corpus.posts for tag in post.tags or () if tag != "O"}
     assert types == {"Chemical", "Disease"}
     assert corpus.posts[0].picture == "NER_data/medical/medical_images/train1.jpg"
-    with pytest.raises(DataError, match=r"found 'B-Chemical'; own types are read from a folder"):
+    with pytest.raises(DataError, match=r"found 'B-Chemical'; for types of your own, rename"):
         read(locate("twitter2017", data))
 
 
