@@ -1,4 +1,4 @@
-"""What a page shows of pictures: images within the page, boxes with labels over them, bars."""
+"""Pictures on a page: inline images, and boxes with labels over them."""
 
 import base64
 import io
@@ -12,28 +12,28 @@ from PIL.Image import Image
 from features.grounding import Region
 from features.pictures import Box
 
-PICTURE, LETTER = 560, 17  # longest side, height of a label's letters, in pixels of the page
-ENLARGED = 3  # times at most
+PICTURE, LETTER = 560, 17  # longest side, and height of a label's letters, in CSS pixels
+ENLARGED = 3  # the largest factor by which a small image is enlarged
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A region on a page: its number from 1, its colour's, its pixels or why there are none."""
+    """A region shown on a page."""
 
-    number: int
-    colour: int
+    number: int  # from 1
+    colour: int  # an index of COLOURS
     region: Region
     pixels: Image | None
-    why: str = ""
+    why: str = ""  # the reason if there are no pixels
 
     @property
     def score(self) -> str:
-        """As people read it; empty where there is none."""
+        """The score with two digits; "" without a score."""
         return "" if self.region.score is None else f"{self.region.score:.2f}"
 
 
 def inline_image(image: Image, longest: int) -> str:
-    """An image that is part of the page, its longest side so many pixels of the page."""
+    """Return an image as HTML with its data inline. longest: its longer side in CSS pixels."""
     width, height = (max(1, round(side * _scale(image, longest))) for side in image.size)
     small, file = image.copy(), io.BytesIO()
     small.thumbnail((longest, longest))
@@ -46,12 +46,12 @@ def inline_image(image: Image, longest: int) -> str:
 
 
 def _scale(image: Image, longest: int) -> float:
-    """Pixels of the page for one of the image."""
+    """Return the CSS pixels per pixel of the image."""
     return min(longest / max(image.size), ENLARGED)
 
 
 def picture_with_boxes(picture: Image, crops: Sequence[Crop]) -> str:
-    """The picture, and over it boxes and labels in the picture's own pixels."""
+    """Return HTML of the picture with the crops' boxes and labels over it."""
     unit = 1 / _scale(picture, PICTURE)
     boxes, labels = [], []
     taken: list[Box] = []
@@ -73,10 +73,11 @@ def picture_with_boxes(picture: Image, crops: Sequence[Crop]) -> str:
 
 
 def _label(crop: Crop, box: Box, size: tuple[int, int], unit: float, taken: list[Box]) -> str:
-    """A box's label: its number on black, phrase and score on its colour.
+    """Return SVG of a box's label: the number on black, phrase and score on the box's colour.
 
-    size: of the picture. unit: the picture's pixels for one of the page. taken: where labels are
-    already; this one joins them.
+    size: of the picture, in its pixels.
+    unit: the picture's pixels per CSS pixel.
+    taken: places of the earlier labels; this label's place is added.
     """
     letter = LETTER * unit
     cell = 0.6 * letter  # the width of letters in fixed-width fonts
@@ -98,7 +99,10 @@ def _label(crop: Crop, box: Box, size: tuple[int, int], unit: float, taken: list
 
 
 def _place(box: Box, label: tuple[float, float], size: tuple[int, int], taken: list[Box]) -> Box:
-    """Where a label (width, height) goes: at its box, inside the picture, off other labels."""
+    """Place a label (width, height) at its box, inside the picture, with least overlap of labels.
+
+    Returns x0, y0, x1, y1 in pixels of the picture.
+    """
     width, height = label
     x0, y0, x1, y1 = box
     rows = (y0 - height, y0, y1, y1 - height, *(y0 + n * height for n in (1, 2, -2)))
@@ -110,23 +114,23 @@ def _place(box: Box, label: tuple[float, float], size: tuple[int, int], taken: l
 
 
 def _words(crop: Crop, most: int) -> str:
-    """Phrase and score in at most so many cells: if need be the phrase is cut, or left out."""
+    """Return phrase and score in at most `most` cells; a long phrase is cut or left out."""
     phrase, room = crop.region.phrase or "", most - len(crop.score) - 1
     if _cells(phrase) > room:
         while phrase and _cells(phrase) > room - 1:
             phrase = phrase[:-1]
         phrase = phrase and f"{phrase}…"
-    # Isolated from the number and the score, as it may run from right to left.
+    # Isolated from the number and the score: the phrase may be in a right-to-left script.
     return f"\u2068{phrase}\u2069 {crop.score}".strip() if phrase else crop.score
 
 
 def _cells(text: str) -> int:
-    """Width in a fixed-width font."""
+    """Return the width of a text in cells of a fixed-width font."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in text)
 
 
 def _shared(a: Box, b: Box) -> float:
-    """Area that two boxes share."""
+    """Return the area of the intersection of two boxes."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     return max(0.0, width) * max(0.0, height)

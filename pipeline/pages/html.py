@@ -1,8 +1,8 @@
-"""The frame of every page: one file, complete in itself, in light and dark."""
+"""The frame of every page: one self-contained HTML file with a light and a dark theme."""
 
 from html import escape
 
-# Okabe and Ito's, some lighter: told apart by the colour-blind, and black is readable on each.
+# Okabe and Ito's colours, some lighter: distinct for the colour-blind, readable under black text.
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#2BB38A", "#E8702A")
 
 STYLE = """
@@ -51,17 +51,22 @@ figcaption{font-size:13px;line-height:1.4;margin-top:4px}
 
 
 def as_words(name: object) -> str:
-    """A name of the code as people read it."""
+    """Show an identifier as words, escaped for HTML."""
     return escape(str(name).replace("_", " "))
 
 
 def as_number(value: object) -> str:
-    """A value as people read it, whole numbers in groups of three digits."""
+    """Show a value, escaped for HTML; integers get thousands separators."""
     return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
 def whole_page(title: str, header: str, body: str) -> str:
-    """A whole page. title: plain text; header: HTML below the title; body: HTML."""
+    """Return a whole page.
+
+    title: plain text.
+    header: HTML below the title.
+    body: HTML.
+    """
     colours = "".join(f".c{n}{{--c:{colour}}}" for n, colour in enumerate(COLOURS))
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">

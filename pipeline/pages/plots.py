@@ -5,7 +5,7 @@ from html import escape
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, int]]) -> str:
-    """Bars with their labels below and, where there is room, their counts above."""
+    """Draw bars with labels below them and, for at most 8 bars, counts above them."""
     step, most = 240 / len(bars), max(1, *(count for _, count in bars))
     drawn = []
     for n, (label, count) in enumerate(bars):
