@@ -1,4 +1,4 @@
-"""The precision that a machine does well, by what its files tell."""
+"""The fastest precision of a machine, as read from its system files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from pipeline.machine import well_done
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine of which nothing is known yet; its folder."""
+    """A machine without system files; returns the folder for them."""
     monkeypatch.setattr(precision, "_CPU", tmp_path / "cpuinfo")
     monkeypatch.setattr(precision, "_GPUS", tmp_path / "gpus")
     monkeypatch.setattr(precision, "_PCI", tmp_path / "pci")
@@ -36,12 +36,12 @@ def test_cpu(line: str, expected: str, machine: Path) -> None:
     assert well_done("cpu") == well_done("auto") == expected
 
 
-def test_machine_that_tells_nothing() -> None:
+def test_machine_without_system_files() -> None:
     assert well_done("auto") == "float32"
-    assert well_done("cuda") == "bfloat16"  # asked for: the device is checked when it is used
+    assert well_done("cuda") == "bfloat16"  # on request; the device is checked when it is used
 
 
-def test_gpu_and_one_that_is_hidden(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_and_hidden_gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (machine / "gpus/0000:01:00.0").mkdir(parents=True)
     assert (well_done("auto"), well_done("cpu")) == ("bfloat16", "float32")
     well_done.cache_clear()

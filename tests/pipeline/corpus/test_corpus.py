@@ -1,4 +1,4 @@
-"""The readers: real texts, the published layouts, own data, and whatever people get wrong."""
+"""The readers: real texts, the published layouts, own data, and malformed files."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def save(path: Path, value: object) -> Path:
 
 
 def refused(dataset: str, data: Path) -> str:
-    """The message with which a dataset is refused; always one line."""
+    """Return the message of the error about a data set, which must be one line."""
     with pytest.raises(DataError) as caught:
         read(locate(dataset, data))
     message = str(caught.value)
@@ -78,7 +78,7 @@ def test_mnre_counts(mnre: Corpus) -> None:
 
 
 @real
-def test_mnre_spans_are_kept(mnre: Corpus) -> None:
+def test_mnre_spans_are_unchanged(mnre: Corpus) -> None:
     train = [p for p in mnre.posts if p.split == "train"]
     assert sum(p.tail is not None and p.tail[1] == len(p.tokens) for p in train) == 90
     first = train[0]
@@ -91,7 +91,7 @@ def test_mnre_spans_are_kept(mnre: Corpus) -> None:
 
 
 @real
-def test_mnre_has_the_relations_listed(mnre: Corpus) -> None:
+def test_mnre_has_the_published_relations(mnre: Corpus) -> None:
     assert mnre.relations == list(RELATIONS)
     assert {p.relation for p in mnre.posts} == set(RELATIONS)
 
@@ -114,7 +114,7 @@ def test_twitter_counts(dataset: str, rows: tuple[int, ...], kinds: set[str]) ->
 
 
 def orphans(posts: list[Post]) -> int:
-    """I- tags that follow neither B- nor I- of their kind."""
+    """Count the I- tags that follow neither B- nor I- of their type."""
     return sum(
         tag.startswith("I-") and (before == "O" or before[2:] != tag[2:])
         for p in posts
@@ -123,7 +123,7 @@ def orphans(posts: list[Post]) -> int:
 
 
 @real
-def test_twitter2015_is_read_as_it_is() -> None:
+def test_twitter2015_is_read_unchanged() -> None:
     rows = by_split(read(locate("twitter2015", DATA)).posts)
     assert counts(rows, orphans) == (186, 53, 135)
     assert counts(rows, lambda posts: sum("\xa0" in p.tokens for p in posts)) == (0, 1, 0)
@@ -154,7 +154,7 @@ def mnre_row(picture: str, relation: str = "None", **changes: object) -> str:
 
 @pytest.fixture
 def re_release(tmp_path: Path) -> Path:
-    """The RE release: val in the texts, dev in the dictionaries."""
+    """The RE release: texts are named val, dictionaries dev."""
     base = tmp_path / "RE_data"
     write(base / "txt/ours_train.txt", mnre_row("a.jpg", "/per/per/peer") + mnre_row("b.jpg"))
     write(base / "txt/ours_val.txt", mnre_row("c.jpg"))
@@ -202,7 +202,7 @@ def test_a_split_without_dictionary_has_no_crops_and_the_layout_is_not_released(
     assert [p.crops is None for p in read(layout).posts] == [False, False, True, False]
 
 
-def test_of_two_places_for_a_file_the_first_is_taken(re_release: Path) -> None:
+def test_the_first_of_two_places_of_a_file_is_read(re_release: Path) -> None:
     outer = write(re_release / "RE_data/mre_dev_dict.pth", "not read")
     inner = write(re_release / "RE_data/txt/ours_rel2id.json", json.dumps({"None": 0}))
     extras = locate("mnre", re_release).extras
@@ -215,7 +215,7 @@ def test_only_files_in_the_layout_are_read(re_release: Path) -> None:
     dictionary = re_release / "RE_data/txt/mre_dev_dict.pth"
     moved = dictionary.rename(re_release / "aside")
     layout = locate("mnre", re_release)
-    moved.rename(dictionary)  # comes too late
+    moved.rename(dictionary)  # after the layout was located
     assert read(layout).posts[2].crops is None
 
 
@@ -225,7 +225,7 @@ def test_flat_picture_folders(re_release: Path, folder: str) -> None:
     assert read(locate("mnre", re_release)).posts[3].picture == f"RE_data/{folder}/d.jpg"
 
 
-def test_mnre_layouts_the_first_wins(re_release: Path) -> None:
+def test_the_first_mnre_layout_is_read(re_release: Path) -> None:
     for split in SPLITS:
         write(re_release / f"mnre/{split}.txt", mnre_row("plain.jpg"))
     assert locate("mnre", re_release).texts["val"].name == "ours_val.txt"
@@ -270,7 +270,7 @@ def tweet(id: str, *pairs: str) -> str:
 
 @pytest.fixture(params=["in the folder", "beside it"])
 def ner_release(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The NER release: valid in the texts, val in the dictionaries."""
+    """The NER release: texts are named valid, dictionaries val."""
     base = tmp_path / "NER_data/twitter2015"
     around = base if request.param == "in the folder" else base.parent
     write(base / "train.txt", tweet("1", "Rome\tB-LOC") + "\n" + tweet("2", "\xa0\tO"))
@@ -291,8 +291,8 @@ def test_ner_release(ner_release: Path, tmp_path: Path) -> None:
     assert layout.pictures == (ner_release / "twitter2015_images",)
     assert layout.released
     around = ner_release.relative_to(tmp_path).as_posix()
-    one, two, three, four = read(layout).posts
-    assert one == Post(
+    first, second, third, fourth = read(layout).posts
+    assert first == Post(
         id="1",
         split="train",
         tokens=("Rome",),
@@ -300,13 +300,13 @@ def test_ner_release(ner_release: Path, tmp_path: Path) -> None:
         tags=("B-LOC",),
         crops=(f"{around}/twitter2015_aux_images/train/crops/1_crop.png",),
     )
-    assert (two.tokens, two.crops) == (("\xa0",), ())
-    assert (three.split, three.tags) == ("val", ("O", "I-MISC"))
-    assert three.crops == (f"{around}/twitter2015_aux_images/val/crops/3_crop.png",)
-    assert (four.split, four.tokens) == ("test", ("x",))
+    assert (second.tokens, second.crops) == (("\xa0",), ())
+    assert (third.split, third.tags) == ("val", ("O", "I-MISC"))
+    assert third.crops == (f"{around}/twitter2015_aux_images/val/crops/3_crop.png",)
+    assert (fourth.split, fourth.tokens) == ("test", ("x",))
 
 
-def test_twitter_lines_end_at_newlines_alone(ner_release: Path, tmp_path: Path) -> None:
+def test_only_newlines_end_twitter_lines(ner_release: Path, tmp_path: Path) -> None:
     tokens = ("\x85", "a\u2028b", "\x0b", "\ufeff", "IMGID:7", " ")
     text = "\ufeff" + tweet("9", *(f"{token}\tO" for token in tokens)) + "\n\n\n"
     write(tmp_path / "NER_data/twitter2015/test.txt", text.replace("\n", "\r\n"))
@@ -330,11 +330,11 @@ def test_reading_texts_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0
 
 
-# What is refused ------------------------------------------------------------------------------
+# Malformed files -----------------------------------------------------------------------------
 
 
 class Malicious:
-    """Makes a folder when it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -352,7 +352,7 @@ def test_a_pickle_that_runs_code_is_refused(re_release: Path, zipped: bool) -> N
     assert message.startswith(f"{path}: ")
     assert message.endswith("it was not loaded")
     assert not folder.exists()
-    torch.load(path, weights_only=False)  # a working one: the line above could have failed
+    torch.load(path, weights_only=False)  # works, so the refusal above is not trivial
     assert folder.exists()
 
 
@@ -375,7 +375,7 @@ def test_a_pickle_that_runs_code_is_refused(re_release: Path, zipped: bool) -> N
         ({0: [bytearray(2000)]}, "plain file names for 0, found <bytearray>"),
     ],
 )
-def test_dictionaries_of_something_else(re_release: Path, value: object, found: str) -> None:
+def test_dictionaries_with_other_content(re_release: Path, value: object, found: str) -> None:
     path = save(re_release / "RE_data/txt/mre_test_dict.pth", value)
     assert refused("mnre", re_release) == f"{path}: expected {found}"
 
@@ -389,9 +389,9 @@ def test_a_compressed_dictionary_is_not_unpacked(re_release: Path) -> None:
     assert "is compressed" in refused("mnre", re_release)
 
 
-def test_long_keys_of_dictionaries_are_cut(tmp_path: Path) -> None:
-    told = {"a" * 100_000: ["../a"]}
-    path = save(tmp_path / "a.pth", told)
+def test_long_keys_of_dictionaries_are_shortened(tmp_path: Path) -> None:
+    dictionary = {"a" * 100_000: ["../a"]}
+    path = save(tmp_path / "a.pth", dictionary)
     with pytest.raises(DataError, match=r"plain file names for 'a+\.\.\.a+', found '\.\./a'$"):
         crop_names(path, str)
 
@@ -403,7 +403,7 @@ def test_twitter_dictionaries_have_names_as_keys(ner_release: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("length", [0, 1, 7, 18, 100, 300])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_dictionaries_that_are_cut_off(re_release: Path, length: int, zipped: bool) -> None:
+def test_truncated_dictionaries(re_release: Path, length: int, zipped: bool) -> None:
     path = re_release / "RE_data/txt/mre_train_dict.pth"
     torch.save({0: ["a" * 500]}, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:length])
@@ -520,14 +520,14 @@ OWN_SLIPS: list[tuple[str | bytes, str]] = [
 ]  # fmt: skip
 
 
-def after(good: str, slip: str | bytes, rest: str) -> bytes:
-    """A file of a good part, the slip, and a rest."""
+def after(good: str, slip: str | bytes, end: str) -> bytes:
+    """Return the bytes of a file with a valid part, the slip and an end."""
     middle = slip if isinstance(slip, bytes) else slip.encode()
-    return good.encode() + middle.rstrip(b"\n") + b"\n" + rest.encode()
+    return good.encode() + middle.rstrip(b"\n") + b"\n" + end.encode()
 
 
 def ids(slips: list[tuple[str | bytes, str]]) -> list[str]:
-    return [str(n) for n in range(len(slips))]  # the slips themselves are too long for names
+    return [str(n) for n in range(len(slips))]  # the slips are too long for test ids
 
 
 @pytest.mark.parametrize(("slip", "message"), MNRE_SLIPS, ids=ids(MNRE_SLIPS))
@@ -602,19 +602,19 @@ def test_no_texts(tmp_path: Path, dataset: str, looked: list[str]) -> None:
     assert 'README, section "Data"' in message
 
 
-def test_texts_that_are_not_complete(re_release: Path) -> None:
+def test_incomplete_texts(re_release: Path) -> None:
     path = re_release / "RE_data/txt/ours_val.txt"
     path.unlink()
     assert f"{path} missing" in refused("mnre", re_release)
 
 
-def test_blank_lines_count_but_for_the_last(tmp_path: Path) -> None:
+def test_blank_lines_are_counted_except_at_the_end(tmp_path: Path) -> None:
     path = write(tmp_path / "a", b"\xef\xbb\xbf\n\r\na\n\n\nb\r\n\r\n\n")
-    found = [(line.number, line.text) for line in lines(path)]
-    assert found == [(1, ""), (2, ""), (3, "a"), (4, ""), (5, ""), (6, "b")]
+    numbered = [(line.number, line.text) for line in lines(path)]
+    assert numbered == [(1, ""), (2, ""), (3, "a"), (4, ""), (5, ""), (6, "b")]
 
 
-def test_found_parts_are_short_and_printable() -> None:
+def test_values_in_messages_are_short_and_printable() -> None:
     for value in (
         "x" * 500,
         ["y" * 30] * 50,
@@ -715,11 +715,11 @@ def test_split_text(text: str, tokens: str) -> None:
 @pytest.mark.parametrize(
     "piece", ["www.", "&", "'", "-", "a'", "&a", "http://", "@a", "#", "https", "&#1", "a.,;:"]
 )
-def test_split_text_takes_time_by_length(piece: str) -> None:
+def test_split_text_takes_linear_time(piece: str) -> None:
     start = time.process_time()
     split_text(piece * 100_000)
     split_text("http://" + piece * 100_000)
-    assert time.process_time() - start < 5  # it takes a tenth of a second; the square, minutes
+    assert time.process_time() - start < 5  # linear: a tenth of a second; quadratic: minutes
 
 
 @real
@@ -776,7 +776,7 @@ NAMED = "<object><name>{}</name></object>"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             annotation(NAMED.format("&l9;"), before=f'<!DOCTYPE a [<!ENTITY l0 "ha">{LAUGHS}]>'),
@@ -798,32 +798,32 @@ NAMED = "<object><name>{}</name></object>"
         ),
     ],
 )
-def test_hostile_annotations(text: str, told: str, tmp_path: Path) -> None:
+def test_hostile_annotations(text: str, expected: str, tmp_path: Path) -> None:
     write(tmp_path / "secret", "the secret")
     path = write(tmp_path / "1.xml", text)
     with pytest.raises(DataError) as caught:
         read_voc(path)
     message = str(caught.value)
     assert message.startswith(f"{path}")
-    assert told in message
+    assert expected in message
     assert message.isprintable()
     assert len(message) < len(str(path)) + 200
 
 
 @pytest.mark.parametrize("width", ["9" * 5000, "-1", "1e3", "²"])
-def test_a_size_that_is_no_number_is_unknown(width: str, tmp_path: Path) -> None:
+def test_a_size_that_is_not_a_number_is_unknown(width: str, tmp_path: Path) -> None:
     size = f"<size><width>{width}</width><height>5</height></size>"
     assert read_voc(write(tmp_path / "1.xml", annotation(size=size))).size is None
 
 
-def test_nested_objects_take_time_by_length(tmp_path: Path) -> None:
+def test_nested_objects_take_linear_time(tmp_path: Path) -> None:
     text = "<object><name>a</name>" * 20_000 + "</object>" * 20_000
     start = time.process_time()
     read_voc(write(tmp_path / "1.xml", annotation(text)))
-    assert time.process_time() - start < 5  # it takes a tenth of a second; the square, minutes
+    assert time.process_time() - start < 5  # linear: a tenth of a second; quadratic: minutes
 
 
-def test_a_pipe_is_no_annotation(tmp_path: Path) -> None:
+def test_a_pipe_is_not_an_annotation(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "1.xml")
     with pytest.raises(DataError, match="no such file"):
         read_voc(tmp_path / "1.xml")

@@ -1,4 +1,4 @@
-"""The demo data set: deterministic, and not to be solved from its text alone."""
+"""The demo data set: it is deterministic and cannot be solved from its text alone."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pipeline.corpus.post import SPLITS, Post
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
-    write_demo(root / "own")  # "own": read as anybody's data
+    write_demo(root / "own")  # read like any data set of the user's
     return root
 
 
@@ -48,7 +48,7 @@ def test_sizes(posts: list[Post]) -> None:
     [(lambda post: post.tags, 0.45, 0.7), (lambda post: post.relation, 0.6, 0.6)],
     ids=["tags", "relation"],
 )
-def test_text_alone_leaves_labels_open(
+def test_text_alone_does_not_decide_the_labels(
     posts: list[Post],
     split: str,
     label: Callable[[Post], object],
@@ -60,8 +60,8 @@ def test_text_alone_leaves_labels_open(
         if post.split == split:
             labels[post.tokens].append(label(post))
     total = sum(map(len, labels.values()))
-    open_ = sum(len(found) for found in labels.values() if len(set(found)) > 1)
-    best_guess = sum(Counter(found).most_common(1)[0][1] for found in labels.values())
+    open_ = sum(len(group) for group in labels.values() if len(set(group)) > 1)
+    best_guess = sum(Counter(group).most_common(1)[0][1] for group in labels.values())
     assert open_ / total >= open_at_least
     assert best_guess / total <= guessed_at_most
 

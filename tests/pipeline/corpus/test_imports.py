@@ -1,4 +1,4 @@
-"""Exports of annotation tools, written by hand in their documented forms."""
+"""Exports of annotation tools, written by hand as their documentation describes."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def export(folder: Path, content: Any, name: str = "export") -> Path:
 def imported(
     folder: Path, form: str, file: Path, pictures: Path | None = None, overwrite: bool = False
 ) -> tuple[list[Post], list[str]]:
-    """The posts that ReadPosts reads after the import, and what the import said."""
+    """Import a file; return the posts that ReadPosts then reads, and the import's lines."""
     lines = import_posts("mine", file, form, pictures, folder / "data", overwrite)
     assert all(line.isprintable() for line in lines)
     assert lines[-1] == "read them with: luigi --module tasks ReadPosts --dataset mine"
@@ -67,7 +67,7 @@ def triples(posts: list[Post]) -> list[tuple[Any, ...]]:
     return [(post.head, post.tail, post.relation) for post in posts]
 
 
-def test_each_format_of_the_option_is_there() -> None:
+def test_every_choice_of_format_has_a_reader() -> None:
     assert tuple(FORMATS) == EXPORTS
 
 
@@ -89,7 +89,7 @@ def test_label_studio(tmp_path: Path) -> None:
     assert [post.id for post in posts] == ["1#0", "1#1", "2", "3"]
     assert (posts[0].tokens, posts[0].tags, posts[0].split) == (TOKENS, TAGS, "test")
     assert triples(posts[:2]) == [WORKS, IN]
-    assert posts[2].tags == ("O",) * 7  # annotated: nothing in it
+    assert posts[2].tags == ("O",) * 7  # annotated, without entities
     assert posts[3].tags is None  # not annotated
     assert [post.picture for post in posts[1:]] == [
         "mine/pictures/ada.jpg",
@@ -101,7 +101,7 @@ def test_label_studio(tmp_path: Path) -> None:
     assert lines == [f"{target}: 3 posts, 3 entities, 2 relations, 2 pictures copied"]
 
 
-def test_label_studio_counts_and_names_what_it_leaves_out(tmp_path: Path) -> None:
+def test_label_studio_counts_and_names_left_out_annotations(tmp_path: Path) -> None:
     box = {"id": "x", "type": "rectanglelabels", "value": {}}
     results = (
         *(region("a", 0, 2, "PER", "ORG"), region("b", 19, 25), region("c", 29, 33, "LOC"), box),
@@ -126,8 +126,9 @@ def test_label_studio_counts_and_names_what_it_leaves_out(tmp_path: Path) -> Non
 def test_label_studio_with_offsets_in_utf16(tmp_path: Path) -> None:
     text = "😀😀 Ada in Oslo"
     ada, oslo = region("a", 3, 6, "PER", text=text), region("b", 10, 14, "LOC", text=text)
-    for one in (ada, oslo):  # as a browser counts: each emoji is two
-        one["value"] |= {"start": one["value"]["start"] + 2, "end": one["value"]["end"] + 2}
+    for entity in (ada, oslo):  # a browser counts an emoji as two
+        value = entity["value"]
+        entity["value"] |= {"start": value["start"] + 2, "end": value["end"] + 2}
     [post], _ = imported(
         tmp_path, "label-studio", export(tmp_path, [task(1, ada, oslo, text=text)])
     )
@@ -140,7 +141,7 @@ def test_label_studio_with_offsets_in_utf16(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", [None, []])
-def test_label_studio_with_predictions_alone_says_nothing_of_entities(
+def test_label_studio_with_only_predictions_leaves_entities_unknown(
     made: Any, tmp_path: Path
 ) -> None:
     item = {"data": {"text": TEXT}, "annotations": made, "predictions": [{"result": REGIONS}]}
@@ -148,7 +149,7 @@ def test_label_studio_with_predictions_alone_says_nothing_of_entities(
     assert (post.tokens, post.tags) == (TOKENS, None)
 
 
-def test_label_studio_ground_truth_is_read_before_others(tmp_path: Path) -> None:
+def test_label_studio_prefers_the_ground_truth(tmp_path: Path) -> None:
     item = task(1)
     item["annotations"] += [{"result": []}, {"ground_truth": True, "result": REGIONS}]
     [post], lines = imported(tmp_path, "label-studio", export(tmp_path, [item]))
@@ -158,7 +159,7 @@ def test_label_studio_ground_truth_is_read_before_others(tmp_path: Path) -> None
     ]
 
 
-def test_label_studio_fields_that_are_null(tmp_path: Path) -> None:
+def test_label_studio_null_fields(tmp_path: Path) -> None:
     empty = {"id": 1, "data": {"text": TEXT}, "annotations": [{"result": None}]}
     tie = relation("a", "b", "works_for") | {"direction": None}
     posts, _ = imported(tmp_path, "label-studio", export(tmp_path, [empty, task(2, *REGIONS, tie)]))
@@ -166,30 +167,30 @@ def test_label_studio_fields_that_are_null(tmp_path: Path) -> None:
     assert triples(posts[1:]) == [WORKS]
 
 
-def test_label_studio_with_one_task_that_is_not_in_a_list(tmp_path: Path) -> None:
+def test_label_studio_with_a_single_task_outside_a_list(tmp_path: Path) -> None:
     [post], _ = imported(tmp_path, "label-studio", export(tmp_path, task(1, *REGIONS)))
     assert post.tags == TAGS
 
 
-def test_label_studio_where_line_ends_count_as_one_character(tmp_path: Path) -> None:
+def test_label_studio_line_ends_of_one_character(tmp_path: Path) -> None:
     seen = "Ada\nLovelace joins\nGlobex 😀 Oslo"
     regions = [region("a", 0, 12, "PER", text=seen), region("b", 19, 25, "ORG", text=seen)]
     regions.append(region("c", 29, 33, "LOC", text=seen))
-    regions[2]["value"] |= {"start": 29, "end": 33, "text": "Oslo"}  # 😀 is two units of UTF-16
+    regions[2]["value"] |= {"start": 29, "end": 33, "text": "Oslo"}  # 😀 is two UTF-16 units
     item = task(1, *regions) | {"data": {"text": seen.replace("\n", "\r\n")}}
     [post], _ = imported(tmp_path, "label-studio", export(tmp_path, [item]))
     assert post.tags == ("B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC")
 
 
 def test_label_studio_line_ends_written_as_a_backslash(tmp_path: Path) -> None:
-    one = region("a", 0, 12, "PER")
-    one["value"]["text"] = "Ada\\nLovelace"
-    item = task(1, one) | {"data": {"text": TEXT.replace("Ada ", "Ada\n")}}
+    ada = region("a", 0, 12, "PER")
+    ada["value"]["text"] = "Ada\\nLovelace"
+    item = task(1, ada) | {"data": {"text": TEXT.replace("Ada ", "Ada\n")}}
     [post], _ = imported(tmp_path, "label-studio", export(tmp_path, [item]))
     assert post.tags == ("B-PER", "I-PER", *"OOOOO")
 
 
-def test_pictures_within_an_export_are_left_out(tmp_path: Path) -> None:
+def test_pictures_inside_an_export_are_left_out(tmp_path: Path) -> None:
     item = task(1, image="data:image/png;base64,iVBOR/w0KGgo=")
     [post], lines = imported(tmp_path, "label-studio", export(tmp_path, [item]))
     assert post.picture is None
@@ -299,7 +300,7 @@ def test_brat(tmp_path: Path) -> None:
     more = "*\tEquiv T1 T2\n#1\tAnnotatorNotes T1\tsure?\nA1\tNegation E1\n"
     folder = brat(tmp_path, ANN + ties + more)
     export(folder, "picture", "a/doc1.png")
-    export(folder, TEXT, "doc2.txt")  # nobody annotated it
+    export(folder, TEXT, "doc2.txt")  # not annotated
     posts, lines = imported(tmp_path, "brat", folder, folder)
     assert [post.id for post in posts] == ["a/doc1#0", "a/doc1#1", "doc2"]
     assert triples(posts[:2]) == [WORKS, IN]
@@ -311,7 +312,7 @@ def test_brat(tmp_path: Path) -> None:
     ]
 
 
-def test_brat_parted_spans_are_widened(tmp_path: Path) -> None:
+def test_brat_spans_of_several_parts_are_merged(tmp_path: Path) -> None:
     text = "North and South America"
     ann = "T1\tLOC 0 5;16 23\tNorth America\nT2\tLOC 10 23\tSouth America\n"
     [post], lines = imported(tmp_path, "brat", brat(tmp_path, ann, text))
@@ -351,7 +352,7 @@ def test_brat_needs_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("counted", [True, False])
 @pytest.mark.parametrize("end", [" ", "\r\n"])
-def test_brat_marks_and_line_ends_that_offsets_may_count(
+def test_brat_offsets_with_and_without_byte_order_mark_and_carriage_returns(
     mark: str, counted: bool, end: str, tmp_path: Path
 ) -> None:
     text = f"{mark}Ada Lovelace{end}joins Globex"
@@ -366,7 +367,7 @@ def test_brat_marks_and_line_ends_that_offsets_may_count(
     assert post.tags == ("B-X", "O", "O", "B-X")
 
 
-def test_brat_passes_over_hidden_files(tmp_path: Path) -> None:
+def test_brat_skips_hidden_files(tmp_path: Path) -> None:
     folder = brat(tmp_path, ANN)
     (folder / "a" / "._doc1.txt").write_bytes(b"\0\xff")
     (folder / ".git").mkdir()
@@ -399,8 +400,8 @@ def test_conll_of_four_columns_in_iob1_and_three_files(tmp_path: Path) -> None:
 def test_conll_with_pictures(tmp_path: Path) -> None:
     file = export(tmp_path, "IMGID:7\nAda\tB-PER\n\nOslo\tB-LOC\n")
     export(tmp_path / "pictures", "picture", "7.jpg")
-    one, two = imported(tmp_path, "conll", file, tmp_path / "pictures")[0]
-    assert (one.id, one.picture, two.id, two.picture) == ("7", "mine/pictures/7.jpg", "1", None)
+    posts, _ = imported(tmp_path, "conll", file, tmp_path / "pictures")
+    assert [(p.id, p.picture) for p in posts] == [("7", "mine/pictures/7.jpg"), ("1", None)]
 
 
 def test_conll_comments_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -412,7 +413,7 @@ def test_conll_comments_are_left_out_and_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_conll_of_2003_under_its_own_names(tmp_path: Path) -> None:
+def test_conll_2003_file_names(tmp_path: Path) -> None:
     text = "-DOCSTART- -X- O O\n\nAda NNP I-NP I-PER\n"
     for name in ("eng.train", "eng.testa", "eng.testb"):
         export(tmp_path / "conll", text, name)
@@ -452,7 +453,7 @@ def test_conll_refused(tmp_path: Path, content: str, message: str) -> None:
 # --- records
 
 
-def test_records_as_prediction_answers_them(tmp_path: Path) -> None:
+def test_records_written_by_prediction(tmp_path: Path) -> None:
     entities = [
         {"start": 0, "end": 12, "label": "PER", "text": "Ada Lovelace", "score": 0.9},
         {"start": 19, "end": 25, "label": "ORG", "text": "Globex", "score": 0.8},
@@ -472,10 +473,10 @@ def test_records_as_prediction_answers_them(tmp_path: Path) -> None:
         imported(tmp_path, "records", export(tmp_path, json.dumps(bad)), overwrite=True)
 
 
-# --- what is written
+# --- the data set written
 
 
-def test_nothing_is_replaced_without_being_asked(tmp_path: Path) -> None:
+def test_nothing_is_replaced_without_overwrite(tmp_path: Path) -> None:
     file = export(tmp_path, [task(1, *REGIONS, image="a.jpg")])
     pictures = export(tmp_path / "pictures", "one", "a.jpg").parent
     imported(tmp_path, "label-studio", file, pictures)
@@ -502,7 +503,7 @@ def test_names_that_a_data_set_cannot_have(name: str, tmp_path: Path) -> None:
         import_posts(name, file, "label-studio", None, tmp_path / "data", False)
 
 
-def test_pictures_are_looked_for_below_their_folder_alone(tmp_path: Path) -> None:
+def test_pictures_are_searched_only_below_their_folder(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     inside = export(folder, "in", "a/b.jpg")
     secret = export(tmp_path, "out", "secret.jpg")
@@ -515,7 +516,7 @@ def test_pictures_are_looked_for_below_their_folder_alone(tmp_path: Path) -> Non
         assert find_picture(name, folder) is None
 
 
-def test_pictures_of_one_name_stay_two(tmp_path: Path) -> None:
+def test_pictures_with_the_same_name_are_both_kept(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     for name in ("a/x.jpg", "b/x.jpg"):
         export(folder, name, name)
@@ -527,7 +528,7 @@ def test_pictures_of_one_name_stay_two(tmp_path: Path) -> None:
     assert "2 pictures copied" in lines[0]
 
 
-def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     file = export(tmp_path, [task(1, image="https://example.org/no.jpg")])
     [post], lines = imported(tmp_path, "label-studio", file, tmp_path / "pictures")
@@ -542,7 +543,7 @@ def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
         ("a.Jpg", "'A.JPG': 'a.Jpg' is there; rename it to 'A.JPG'"),
     ],
 )
-def test_pictures_of_nearly_that_name_are_named(there: str, hint: str, tmp_path: Path) -> None:
+def test_pictures_with_similar_names_are_named(there: str, hint: str, tmp_path: Path) -> None:
     export(tmp_path / "pictures", "picture", there)
     file = export(tmp_path, [task(1, image="https://example.org/A.JPG")])
     _, lines = imported(tmp_path, "label-studio", file, tmp_path / "pictures")

@@ -1,4 +1,4 @@
-"""Files that are nearly JSON lines: the message names the cause."""
+"""Files that are almost JSON lines: the message names the cause."""
 
 import gzip
 import json
@@ -96,7 +96,9 @@ def test_the_cause_is_named(tmp_path: Path, content: str | bytes, cause: str) ->
         ("mine/admin.jsonl", '{"text": "Ada", "label": []}', f"{IMPORT} doccano"),
     ],
 )  # fmt: skip
-def test_files_beside_the_place(tmp_path: Path, name: str, content: str, cause: str | None) -> None:
+def test_similar_files_nearby_are_named(
+    tmp_path: Path, name: str, content: str, cause: str | None
+) -> None:
     message = refused(put(tmp_path, name, content))
     assert message.startswith("no texts of mine: looked for ")
     assert cause is None or cause in message
@@ -128,6 +130,6 @@ def test_of_a_published_data_set_only_packed_files_are_named(tmp_path: Path) -> 
         *(("text", None), ("created_at", None)),
     ],
 )
-def test_slips_of_names(name: str, meant: str | None) -> None:
+def test_misspelt_names(name: str, meant: str | None) -> None:
     known = ("id", "split", "tokens", "text", "picture", "tags", "entities", "relation")
     assert misspelt(name, known) == meant

@@ -1,4 +1,4 @@
-"""Which labels of Twitter-2015 a copy has, counted on the original and on changed ones."""
+"""The label version of Twitter-2015: original and changed labels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,14 @@ REAL = SHARED / "data" / "twitter2015"
 TWEETS = [
     Post("1", "train", ("Ada", "in", "Oslo"), tags=("B-PER", "O", "B-LOC")),
     Post("2", "train", ("Hi",), tags=("O",)),
-    Post("3", "train", ("Hi",), tags=("B-MISC",)),  # a text may occur twice
+    Post("3", "train", ("Hi",), tags=("B-MISC",)),  # an equal text
     Post("4", "test", ("Hi",), tags=("O",)),
 ]
 
 
 @pytest.fixture
 def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Post]:
-    """Four tweets, which stand for the data set."""
+    """Four tweets in place of the data set."""
     (tmp_path / "digests").write_bytes(encoded(TWEETS))
     monkeypatch.setattr(label_version, "DIGESTS", tmp_path / "digests")
     return TWEETS
@@ -39,13 +39,13 @@ def test_labels_of_the_original(original: list[Post]) -> None:
 
 
 @pytest.mark.parametrize("tag", [*label_version._TAGS, "B-CITY"])
-def test_one_other_tag_is_counted(original: list[Post], tag: str) -> None:
+def test_a_different_tag_is_counted(original: list[Post], tag: str) -> None:
     posts = [tagged(original[0], "B-PER", "O", tag), *original[1:]]
     other = "other labels: 1 of 6 tags differ"
     assert version(posts) == ("original" if tag == "B-LOC" else other)
 
 
-def test_equal_texts_are_compared_with_the_nearest(original: list[Post]) -> None:
+def test_equal_texts_are_compared_with_the_most_similar(original: list[Post]) -> None:
     both = [original[0], tagged(original[1], "B-MISC"), tagged(original[2], "O"), original[3]]
     assert version(both) == "original"
     same = [original[0], tagged(original[1], "B-MISC"), *original[2:]]
@@ -68,7 +68,7 @@ def test_only_twitter2015_has_an_entry(original: list[Post]) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real texts are not there")
-def test_the_file_is_of_the_real_texts() -> None:
+def test_the_file_matches_the_real_texts() -> None:
     posts = read(locate("twitter2015", SHARED / "data")).posts
     assert encoded(posts) == DIGESTS.read_bytes()
     changed = [n for n, post in enumerate(posts) if post.tags and post.tags[0] == "O"][::100]

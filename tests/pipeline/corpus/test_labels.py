@@ -1,4 +1,4 @@
-"""Entities out of tags: what seqeval, by which published scores are made, finds too."""
+"""Entities decoded from tags, compared with seqeval, which published scores use."""
 
 import random
 
@@ -9,7 +9,7 @@ from pipeline.corpus.labels import clean_tags, entities_of
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "X", "[CLS]", "PAD"]
 
 
-def test_entities_are_those_of_seqeval() -> None:
+def test_entities_equal_those_of_seqeval() -> None:
     draw = random.Random(0)
     for _ in range(2000):
         tags = draw.choices(LABELS, k=draw.randrange(12))

@@ -1,4 +1,4 @@
-"""Own posts with entities and relations by characters, and what they may leave out."""
+"""Own posts with entities and relations in characters, and their optional fields."""
 
 import json
 import logging
@@ -75,10 +75,10 @@ def test_a_post_with_three_relations(tmp_path: Path) -> None:
 
 
 def test_one_relation_or_none_keeps_the_id(tmp_path: Path) -> None:
-    one = RECORD | {"relations": RECORD["relations"][:1]}
+    single = RECORD | {"relations": RECORD["relations"][:1]}
     none = RECORD | {"id": 18, "relations": []}
     bare = RECORD | {"id": 19, "relations": "left out"}
-    assert [(p.id, p.head) for p in posts(tmp_path, one, none, bare)] == [
+    assert [(p.id, p.head) for p in posts(tmp_path, single, none, bare)] == [
         ("17", (0, 2)),
         ("18", None),
         ("19", None),
@@ -88,42 +88,42 @@ def test_one_relation_or_none_keeps_the_id(tmp_path: Path) -> None:
 def test_pairs_without_a_relation(tmp_path: Path) -> None:
     config = ReadConfig(unlabelled_pairs=AS_NONE)
     bare = RECORD | {"id": 18, "relations": "left out"}  # says nothing about relations
-    found = posts(tmp_path, RECORD, bare, config=config)
-    assert [(p.id, p.relation) for p in found[3:]] == [("17#3", "None"), ("18", None)]
-    assert (found[3].head, found[3].tail) == ((0, 2), (5, 6))
-    [one, two, three] = posts(tmp_path, RECORD | {"relations": []}, config=config)
-    assert {p.relation for p in (one, two, three)} == {"None"}
-    assert [p.tags is None for p in (one, two, three)] == [False, True, True]
+    read = posts(tmp_path, RECORD, bare, config=config)
+    assert [(p.id, p.relation) for p in read[3:]] == [("17#3", "None"), ("18", None)]
+    assert (read[3].head, read[3].tail) == ((0, 2), (5, 6))
+    three = posts(tmp_path, RECORD | {"relations": []}, config=config)
+    assert {p.relation for p in three} == {"None"}
+    assert [p.tags is None for p in three] == [False, True, True]
 
 
 def test_entities_of_tokens_count_the_text_joined_by_blanks(tmp_path: Path) -> None:
     tokens = ["Ada", "Lovelace", "joins", "Globex", "in", "Oslo."]
-    [one] = posts(tmp_path, RECORD | {"text": "left out", "tokens": tokens, "relations": []})
-    assert one.tokens == tuple(tokens)
-    assert one.tags == ("B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC")
+    [post] = posts(tmp_path, RECORD | {"text": "left out", "tokens": tokens, "relations": []})
+    assert post.tokens == tuple(tokens)
+    assert post.tags == ("B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC")
     [both] = posts(tmp_path, RECORD | {"tokens": tokens, "relations": []})
-    assert both == one
+    assert both == post
 
 
-def test_an_answer_can_be_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prediction_can_be_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answer = RECORD | {
-        "entities": [one | {"text": TEXT[one["start"] : one["end"]], "score": 0.9}
-                     for one in RECORD["entities"]],
-        "relations": [one | {"score": 0.5} for one in RECORD["relations"]],
+        "entities": [entity | {"text": TEXT[entity["start"] : entity["end"]], "score": 0.9}
+                     for entity in RECORD["entities"]],
+        "relations": [relation | {"score": 0.5} for relation in RECORD["relations"]],
         "picture_status": "used", "regions": [{"box": [0, 0, 1, 1]}], "truncated": False,
         "score": 0.3, "predicted_entities": [{"start": 0, "end": 1, "label": "PER", "score": 1.0}],
     }  # fmt: skip
     assert posts(tmp_path, answer) == posts(tmp_path, RECORD)
-    told = ["mine: 1 sentences make 3 posts, one for each relation"]
-    assert caplog.messages == told * 2
+    messages = ["mine: 1 sentences make 3 posts, one for each relation"]
+    assert caplog.messages == messages * 2
     caplog.clear()
     posts(tmp_path, answer | {"user": "kim"})
-    told.append("mine: unknown fields are ignored: user (1 posts)")
-    assert caplog.messages == told
+    messages.append("mine: unknown fields are ignored: user (1 posts)")
+    assert caplog.messages == messages
 
 
-def test_spans_are_cut_out_of_tokens_or_widened_to_words(
+def test_spans_split_tokens_or_are_widened_to_words(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "#Globex's Berlin-based Adamson"
@@ -132,9 +132,9 @@ def test_spans_are_cut_out_of_tokens_or_widened_to_words(
         {"start": 10, "end": 16, "label": "LOC"},
         {"start": 23, "end": 27, "label": "PER"},
     ]
-    [one] = posts(tmp_path, {"split": "val", "text": text, "entities": entities})
-    assert one.tokens == ("#", "Globex", "'", "s", "Berlin", "-based", "Adamson")
-    assert one.tags == ("O", "B-ORG", "O", "O", "B-LOC", "O", "B-PER")
+    [post] = posts(tmp_path, {"split": "val", "text": text, "entities": entities})
+    assert post.tokens == ("#", "Globex", "'", "s", "Berlin", "-based", "Adamson")
+    assert post.tags == ("O", "B-ORG", "O", "O", "B-LOC", "O", "B-PER")
     assert caplog.messages == [
         "mine: 1 spans that don't fall on words are widened to whole words: "
         "post 0 'Adam' → 'Adamson'"
@@ -147,9 +147,9 @@ def test_of_nested_entities_the_longest_is_tagged(
     lovelace = {"start": 4, "end": 12, "label": "PER"}
     relation = {"head": 0, "tail": 1, "label": "name_of"}
     record = RECORD | {"entities": [lovelace, ADA], "relations": [relation]}
-    [one] = posts(tmp_path, record)
-    assert one.tags == ("B-PER", "I-PER", "O", "O", "O", "O", "O")
-    assert (one.head, one.tail) == ((1, 2), (0, 2))
+    [post] = posts(tmp_path, record)
+    assert post.tags == ("B-PER", "I-PER", "O", "O", "O", "O", "O")
+    assert (post.head, post.tail) == ((1, 2), (0, 2))
     assert caplog.messages == [
         "mine: 1 entities that overlap a longer one get no tags: post 17 entity 0 ('PER')"
     ]
@@ -177,13 +177,13 @@ def test_of_nested_entities_the_longest_is_tagged(
         ({"picture": ["a.jpg", "b.jpg"], "boxes": []}, "either boxes in one picture or several"),
     ],
 )  # fmt: skip
-def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_malformed_records(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert message in refused(tmp_path, **changes)
 
 
 def test_several_pictures(tmp_path: Path) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg"]
-    two, one, none, repeated = posts(
+    two, single, none, repeated = posts(
         tmp_path,
         RECORD | {"picture": names, "relations": []},
         RECORD | {"id": 1, "picture": ["a.jpg"], "relations": []},
@@ -192,7 +192,7 @@ def test_several_pictures(tmp_path: Path) -> None:
     )
     assert two.picture == "mine/pictures/a.jpg"
     assert two.crops == ("mine/pictures/b.jpg", "mine/pictures/c.jpg")
-    assert (one.picture, one.crops) == ("mine/pictures/a.jpg", None)
+    assert (single.picture, single.crops) == ("mine/pictures/a.jpg", None)
     assert repeated.crops == ("mine/pictures/b.jpg",)
     assert (none.picture, none.crops) == (None, None)
 
@@ -203,35 +203,35 @@ def test_several_pictures(tmp_path: Path) -> None:
 def test_posts_without_id_and_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     records = [{"text": f"Post {n}", "picture": f"{n // 2}.jpg"} for n in range(40)]
-    found = posts(tmp_path, *records)
-    assert [p.id for p in found] == [str(n) for n in range(40)]
-    assert {s: sum(p.split == s for p in found) for s in SPLITS} == {
+    drawn = posts(tmp_path, *records)
+    assert [p.id for p in drawn] == [str(n) for n in range(40)]
+    assert {s: sum(p.split == s for p in drawn) for s in SPLITS} == {
         "train": 32,
         "val": 4,
         "test": 4,
     }
-    assert all(a.split == b.split for a, b in zip(found[::2], found[1::2], strict=True))
+    assert all(a.split == b.split for a, b in zip(drawn[::2], drawn[1::2], strict=True))
     assert caplog.messages == [
         "mine: 40 posts have no split: drawn by --split 80,10,10 with --split-seed 0"
     ]
-    assert posts(tmp_path, *records) == found
+    assert posts(tmp_path, *records) == drawn
     other = posts(tmp_path, *records, config=ReadConfig(split_seed=1))
-    assert [p.split for p in other] != [p.split for p in found]
+    assert [p.split for p in other] != [p.split for p in drawn]
     [*halves] = posts(tmp_path, *records, config=ReadConfig(split=(1, 0, 1)))
     assert sum(p.split == "train" for p in halves) == 20
     assert not any(p.split == "val" for p in halves)
 
 
-def test_a_number_that_is_an_id_already(tmp_path: Path) -> None:
+def test_a_line_number_that_is_another_post_s_id(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"found '1'; posts without an id are numbered: give all"):
         posts(tmp_path, {"id": 1, "text": "Ada"}, {"text": "Globex"})
 
 
-def test_relations_of_a_post_stay_in_its_split(tmp_path: Path) -> None:
+def test_relations_of_a_post_are_in_the_same_split(tmp_path: Path) -> None:
     records = [RECORD | {"id": n, "split": "left out", "picture": "left out"} for n in range(10)]
-    found = posts(tmp_path, *records)
-    assert {len({p.split for p in found[n : n + 3]}) for n in range(0, 30, 3)} == {1}
-    assert {s: sum(p.split == s for p in found) for s in SPLITS} == {
+    drawn = posts(tmp_path, *records)
+    assert {len({p.split for p in drawn[n : n + 3]}) for n in range(0, 30, 3)} == {1}
+    assert {s: sum(p.split == s for p in drawn) for s in SPLITS} == {
         "train": 24,
         "val": 3,
         "test": 3,
@@ -245,7 +245,7 @@ def test_posts_that_share_a_picture_join_a_given_split() -> None:
 
 
 @pytest.mark.parametrize("split", [(80, 10), (0, 0, 0), (-1, 1, 1), (80, 10, 10, 1)])
-def test_shares_that_are_none(split: tuple[int, ...]) -> None:
+def test_invalid_shares(split: tuple[int, ...]) -> None:
     with pytest.raises(SettingError, match="--split: expected shares of train, val and test such"):
         ReadConfig(split=split)
 
@@ -292,9 +292,7 @@ def test_a_none_label_that_the_data_does_not_have(
     ]
 
 
-def test_relations_and_none_are_no_names_to_warn_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_relations_give_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     relations = [*RECORD["relations"], {"head": 0, "tail": 1, "label": "None"}]
     read_posts(locate("mine", write(tmp_path, RECORD | {"relations": relations})), tmp_path)
     assert not caplog.messages
@@ -303,10 +301,10 @@ def test_relations_and_none_are_no_names_to_warn_of(
 # --- words and characters
 
 
-def test_words_of_characters() -> None:
+def test_word_spans() -> None:
     assert word_spans("Ada joins") == [(0, 3), (4, 9)]
     assert word_spans("Ada-joins", [3]) == [(0, 3), (3, 9)]
-    assert word_spans("Ada", [1, 2]) == [(0, 3)]  # never within a word
+    assert word_spans("Ada", [1, 2]) == [(0, 3)]  # never inside a word
     words = [(0, 3), (4, 9), (9, 10)]
     assert covered(words, 0, 3) == (0, 1)
     assert covered(words, 2, 5) == (0, 2)
@@ -314,7 +312,7 @@ def test_words_of_characters() -> None:
     assert covered(words, 3, 4) is None
 
 
-def test_tokens_in_a_text() -> None:
+def test_token_spans() -> None:
     assert token_spans("Ada  joins\xa0", ["Ada", "joins", "\xa0"]) == [(0, 3), (5, 10), (10, 11)]
     assert token_spans("Ada joins", ["Ada"]) is None
     assert token_spans("Ada joins", ["joins", "Ada"]) is None

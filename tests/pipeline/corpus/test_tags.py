@@ -1,4 +1,4 @@
-"""Tagging schemes: told apart, and read as BIO."""
+"""Tagging schemes: recognition and conversion to BIO."""
 
 import json
 import logging
@@ -31,9 +31,9 @@ def test_each_scheme_gives_the_same_bio(scheme: str, caplog: pytest.LogCaptureFi
     caplog.set_level(logging.INFO)
     assert scheme_of([["O"], SCHEMES[scheme]]) == scheme
     assert as_bio([["O"], SCHEMES[scheme]], "mine") == [("O",), tuple(GOLD)]
-    told = [message for message in caplog.messages if "read as BIO" in message]
-    assert len(told) == (scheme != "BIO")
-    assert all(f"mine: tags are {scheme}" in message for message in told)
+    logged = [message for message in caplog.messages if "read as BIO" in message]
+    assert len(logged) == (scheme != "BIO")
+    assert all(f"mine: tags are {scheme}" in message for message in logged)
 
 
 def test_io_joins_neighbours_of_one_type() -> None:
@@ -42,7 +42,7 @@ def test_io_joins_neighbours_of_one_type() -> None:
     assert to_bio(io) == tuple("B-P I-P I-P B-L O B-G".split())
 
 
-def test_one_b_that_opens_makes_the_rest_slips_that_stay() -> None:
+def test_with_one_opening_b_other_openings_stay_unchanged() -> None:
     sentences = [["O", "I-P", "I-P"], ["I-P", "B-P"], ["O", "B-L"]]
     assert scheme_of(sentences[:2]) == "IOB1"
     assert scheme_of(sentences) == "BIO"
@@ -60,7 +60,7 @@ def test_no_tags() -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real texts are not there")
-def test_slips_of_the_published_texts_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_mistakes_in_the_published_texts_stay(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     posts = read(locate("twitter2015", SHARED / "data")).posts
     openings = dict.fromkeys(("train", "val", "test"), 0)
@@ -86,7 +86,7 @@ def test_case_tags_without_b(recwarn: pytest.WarningsRecorder) -> None:
 
 
 @pytest.mark.parametrize("predicted", [["I-P", "O", "I-L"], ["B-P", "O", "B-L"], ["O"] * 3])
-def test_gold_that_knows_no_b_is_scored_as_if_it_did(
+def test_gold_tags_without_b_are_scored_like_bio(
     predicted: list[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     scores = entity_scores([["I-P", "O", "I-L"]], [predicted])
@@ -139,10 +139,10 @@ def test_own_imgid_texts_without_ner_data_in_another_scheme(tmp_path: Path) -> N
         (["O", "O", "O"], False),
     ],
 )
-def test_outputs_that_hold_other_tags_as_they_were_are_stale(
+def test_outputs_with_unconverted_tags_are_stale(
     tags: list[str], stale: bool, tmp_path: Path
 ) -> None:
-    """The key names the scheme where tags are converted, and is what it was elsewhere."""
+    """The key names the scheme if tags are converted, and is unchanged otherwise."""
     file = tmp_path / "posts.jsonl"
     posts = [{"id": n, "split": "train", "tokens": ["a", "b", "c"], "tags": tags} for n in range(3)]
     file.write_text("".join(json.dumps(post) + "\n" for post in posts))

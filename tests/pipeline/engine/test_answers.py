@@ -1,4 +1,4 @@
-"""Kept answers: read back, damaged, in a file that may not be written, of a killed run."""
+"""Cached answers: read back, damaged, in a read-only file, after a killed run."""
 
 import os
 import sqlite3
@@ -28,7 +28,7 @@ def test_answers_are_read_back_by_the_next_run(tmp_path: Path) -> None:
         assert answers.get("f" * 64) is None
 
 
-def test_an_answer_is_at_hand_before_it_is_written(tmp_path: Path) -> None:
+def test_an_answer_is_returned_before_it_is_written(tmp_path: Path) -> None:
     with Answers(tmp_path / "answers.sqlite") as answers:
         answers.put({"a": "1"})
         answers.put({"b": "2"})
@@ -38,7 +38,7 @@ def test_an_answer_is_at_hand_before_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["answer='answer 8'", "crc=crc+1", "key='of another'"])
-def test_a_damaged_answer_is_not_given(
+def test_a_damaged_answer_is_not_returned(
     change: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, (key, *others) = filled(tmp_path / "answers.sqlite"), KEPT
@@ -52,7 +52,7 @@ def test_a_damaged_answer_is_not_given(
 
 
 @only_root
-def test_answers_that_may_not_be_written_stay_in_memory() -> None:
+def test_answers_stay_in_memory_if_the_file_is_read_only() -> None:
     with group_folder() as folder:
         with member(FIRST, umask=0o022):
             filled(folder / "answers.sqlite")
@@ -77,7 +77,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_run_loses_only_what_was_not_yet_written(tmp_path: Path) -> None:
+def test_a_killed_run_loses_only_unwritten_answers(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     environment = os.environ | {"PYTHONPATH": str(HOME)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=environment)

@@ -1,4 +1,4 @@
-"""luigi.cfg: whose paths hold what, and what is said of a setting that cannot be read."""
+"""luigi.cfg: paths with any character, and errors about settings that cannot be read."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.members import FIRST, SECOND, group_folder, member, only_root
 
 @pytest.fixture
 def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The present folder, with nothing configured yet."""
+    """The current folder, with an empty configuration."""
     monkeypatch.setattr(LuigiConfigParser, "_instance", None)
     folder = tmp_path / "working"
     folder.mkdir()
@@ -35,7 +35,7 @@ NAMES = ["100%", "50% off", "a%%b", "50%(half)", "%", "%d", "it's", 'a "b"', "f�
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_project_may_lie_in_any_folder(name: str, working: Path) -> None:
+def test_the_project_works_in_any_folder(name: str, working: Path) -> None:
     home = checkout(working / name / "project")
     read_own(home)
     assert paths_read() == [str(home / "data"), str(home / "store")]
@@ -47,14 +47,14 @@ def test_the_project_may_lie_in_any_folder(name: str, working: Path) -> None:
         ("50% off", "50% off"),
         ("100%", "100%"),
         ("100%/x", "100%/x"),
-        ("a%%b", "a%b"),  # as configparser has it
+        ("a%%b", "a%b"),  # as configparser escapes it
         ("50%(half)", "50%(half)"),
         ("%(base)s/50% off", "/base/50% off"),
         ("${HERE}/50% off", "/here/50% off"),
         ("fête's", "fête's"),
     ],
 )
-def test_a_per_cent_sign_stands_for_itself(
+def test_a_per_cent_sign_is_literal(
     written: str, meant: str, working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HERE", "/here")
@@ -72,7 +72,7 @@ def test_a_per_cent_sign_stands_for_itself(
 
 
 @pytest.mark.parametrize("value", ["/50%(none)s/data", "/${NO_SUCH_VARIABLE}/data"])
-def test_a_setting_that_cannot_be_read_is_one_line(
+def test_a_setting_that_cannot_be_read_is_a_one_line_error(
     value: str, working: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = checkout(working / "project")
@@ -92,7 +92,7 @@ def test_a_setting_that_cannot_be_read_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "advice"),
     [
         ('"/some/data"', 'found "/some/data", whose quotes are part of the path; remove them'),
         ("'some data'", "found 'some data', whose quotes are part of the path; remove them"),
@@ -100,21 +100,23 @@ def test_a_setting_that_cannot_be_read_is_one_line(
         ("$HOME/data", "found '$HOME/data'; write ~ for the home folder, ${NAME} for a variable"),
     ],
 )
-def test_a_path_that_means_another_is_refused(written: str, said: str, working: Path) -> None:
+def test_a_quoted_empty_or_unexpanded_path_is_refused(
+    written: str, advice: str, working: Path
+) -> None:
     home = checkout(working / "project")
     (working / "luigi.cfg").write_text(f"[paths]\ndata = data\nstore = {written}\n")
     with pytest.raises(SettingError) as caught:
         read_own(home)
     file = working / "luigi.cfg"
-    assert str(caught.value) == f"{file}, [paths] store: expected a folder, {said}"
+    assert str(caught.value) == f"{file}, [paths] store: expected a folder, {advice}"
     if written:
-        (home / written).mkdir(parents=True)  # it is meant after all
+        (home / written).mkdir(parents=True)  # an existing folder is accepted
         get_config().reload()
         read_own(home)
 
 
 @only_root
-def test_a_configuration_that_may_not_be_read_is_not_passed_over(
+def test_a_configuration_without_read_permission_is_an_error(
     working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = checkout(working / "project")

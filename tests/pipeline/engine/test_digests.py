@@ -1,4 +1,4 @@
-"""Digests, and the keys that are made of them."""
+"""Digests of files and folders, and differences between keys."""
 
 import hashlib
 import os
@@ -47,7 +47,7 @@ def test_altered_file_of_the_same_size_and_time_is_read_again(
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder of two files and a folder with one; a hidden file and links that lead nowhere."""
+    """A folder with two files, a subfolder with one, a hidden file, broken and circular links."""
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
     for name in ("a", "b", "more/c", ".hidden"):
@@ -58,13 +58,13 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_is_its_names_and_bytes(digests: Digests, pictures: Path) -> None:
+def test_a_folder_s_digest_covers_names_and_bytes(digests: Digests, pictures: Path) -> None:
     lines = [f"{n} {hashlib.sha256(n.encode()).hexdigest()}" for n in ("a", "b", "more/c")]
     whole = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     assert digests.of_folder(pictures) == f"3 files, sha256 {whole[:16]}"
 
 
-def test_an_unchanged_folder_reads_no_file_and_asks_for_no_digest(
+def test_an_unchanged_folder_needs_no_file_and_no_digest(
     digests: Digests, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = digests.of_folder(pictures)
@@ -80,10 +80,10 @@ def test_an_unchanged_folder_reads_no_file_and_asks_for_no_digest(
         lambda folder: (folder / "a").unlink(),
         lambda folder: (folder / "d").touch(),
         lambda folder: (folder / "a").rename(folder / "d"),
-        lambda folder: (folder / "gone").touch(),  # where a link leads
+        lambda folder: (folder / "gone").touch(),  # the target of a link
     ],
 )
-def test_what_changes_a_folder_is_seen(change: Callable, digests: Digests, pictures: Path) -> None:
+def test_a_change_changes_the_digest(change: Callable, digests: Digests, pictures: Path) -> None:
     before = digests.of_folder(pictures)
     stat = (pictures / "a").stat()
     change(pictures)
@@ -92,30 +92,30 @@ def test_what_changes_a_folder_is_seen(change: Callable, digests: Digests, pictu
     assert digests.of_folder(pictures) != before
 
 
-def test_names_exchanged_are_seen(digests: Digests, pictures: Path) -> None:
+def test_swapped_names_change_the_digest(digests: Digests, pictures: Path) -> None:
     before = digests.of_folder(pictures)
     for old, new in (("a", "x"), ("b", "a"), ("x", "b")):
         (pictures / old).rename(pictures / new)
     assert digests.of_folder(pictures) != before
 
 
-def test_two_folders_that_are_alike_in_all_that_is_said_of_them(
+def test_two_folders_with_the_same_names_and_status_differ(
     digests: Digests, tmp_path: Path
 ) -> None:
-    found = []
+    results = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").write_text(name)
-    for name in ("one", "two"):  # the file system's clock may not have moved in between
+    for name in ("one", "two"):  # times may be equal, so leave them out
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 "pipeline.engine.digests._FIELDS", ("st_mode", "st_size", "st_nlink", "st_uid")
             )
-            found.append(digests.of_folder(tmp_path / name))
-    assert found[0] != found[1]
+            results.append(digests.of_folder(tmp_path / name))
+    assert results[0] != results[1]
 
 
-def test_files_of_a_far_future_and_pipes(digests: Digests, tmp_path: Path) -> None:
+def test_a_file_dated_far_in_the_future_and_a_pipe(digests: Digests, tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far/a").write_text("a")
     os.utime(tmp_path / "far/a", ns=(0, 2**33 * 10**9))
@@ -125,8 +125,8 @@ def test_files_of_a_far_future_and_pipes(digests: Digests, tmp_path: Path) -> No
         digests.of(tmp_path / "pipe")
 
 
-def test_what_was_seen_to_be_wrong_is_read_again(digests: Digests, tmp_path: Path) -> None:
-    """A disk may lose a bit without a trace in what it says of a file."""
+def test_a_forgotten_digest_is_computed_again(digests: Digests, tmp_path: Path) -> None:
+    """A disk may flip a bit of a file without a change in the file's status."""
     path = tmp_path / "a"
     path.write_bytes(b"content")
     first = digests.of(path)
@@ -137,7 +137,7 @@ def test_what_was_seen_to_be_wrong_is_read_again(digests: Digests, tmp_path: Pat
     assert digests.of(path) == first
 
 
-def test_a_folder_without_rights_to_write_is_read_all_the_same(
+def test_digests_work_without_permission_to_store_them(
     digests: Digests, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a").write_bytes(b"content")
@@ -146,7 +146,7 @@ def test_a_folder_without_rights_to_write_is_read_all_the_same(
     assert "new values are not stored" in caplog.text
 
 
-def test_changes_in_words() -> None:
+def test_changes_are_described() -> None:
     before = {
         "version": 1,
         "settings": {"learning_rate": 3e-05, "seed": 1},

@@ -1,4 +1,4 @@
-"""Terminals and locales that are not UTF-8: file names are, and output is escaped."""
+"""Terminals and locales other than UTF-8: file names stay UTF-8, output is escaped."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ASCII = {
 
 
 @pytest.mark.parametrize("kind", ASCII)
-def test_no_command_breaks(kind: str, tmp_path: Path) -> None:
+def test_no_command_fails(kind: str, tmp_path: Path) -> None:
     pictures = tmp_path / "fête" / "pictures"
     pictures.mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(pictures / "é.png")

@@ -1,4 +1,4 @@
-"""Files of the store: the rights that they get."""
+"""Files of the store: their permissions."""
 
 import os
 import stat
@@ -20,9 +20,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def test_what_libraries_write_gets_the_rights_that_the_umask_asks_for(
-    umask: int, tmp_path: Path
-) -> None:
+def test_files_of_libraries_get_the_permissions_of_the_umask(umask: int, tmp_path: Path) -> None:
     folder = tmp_path / "output"
     (folder / "model").mkdir(parents=True)
     save_file({"a": torch.zeros(2)}, folder / "model" / "model.safetensors")
@@ -34,7 +32,7 @@ def test_what_libraries_write_gets_the_rights_that_the_umask_asks_for(
     assert not file.stat().st_mode & 0o111
 
 
-def test_the_group_s_bit_of_a_folder_stays(tmp_path: Path) -> None:
+def test_a_folder_keeps_its_setgid_bit(tmp_path: Path) -> None:
     folder = tmp_path / "output"
     (folder / "inner").mkdir(parents=True)
     folder.chmod(0o775)

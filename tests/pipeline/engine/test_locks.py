@@ -1,4 +1,4 @@
-"""Locks of the store: held, asked for by who may only read, and on a disk that has none."""
+"""Locks of the store: held, checked with read permission only, on a disk without locks."""
 
 import errno
 import fcntl
@@ -21,11 +21,11 @@ def refusing(number: int) -> Any:
 
 
 def as_on_nfs(descriptor: int, operation: int) -> None:
-    """flock made of fcntl's locks, as NFS has it: each kind needs a descriptor open for it."""
+    """flock as on NFS, by fcntl locks: an exclusive lock needs a file open for writing."""
     fcntl.lockf(descriptor, operation)
 
 
-def test_a_lock_is_seen_by_others_while_it_is_held(tmp_path: Path) -> None:
+def test_a_lock_is_in_use_only_while_it_is_held(tmp_path: Path) -> None:
     assert not in_use(tmp_path, "a")
     with locked(tmp_path, "a", "working"):
         assert in_use(tmp_path, "a")
@@ -34,7 +34,7 @@ def test_a_lock_is_seen_by_others_while_it_is_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022])
-def test_the_rights_of_a_lock_are_the_umask_s(umask: int, tmp_path: Path) -> None:
+def test_a_lock_file_has_the_permissions_of_the_umask(umask: int, tmp_path: Path) -> None:
     before = os.umask(umask)
     try:
         with locked(tmp_path / "store", "a", "working"):
@@ -45,7 +45,7 @@ def test_the_rights_of_a_lock_are_the_umask_s(umask: int, tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "store/locks").stat().st_mode) == 0o777 & ~umask
 
 
-def test_a_lock_may_be_asked_for_where_flock_is_made_of_fcntl(
+def test_in_use_works_with_read_permission_on_nfs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with locked(tmp_path, "a", "working"):
@@ -57,7 +57,7 @@ def test_a_lock_may_be_asked_for_where_flock_is_made_of_fcntl(
 
 
 @pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
-def test_a_disk_without_locks_is_one_line(
+def test_a_disk_without_locks_is_a_one_line_error(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", refusing(getattr(errno, name)))
@@ -72,7 +72,7 @@ def test_a_disk_without_locks_is_one_line(
         in_use(tmp_path, "a")
 
 
-def test_trouble_that_may_pass_is_not_taken_for_a_disk_without_locks(
+def test_a_temporary_error_does_not_mean_a_disk_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", refusing(errno.ESTALE))
@@ -85,7 +85,7 @@ def test_trouble_that_may_pass_is_not_taken_for_a_disk_without_locks(
     assert (tmp_path / "locks/a").exists()
 
 
-def test_sqlite_s_locks_are_tried_before_sqlite_waits_for_them(
+def test_sqlite_s_locks_are_checked_before_sqlite_waits_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (tmp_path / "a").open("w+") as file:

@@ -1,4 +1,4 @@
-"""SQLite files that remember: damaged, read-only, in the way."""
+"""SQLite caches: damaged, read-only, or without a place for the file."""
 
 import os
 import sqlite3
@@ -23,7 +23,7 @@ def filled(path: Path) -> Path:
     return path
 
 
-def test_what_is_kept_is_found_by_the_next(tmp_path: Path) -> None:
+def test_values_are_read_by_the_next_process(tmp_path: Path) -> None:
     path = filled(tmp_path / "new" / "memo.sqlite")
     memo = Memo(path, TABLE)
     assert memo.find(FIND, ["00042"]) == (42,)
@@ -31,7 +31,7 @@ def test_what_is_kept_is_found_by_the_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["no database", "cut", "emptied", "pages"])
-def test_a_damaged_file_is_put_aside_and_begun_anew(
+def test_a_damaged_file_is_renamed_and_a_new_one_begun(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = filled(tmp_path / "memo.sqlite")
@@ -50,23 +50,23 @@ def test_a_damaged_file_is_put_aside_and_begun_anew(
     memo.keep(KEEP, [("a", 1)])
     assert memo.find(FIND, ["a"]) == (1,)
     aside = tmp_path / "memo.sqlite.damaged"
-    assert aside.exists() == (damage != "emptied")  # an empty file is a new one
+    assert aside.exists() == (damage != "emptied")  # an empty file counts as new
     assert ("a new file is begun" in caplog.text) == aside.exists()
 
 
 @pytest.mark.parametrize("ask", ["find", "keep"])
-def test_damage_that_is_met_later_is_mended_too(ask: str, tmp_path: Path) -> None:
+def test_damage_noticed_later_is_handled_too(ask: str, tmp_path: Path) -> None:
     path = filled(tmp_path / "memo.sqlite")
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-    memo = Memo(path, TABLE)  # looks at the first page alone
+    memo = Memo(path, TABLE)  # reads only the first page
     if ask == "find":
         assert memo.find(FIND, ["00042"]) is None
     memo.keep(KEEP, [("a", 1)])
     assert memo.find(FIND, ["a"]) == (1,)
 
 
-def test_the_journal_of_a_damaged_file_is_not_played_back(tmp_path: Path) -> None:
+def test_the_journal_of_a_damaged_file_is_not_replayed(tmp_path: Path) -> None:
     path = filled(tmp_path / "memo.sqlite")
     path.write_bytes(b"no database " * 1000)
     journal = tmp_path / "memo.sqlite-journal"
@@ -77,7 +77,7 @@ def test_the_journal_of_a_damaged_file_is_not_played_back(tmp_path: Path) -> Non
     assert not journal.exists()
 
 
-def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_damage(tmp_path: Path) -> None:
     path = filled(tmp_path / "memo.sqlite")
     content = path.read_bytes()
     assert content.count(b"00042") == 2  # the row's, and the index's
@@ -90,7 +90,7 @@ def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
     assert (tmp_path / "memo.sqlite.damaged").exists()
 
 
-def test_what_another_process_began_anew_is_left(tmp_path: Path) -> None:
+def test_a_file_that_another_process_replaced_is_kept(tmp_path: Path) -> None:
     path = filled(tmp_path / "memo.sqlite")
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
@@ -103,7 +103,7 @@ def test_what_another_process_began_anew_is_left(tmp_path: Path) -> None:
     assert second.find(FIND, ["a"]) == (1,)
 
 
-def test_without_a_place_for_a_file_it_is_forgotten_at_the_end(tmp_path: Path) -> None:
+def test_without_a_place_for_the_file_values_stay_in_memory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     memo = Memo(tmp_path / "file" / "memo.sqlite", TABLE)  # no folder can be made there
     memo.keep(KEEP, [("a", 1)])
@@ -121,7 +121,7 @@ def test_a_full_disk_is_not_taken_for_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
-def test_the_rights_of_a_file_are_those_that_the_umask_asks_for(umask: int, tmp_path: Path) -> None:
+def test_a_new_file_has_the_permissions_of_the_umask(umask: int, tmp_path: Path) -> None:
     before = os.umask(umask)
     try:
         filled(tmp_path / "memo.sqlite")
@@ -131,7 +131,7 @@ def test_the_rights_of_a_file_are_those_that_the_umask_asks_for(umask: int, tmp_
 
 
 @only_root
-def test_another_member_writes_what_the_first_made() -> None:
+def test_another_user_can_write_the_file() -> None:
     with group_folder() as folder:
         with member(FIRST, umask=0o002):
             filled(folder / "memo.sqlite")
@@ -145,7 +145,7 @@ def test_another_member_writes_what_the_first_made() -> None:
 
 @only_root
 @pytest.mark.parametrize("state", ["whole", "empty", "damaged"])
-def test_who_may_only_read_is_told_so_once(state: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_read_only_file_is_reported_once(state: str, caplog: pytest.LogCaptureFixture) -> None:
     with group_folder() as folder:
         path = folder / "sub" / "memo.sqlite"
         with member(FIRST, umask=0o022):
@@ -164,7 +164,7 @@ def test_who_may_only_read_is_told_so_once(state: str, caplog: pytest.LogCapture
 
 
 @only_root
-def test_a_file_that_may_not_be_read_is_called_that(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_without_read_permission_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with group_folder() as folder:
         with member(FIRST, umask=0o077):
             filled(folder / "memo.sqlite")

@@ -1,4 +1,4 @@
-"""Names that are nearly those of files that are there."""
+"""Names that are almost those of existing files."""
 
 import os
 from pathlib import Path
@@ -26,23 +26,23 @@ def made(folder: Path, *names: str) -> Path:
         (["a.JPG"], "a.jpg", "'a.JPG' is there; rename it to 'a.jpg'"),
         (["A.jpg"], "a.jpg", "'A.jpg' is there; rename it to 'a.jpg'"),
         ([DECOMPOSED.replace("jpg", "JPG")], COMPOSED, "is there; rename it to"),
-        (["a.JPG", "A.JPG"], "a.jpg", "'a.JPG' is there"),  # the nearest
-        (["a.JPG", "a.Jpg"], "a.jpg", ""),  # either could be meant
+        (["a.JPG", "A.JPG"], "a.jpg", "'a.JPG' is there"),  # only the suffix differs
+        (["a.JPG", "a.Jpg"], "a.jpg", ""),  # ambiguous
         (["b.jpg", "a.jpeg", "a"], "a.jpg", ""),
     ],
 )
-def test_the_one_file_that_is_there_instead_is_named(
+def test_the_only_similar_file_is_named(
     there: list[str], asked: str, hint: str, tmp_path: Path
 ) -> None:
-    said = NearNames().hint(made(tmp_path / "pictures", *there) / asked)
-    assert said.startswith(hint) or (hint and hint in said)
-    assert bool(said) == bool(hint)
+    result = NearNames().hint(made(tmp_path / "pictures", *there) / asked)
+    assert result.startswith(hint) or (hint and hint in result)
+    assert bool(result) == bool(hint)
 
 
-def test_a_folder_of_the_path_is_named_too(tmp_path: Path) -> None:
+def test_a_similar_folder_of_the_path_is_named(tmp_path: Path) -> None:
     made(tmp_path / "Own" / "pictures", "a.jpg")
-    said = NearNames().hint(tmp_path / "own" / "pictures" / "a.jpg")
-    assert said == "'Own' is there; rename it to 'own'"
+    result = NearNames().hint(tmp_path / "own" / "pictures" / "a.jpg")
+    assert result == "'Own' is there; rename it to 'own'"
 
 
 def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

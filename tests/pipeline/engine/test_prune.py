@@ -12,19 +12,19 @@ from tests.world import EXTRACT, OWN_EXTRACT, World, make_world
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """A data set whose pyramids are there."""
+    """A data set with extracted pyramids."""
     world = make_world(tmp_path, posts=(6, 1, 1))
     world.result("ExtractPyramid", *OWN_EXTRACT)
     return world
 
 
-def test_rows_of_an_extraction_that_is_to_go_on_are_kept(world: World) -> None:
-    """As if it had been killed before its index was written; or its manifest was emptied."""
+def test_rows_of_an_unfinished_extraction_are_kept(world: World) -> None:
+    """The extraction was killed before it wrote its index, or its manifest was emptied."""
     output = world.output("ExtractPyramid")
     (output / "manifest.json").write_text("")
     assert world.status(*EXTRACT)["ExtractPyramid"] == "stale: its manifest is missing or broken"
-    told = world.printed("Prune", *EXTRACT)
-    assert "nothing removed (not yet finished)" in told
+    printed = world.printed("Prune", *EXTRACT)
+    assert "nothing removed (not yet finished)" in printed
     assert len(world.shards()) == 1
     output.rename(output.with_name(f".{output.name}.partial"))
     assert world.status(*EXTRACT)["ExtractPyramid"] == (
@@ -35,40 +35,40 @@ def test_rows_of_an_extraction_that_is_to_go_on_are_kept(world: World) -> None:
     assert output.with_name(f".{output.name}.partial").exists()
 
 
-def test_rows_of_an_extraction_whose_data_is_away_are_kept(world: World) -> None:
+def test_rows_are_kept_if_the_data_set_is_missing(world: World) -> None:
     output = world.output("ExtractPyramid")
     output.rename(output.with_name(f".{output.name}.partial"))
     (output.with_name(f".{output.name}.partial") / "manifest.json").unlink()
     world.data.rename(world.data.with_name("away"))
-    told = world.printed("Prune", *EXTRACT)
-    assert "own: nothing removed (no texts of own" in told
+    printed = world.printed("Prune", *EXTRACT)
+    assert "own: nothing removed (no texts of own" in printed
     assert len(world.shards()) == 1
 
 
-def test_rows_that_are_being_filled_are_kept(world: World) -> None:
+def test_rows_of_a_running_extraction_are_kept(world: World) -> None:
     output = world.output("ExtractPyramid")
     (output / "manifest.json").unlink()
     rows = world.shards()[0].parent
     with (world.store / "locks" / rows.name).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        told = world.printed("Prune", "--ExtractPyramid-weights", "random")  # names others
-    assert f"pyramids/{rows.name}: nothing removed" in told
+        printed = world.printed("Prune", "--ExtractPyramid-weights", "random")  # needs other rows
+    assert f"pyramids/{rows.name}: nothing removed" in printed
     assert len(world.shards()) == 1
 
 
-def test_what_no_configuration_names_goes_with_what_killed_writers_left(world: World) -> None:
+def test_unnamed_outputs_and_files_of_killed_writers_are_removed(world: World) -> None:
     rows = world.shards()[0].parent
     (rows / ".0123.h5.77.tmp").write_bytes(b"half a shard")
-    told = world.printed("Prune", "--dry-run", "--ExtractPyramid-weights", "random")
-    assert ".0123.h5.77.tmp" in told
-    assert world.shards()[0].name in told
+    printed = world.printed("Prune", "--dry-run", "--ExtractPyramid-weights", "random")
+    assert ".0123.h5.77.tmp" in printed
+    assert world.shards()[0].name in printed
     assert len(list(rows.iterdir())) == 2
     world.printed("Prune", "--ExtractPyramid-weights", "random")
     assert not list(rows.iterdir())
     assert world.status(*EXTRACT)["ExtractPyramid"].startswith("stale: never made")
 
 
-def test_a_wrong_digest_in_memory_costs_no_output(world: World) -> None:
+def test_a_wrong_stored_digest_makes_no_output_stale(world: World) -> None:
     memory = sqlite3.connect(world.store / "digests.sqlite")
     index = (world.output("ExtractPyramid") / "index.npy").stat().st_ino
     with memory:
@@ -77,7 +77,7 @@ def test_a_wrong_digest_in_memory_costs_no_output(world: World) -> None:
     assert world.status(*EXTRACT)["ExtractPyramid"].startswith("fresh")
 
 
-def test_an_output_under_anothers_name_is_none(world: World) -> None:
+def test_an_output_in_another_output_s_folder_is_stale(world: World) -> None:
     output = world.output("GroundCrops")
     manifest = json.loads((output / "manifest.json").read_text())
     manifest["fingerprint"] = "0123456789abcdef"
@@ -86,7 +86,7 @@ def test_an_output_under_anothers_name_is_none(world: World) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"files": []}', '{"files": {}, "key": {}}'])
-def test_a_manifest_that_is_none_is_told_and_its_stage_made_again(
+def test_a_broken_manifest_is_reported_and_its_output_made_again(
     content: str, world: World
 ) -> None:
     output = world.output("GroundCrops")
@@ -99,7 +99,7 @@ def test_a_manifest_that_is_none_is_told_and_its_stage_made_again(
     assert world.status(*EXTRACT)["ExtractPyramid"].startswith("fresh")
 
 
-def test_an_output_that_was_whole_but_for_its_name_is_taken(world: World) -> None:
+def test_a_finished_output_that_was_not_renamed_is_used(world: World) -> None:
     output = world.output("ExtractPyramid")
     partial = output.with_name(f".{output.name}.partial")
     output.rename(partial)

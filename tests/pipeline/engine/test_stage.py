@@ -1,4 +1,4 @@
-"""A stage's life: killed, altered under its hands, made again, waited for."""
+"""A stage: killed, its sources altered while it runs, made again, waited for."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from pipeline.errors import DataError, StageError
 
 
 class Copy(Stage):
-    """Writes what its source holds, and goes on from what is there."""
+    """Copies its source, and continues from what a killed run left."""
 
     RESUMES = True
     dataset = luigi.Parameter(default="own")
@@ -75,26 +75,26 @@ def test_a_source_that_changes_while_it_is_read_gives_no_output(
     assert not copy.folder.exists()
 
 
-def test_an_output_that_another_process_made_is_found(copy: Copy) -> None:
-    """`complete` is asked before, and what was then must not be remembered."""
+def test_an_output_that_another_process_made_is_used(copy: Copy) -> None:
+    """`complete` was False before; that must not be remembered."""
     assert not copy.complete()
     luigi.task_register.Register.clear_instance_cache()
     Copy().run()
     assert copy.complete()
 
 
-def test_half_written_files_of_a_killed_run_are_no_part_of_the_output(copy: Copy) -> None:
+def test_half_written_files_of_a_killed_run_are_not_in_the_output(copy: Copy) -> None:
     copy.run()
     partial = partial_of(copy.folder)
     copy.folder.rename(partial)
     (partial / MANIFEST).rename(partial / f".{MANIFEST}.tmp")
-    (partial / ".tmpOuCI10").touch()  # as safetensors names its own
+    (partial / ".tmpOuCI10").touch()  # like a temporary file of safetensors
     copy.run()
     assert copy.complete()
     assert sorted(os.listdir(copy.folder)) == ["copy", MANIFEST]
 
 
-def test_a_whole_output_that_was_damaged_before_its_renaming_is_made_again(copy: Copy) -> None:
+def test_a_finished_output_damaged_before_its_renaming_is_made_again(copy: Copy) -> None:
     copy.run()
     partial = partial_of(copy.folder)
     copy.folder.rename(partial)
@@ -104,7 +104,7 @@ def test_a_whole_output_that_was_damaged_before_its_renaming_is_made_again(copy:
     assert (copy.folder / "copy").read_text() == "content"
 
 
-def test_who_waits_is_told_for_whom(copy: Copy, caplog: pytest.LogCaptureFixture) -> None:
+def test_waiting_names_the_process(copy: Copy, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pipeline")
     with locked(paths().store_root, "a", "making a"):
         pass
@@ -140,14 +140,14 @@ def test_a_new_setting_at_its_default_makes_nothing_stale(copy: Copy) -> None:
     assert status([red]) == ["Copy is stale: colour is new (red)"]
 
 
-def test_a_younger_setting_without_the_rule_would_make_it_stale(
+def test_an_added_setting_without_its_default_makes_the_output_stale(
     copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Younger, "ADDED", {})
     assert Younger().fingerprint != copy.fingerprint
 
 
-def test_a_stages_lines_are_said_when_it_ran_and_when_it_had_nothing_to_do(
+def test_a_stage_s_lines_are_logged_after_a_run_and_if_it_is_fresh(
     copy: Copy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "pipeline")
@@ -162,7 +162,7 @@ def test_a_stages_lines_are_said_when_it_ran_and_when_it_had_nothing_to_do(
         ]
 
 
-def test_an_error_before_the_work_is_logged_as_such(
+def test_an_error_before_the_work_is_logged_with_its_class(
     copy: Copy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(self: Copy) -> dict[str, Path]:
