@@ -1,4 +1,4 @@
-"""Settings of reading own posts."""
+"""Settings for reading the user's own posts."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ PAIRS = (LEFT_OUT, AS_NONE)
 
 @dataclass(frozen=True)
 class ReadConfig:
-    """Settings of reading own posts. Published data sets need none."""
+    """Settings for reading the user's own posts. Published data sets need none."""
 
     split: tuple[int, ...] = (80, 10, 10)  # shares of train, val, test for posts without a split
     split_seed: int = 0

@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 320, 240  # pixels
 SIZES = {"train": (52, 16, 108), "val": (14, 4, 30), "test": (16, 5, 33)}
 UNPICTURED = 0.1  # share of the unambiguous posts without a picture
 
-# Names of people, firms or places: the picture decides.
+# Each is a name of a person, a firm or a place: the picture decides.
 OPEN = (
     *"Jordan Austin Chelsea Phoenix Florence Sydney Houston Dallas".split(),
     *("Madison Park", "Carolina West", "Georgia Banks", "Lincoln Field"),

@@ -39,7 +39,7 @@ class Layout:
     extras: tuple[Path, ...] = ()  # other files that decide the posts' content
     pictures: tuple[Path, ...] = ()  # folders
     crops: tuple[Path, ...] = ()  # folders
-    folders: tuple[str, ...] = ()  # that a published data set's file names begin with, or would
+    folders: tuple[str, ...] = ()  # of a published data set's pictures and crops, there or not
     released: bool = False  # True: every split has a dictionary of published crops
 
     @property
@@ -91,12 +91,12 @@ class Line:
             raise self.error(expected, found, advice)
 
 
-def clip(found: object) -> str:
+def clip(value: object) -> str:
     """Show a value as `repr` does, in at most 80 characters without control characters."""
     try:
-        text = _REPR.repr(found)
+        text = _REPR.repr(value)
     except ValueError:  # an integer of too many digits to print
-        text = f"<{type(found).__name__}>"
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

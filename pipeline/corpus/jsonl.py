@@ -221,7 +221,7 @@ def _instances(
 def parse(
     line: Line, known: Sequence[str], ignored: dict[str, int] | None = None
 ) -> dict[str, Any]:
-    """Read a line's fields, without those that are null.
+    """Read a line's fields; null is read as if the field were missing.
 
     known: names of the fields to return.
     ignored: counts the unknown fields by name; a misspelt field is an error. If None, every
@@ -289,7 +289,8 @@ def _tokens(line: Line, fields: dict[str, Any]) -> tuple[str, ...]:
     )
     if "text" in fields:
         same = token_spans(text, tokens) is not None
-        line.need(same, "tokens to be those of text, in its order, or only one of the two", tokens)
+        advice = "give only tokens or only text"
+        line.need(same, "tokens to be those of text, in its order", tokens, advice)
     return tuple(tokens)
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 
 BIO, IO, IOB1 = "BIO", "IO", "IOB1"
 _OUTSIDE = "O"
-# The letters of a scheme beside B and I: for the end of an entity, and for one of a single token.
+# The letters of a scheme beside B and I, for the last token of an entity and for a single token.
 _SCHEMES = {"BIOES": "ES", "BILOU": "LU", "BMEOS": "MES"}
 PREFIXES = "BIESLUM"
 _ALONE, _ENDS = "SU", "ESLU"

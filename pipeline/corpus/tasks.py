@@ -23,7 +23,7 @@ EXPORTS = ("label-studio", "doccano", "brat", "conll", "records")
 
 
 class MakeDemo(Stage):
-    """Make the demo data set: posts and pictures that the project makes itself."""
+    """Make the demo data set of generated posts and drawn pictures."""
 
     dataset = luigi.Parameter(default=DEMO)
     seed = luigi.IntParameter(default=0, description="seed of names, sentences and drawings")
@@ -93,7 +93,7 @@ class ReadPosts(OfDataset):
 
     @cached_property
     def config(self) -> ReadConfig:
-        """How own posts are read."""
+        """Settings for reading own posts."""
         return changed(DEFAULT, self.param_kwargs)
 
     def settings(self) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def _stats(folder: Path) -> tuple[list[str], "array[int]"]:
             except OverflowError:
                 del numbers[len(_FIELDS) * (len(names) - 1) :]
                 numbers.extend(map(_signed, fields(status)))
-        numbers.extend(_key(os.fstat(descriptor))[:2])  # folders may be equal in all the rest
+        numbers.extend(_key(os.fstat(descriptor))[:2])  # two folders may be equal in all else
     finally:
         os.close(descriptor)
     return names, numbers

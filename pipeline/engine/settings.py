@@ -27,7 +27,7 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def on_disk(name: str, value: str | None, word: str | None = None) -> dict[str, Path]:
-    """Return the file or folder that a setting names, by the setting's name; empty without one.
+    """Return {name: path} if a setting's value is an existing file or folder, else {}.
 
     word: a value with a special meaning, never a path even if a file has that name.
     """

@@ -2,8 +2,7 @@
 
 A stage's output folder is named by its fingerprint, a digest of everything that decides the
 result. The output is complete if its manifest exists and the files that it lists still have the
-digests given there. It is made in a hidden folder beside the final one, which is renamed at the
-end.
+digests given there. It is made in a hidden folder, which is renamed when the output is complete.
 """
 
 import json
@@ -166,7 +165,7 @@ class Stage(luigi.Task):
 
     @contextmanager
     def _errors_logged(self) -> Iterator[None]:
-        """Log an exception as an object: Luigi logs its text only, and the class is lost."""
+        """Log an exception with its class: Luigi itself would log only the text."""
         try:
             yield
         except Exception as error:

@@ -87,7 +87,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _reads(before: list[str], after: list[str]) -> list[str]:
-    """List the pictures that only one of two installations can read: the earlier or this one."""
+    """Describe which pictures became readable, or unreadable, since the earlier output."""
     kinds = {
         "can be read now": sorted({*after} - {*before}),
         "can no longer be read": sorted({*before} - {*after}),

@@ -488,7 +488,7 @@ OWN_SLIPS: list[tuple[str | bytes, str]] = [
     (own_line(split="valid"), "expected split to be one of train, val, test, found 'valid'"),
     (own_line(split=[]), "expected split to be one of train, val, test, found []"),
     (own_line(tokens="left out"), "expected tokens or text, found ['id', 'split']"),
-    (own_line(text="a b"), "expected tokens to be those of text, in its order, or only one"),
+    (own_line(text="a b"), "expected tokens to be those of text, in its order, found ['a', 'b'"),
     (own_line(tokens="left out", text=" \n"), r"expected text to be a sentence, found ' \n'"),
     (own_line(tokens=[]), "expected tokens to be strings that aren't empty, at least one"),
     (own_line(tokens=["a", ""]), "expected tokens to be strings that aren't empty, at least one"),
