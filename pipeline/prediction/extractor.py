@@ -16,7 +16,7 @@ from pipeline.prediction.entities import Tagged, entities_of
 from pipeline.prediction.explain import EXPLAINERS
 from pipeline.prediction.forward import Forward
 from pipeline.prediction.pack import MANIFEST, open_packed
-from pipeline.prediction.pairs import Pair, pairs_of
+from pipeline.prediction.pairs import pairs_of
 from pipeline.prediction.pictures import PictureReader, Seen
 from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Prediction
 from pipeline.prediction.records import Record, item, read_record
@@ -235,18 +235,19 @@ class Extractor:
         if self.relations is None:
             return [Related()] * len(records)
         pictures = None if self.relations.pictures is None else seen[self.relations.pictures]
+        labels = self.relations.forward.saved.labels
         pairs = [
-            self._pairs(record, len(known)) for record, known in zip(records, entities, strict=True)
+            [(0, 1)] if self._has_only_pair(record) else pairs_of([e.label for e in known], labels)
+            for record, known in zip(records, entities, strict=True)
         ]
         related = relations_of(
             self.relations.forward, records, entities, pairs, pictures, options.batch_size
         )
         return [part.cut(options.min_score) for part in related]
 
-    def _pairs(self, record: Record, entities: int) -> list[Pair]:
-        """Return the pairs to classify: head and tail if a record gives only these, else all."""
-        only_pair = self.entities is None and record.entities is None
-        return [(0, 1)] if only_pair else pairs_of(entities)
+    def _has_only_pair(self, record: Record) -> bool:
+        """Return True if a record's entities are its head and tail, and nothing else."""
+        return self.entities is None and record.entities is None
 
     def _explained(
         self,

@@ -1,7 +1,7 @@
 """Pairs of entities to classify, and the choice of relations among the answers."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -12,9 +12,15 @@ Pair = tuple[int, int]  # head and tail, numbers of entities
 Types = tuple[str, str]  # of head and tail
 
 
-def pairs_of(entities: int) -> list[Pair]:
-    """Return all ordered pairs of different entities, each followed by its reverse."""
-    return [pair for a, b in combinations(range(entities), 2) for pair in ((a, b), (b, a))]
+def pairs_of(types: Sequence[str], labels: Sequence[str]) -> list[Pair]:
+    """Return the ordered pairs of entities that some relation fits, each before its reverse.
+
+    types: the entities' labels. labels: those of relations.
+    """
+    relations = [label for label in labels if label != NO_RELATION]
+    both_ways = (pair for a, b in combinations(range(len(types)), 2) for pair in ((a, b), (b, a)))
+    fits = {ends: bool(allowed(relations, *ends).any()) for ends in product(set(types), repeat=2)}
+    return [(head, tail) for head, tail in both_ways if fits[types[head], types[tail]]]
 
 
 def types_of(label: str) -> Types | None:

@@ -11,8 +11,13 @@ PLAIN = ["None", "friends", "works_for"]
 
 
 def test_pairs_are_ordered() -> None:
-    assert pairs_of(3) == [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)]
-    assert pairs_of(1) == pairs_of(0) == []
+    assert pairs_of(["", "", ""], PLAIN) == [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)]
+    assert pairs_of([""], PLAIN) == pairs_of([], PLAIN) == []
+
+
+def test_pairs_that_no_relation_fits_are_not_asked_about() -> None:
+    assert pairs_of(["PER", "ORG", "LOC"], MNRE) == [(0, 1)]
+    assert pairs_of(["PER", "ORG", "DATE"], MNRE) == [(0, 1), (0, 2), (2, 0), (2, 1)]
 
 
 def test_labels_like_mnres_carry_types() -> None:
