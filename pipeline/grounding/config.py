@@ -1,4 +1,4 @@
-"""Settings of grounding, and what "auto" means on this machine."""
+"""Settings of grounding, and their values where "auto" is given."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,60 +17,60 @@ ORDERS = (BY_SCORE, BY_PHRASE)
 DETECTOR, FAOA, SALIENCE, NONE = "detector", "faoa", "salience", "none"
 GROUNDERS = (AUTO, RELEASED, DETECTOR, FAOA, SALIENCE, NONE)
 TRAINED_ON = ("flickr", "referit", "unc", "gref", "refcoco")  # data of FAOA's checkpoints
-GENERIC = "generic"  # the phrases below
-FALLBACKS = (GENERIC, SALIENCE, NONE)  # each is followed by those behind it
+GENERIC = "generic"  # ask for GENERIC_PHRASES
+FALLBACKS = (GENERIC, SALIENCE, NONE)  # if one gives no region, the next is tried
 GENERIC_PHRASES = ("person", "logo", "sign", "building", "vehicle", "animal")
 READ_PHRASES = (DETECTOR, FAOA)
 DETECTOR_WEIGHTS = "iSEE-Laboratory/llmdet_tiny"  # the best open one at its cost (LVIS AP 44.7)
 VOCABULARY = "bert-base-uncased"
-# A detector's is the threshold of transformers' own post-processing. The published crops were taken
-# whatever the confidence. Salience has its own floor.
+# The detector's value is the default threshold of transformers' post-processing. FAOA's is 0: the
+# published crops were taken at any confidence. Salience applies a floor of its own.
 _MIN_SCORES = {DETECTOR: 0.25, FAOA: 0.0, SALIENCE: 0.0}
 
 
 @dataclass(frozen=True)
 class Grounders:
-    """Where regions are from: those that came with a post, if `released`, else `finder`'s."""
+    """The sources of regions: the post's own if `released` and it has some, else `finder`."""
 
     finder: str  # detector, faoa, salience or none
     released: bool = False
 
     @classmethod
     def of(cls, word: str) -> "Grounders":
-        """The grounder that a choice of `--grounder` other than "auto" names."""
+        """Return the grounders for a value of `--grounder` other than "auto"."""
         return cls(NONE, released=True) if word == RELEASED else cls(word)
 
     @property
     def name(self) -> str:
-        """As keys and reports write it: "released, detector", or one name."""
+        """The name in keys and reports: "released, detector", or a single name."""
         if not self.released:
             return self.finder
         return RELEASED if self.finder == NONE else f"{RELEASED}, {self.finder}"
 
     @classmethod
     def named(cls, name: str) -> "Grounders":
-        """The inverse of `name`."""
+        """Return the grounders of a `name`: its inverse."""
         first, _, finder = name.partition(", ")
         return cls(finder or NONE, released=True) if first == RELEASED else cls(name)
 
 
 @dataclass(frozen=True)
 class GroundConfig:
-    """All that decides which regions a post gets, beside its sentence and its picture."""
+    """The settings that decide a post's regions, given its sentence and picture."""
 
     grounder: Grounders = Grounders(SALIENCE)
     phrases: str = AUTO
     max_crops: int = 3  # m of the paper
-    order: str = BY_SCORE  # of the regions, or by their phrases' order
-    min_score: float | None = None  # None: the grounder's own, below
-    overlap: float = 0.5  # intersection over union above which the later region goes
+    order: str = BY_SCORE  # of the regions; or by the order of their phrases
+    min_score: float | None = None  # None: the grounder's default, _MIN_SCORES
+    overlap: float = 0.5  # IoU above which the later of two regions is dropped
     boxes_per_phrase: int = 1
-    fallback: str = GENERIC  # for posts without a phrase; what follows is tried if it finds nothing
+    fallback: str = GENERIC  # for posts without a phrase; see FALLBACKS
     weights: str | None = None  # hub name or folder of a detector; checkpoint of faoa
     vocabulary: str | None = None  # of faoa
     trained_on: str | None = None  # faoa's data, which decides its anchors
-    precision: str = "float32"  # of a learned grounder, or "bfloat16"
-    longest_side: int | None = None  # of the picture as a detector sees it; None: its own
+    precision: str = "float32"  # of a learned grounder; or "bfloat16"
+    longest_side: int | None = None  # of a detector's input, pixels; None: the model's own
 
     def __post_init__(self) -> None:
         check("--max-crops", "0 or more", self.max_crops, self.max_crops >= 0)
@@ -83,18 +83,18 @@ class GroundConfig:
 
     @property
     def finder(self) -> str:
-        """The grounder that opens pictures."""
+        """The grounder that looks for regions in pictures."""
         return self.grounder.finder
 
     def described(self) -> dict[str, Any]:
-        """The settings in JSON's types, for keys and reports."""
+        """Return the settings in JSON types, for keys and reports."""
         return asdict(self) | {"grounder": self.grounder.name}
 
     @classmethod
     def from_described(cls, settings: Mapping[str, Any]) -> "GroundConfig":
-        """The inverse of `described`: from a key's settings, of which others are ignored.
+        """Rebuild the configuration from a key's settings; unknown settings are ignored.
 
-        `weights` and `vocabulary` are as the key names them: "from disk" where they were files.
+        `weights` and `vocabulary` are as in the key: "from disk" if they were files.
         """
         names = {field.name for field in fields(cls)} & settings.keys()
         known = {name: settings[name] for name in names}
@@ -104,10 +104,16 @@ class GroundConfig:
 
 
 def ground_config(values: Mapping[str, Any], dataset: str, released: bool = False) -> GroundConfig:
-    """Decide how posts are grounded: the values given, "auto" resolved, idle settings at default.
+    """Return the configuration for the values given.
 
-    values: by the names of GroundConfig; `grounder` is a word of GROUNDERS. released: every post
-    came with a grounding. Raises SettingError for what --grounder faoa lacks.
+    "auto" is resolved; settings that have no effect are set to their defaults, so that they don't
+    change the key.
+
+    values: by the names of GroundConfig; `grounder` is one of GROUNDERS.
+    dataset: its name; the demo is always grounded by salience.
+    released: every post came with a grounding.
+
+    Raises SettingError if --grounder faoa lacks its checkpoint or the name of its training data.
     """
     word = values.get("grounder") or AUTO
     weights = values.get("weights") or DETECTOR_WEIGHTS
@@ -131,10 +137,10 @@ def ground_config(values: Mapping[str, Any], dataset: str, released: bool = Fals
 
 
 def _auto(dataset: str, released: bool, weights: str, learned: bool) -> Grounders:
-    """Posts with a grounding of their own keep it; the others get what this machine can do.
+    """Resolve "auto": released groundings first; for the other posts, what this machine has.
 
-    That is the detector's if its weights are here or were asked for (`learned`), else salience. The
-    demo has salience everywhere.
+    That is the detector if its weights are on this machine or were given (`learned`), else
+    salience. The demo always uses salience.
     """
     from features.grounding.hub import is_cached
 
@@ -146,19 +152,19 @@ def _auto(dataset: str, released: bool, weights: str, learned: bool) -> Grounder
 
 
 def _of_faoa(config: GroundConfig) -> GroundConfig:
-    """FAOA's checkpoint, which nothing stands in for, and the data that decides its anchors."""
+    """Fill in FAOA's settings. It has no default checkpoint; its training data sets the anchors."""
     from features.grounding.anchors import ANCHORS, trained_on
 
     checkpoint = Path(config.weights or "")
     if not checkpoint.is_file():
-        found = "none" if config.weights is None else f"no file {checkpoint}"
+        given = "none" if config.weights is None else f"no file {checkpoint}"
         raise SettingError(
-            f"--grounder faoa: expected --weights, a published checkpoint, found {found}"
+            f"--grounder faoa: expected --weights, a published checkpoint, found {given}"
         )
     data = config.trained_on or trained_on(checkpoint)
     if data not in ANCHORS:
         raise SettingError(
-            f"{checkpoint}: expected to know the data that it was trained on, which decides its "
-            f"anchors; give --trained-on, one of {', '.join(ANCHORS)}"
+            f"{checkpoint}: expected the training data, which decides the anchors, in the file's "
+            f"name, found none or several; give --trained-on, one of {', '.join(ANCHORS)}"
         )
     return replace(config, trained_on=data, vocabulary=config.vocabulary or VOCABULARY)

@@ -1,4 +1,4 @@
-"""GroundCrops's output: a line a post, with its regions."""
+"""The output of GroundCrops: one line per post, with its regions."""
 
 import json
 from collections.abc import Iterator
@@ -8,17 +8,18 @@ from typing import Any
 
 from features.grounding import Region
 
-LINKED_OUT = "outside"  # the kind of a picture that is a link to somewhere else
+LINKED_OUT = "outside"  # kind of problem: the picture is a link that leaves the data root
 LEADS_OUT = "a link that leads out of the data; copy the picture, or link its whole folder"
 
 
 @dataclass(frozen=True)
 class Grounded:
-    """A post's picture and what was grounded in it: one line of `crops.jsonl`.
+    """A post with its picture and regions: one line of `crops.jsonl`.
 
-    `picture` is relative to the data root; `problem` says why it can't be used, if it can't.
-    `phrase_source` tells where the sentence's phrases are from; a region's own may be another,
-    where the post had none.
+    picture: path relative to the data root.
+    problem: why the picture cannot be used; None if it can.
+    phrase_source: source of `phrases`. A region's source may differ: a post without phrases is
+        grounded by a fallback.
     """
 
     id: str
@@ -31,12 +32,12 @@ class Grounded:
     phrase_source: str | None = None
 
     def to_json(self) -> str:
-        """One JSON line."""
+        """Return the post as one JSON line."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str) -> "Grounded":
-        """The inverse of `to_json`."""
+        """Read a line of `to_json`."""
         fields: dict[str, Any] = json.loads(line)
         fields["regions"] = tuple(_region(region) for region in fields["regions"])
         for name in ("tokens", "phrases"):
@@ -51,7 +52,7 @@ def _region(fields: dict[str, Any]) -> Region:
 
 @dataclass(frozen=True)
 class GroundedPosts:
-    """The lines of a `crops.jsonl`, read as often as they are asked for."""
+    """The posts of `folder/crops.jsonl`. Each iteration reads the file again."""
 
     folder: Path
 

@@ -1,4 +1,4 @@
-"""Does a grounder find what the text names? Against boxes that people drew around entities."""
+"""Score a grounder against hand-drawn boxes of the entities that a text names."""
 
 import json
 from collections import Counter
@@ -23,15 +23,15 @@ from pipeline.grounding.finder import Answer, Finder, Question
 from pipeline.grounding.noun_phrases import clean
 from pipeline.grounding.voc import Annotation, read_voc, same_name
 
-IOU = 0.5  # from which on a box is right
-SIDES = np.arange(1, 21) / 20  # of the picture's, that centred boxes are tried with
+IOU = 0.5  # least IoU of a correct box with a gold box
+SIDES = np.arange(1, 21) / 20  # sides of the centred boxes tried, as shares of the picture's
 
 
 @dataclass(frozen=True)
 class Entity:
-    """A name in a post. `boxes` are where people saw it in the picture; none: it isn't there."""
+    """A name in a post, with its gold boxes: none if the picture does not show it."""
 
-    post: int
+    post: int  # its number
     name: str
     type: str | None
     size: tuple[int, int]  # width and height of the picture
@@ -40,19 +40,24 @@ class Entity:
 
 @dataclass
 class Gold:
-    """All entities of annotated posts, and what was passed over, by reason."""
+    """The entities of annotated posts, and the count of what was skipped, by reason."""
 
     entities: list[Entity]
     passed_over: Counter[str]
 
 
 def read_gold(posts: Sequence[Post], root: Path, folder: Path) -> Gold:
-    """Entities of the posts in whose picture somebody drew boxes.
+    """Return the entities of the posts whose pictures are annotated.
 
-    folder: holds a file `<the picture's name without suffix>.xml` each, itself or a folder in it
-    named as the picture's (`train`, …). Posts with the same picture and sentence count once. An
-    entity is grounded where the file has boxes under its name. Entities are the tagged ones, head
-    and tail, or, of posts with neither, the file's names. Raises DataError where nothing fits.
+    Entities are the tagged ones, head and tail; for posts with neither, the names in the file. An
+    entity is grounded if the file has boxes under its name. Posts with the same picture and
+    sentence count once.
+
+    root: the data root.
+    folder: the XML files, named `<picture without suffix>.xml`, in it or in a subfolder named as
+        the picture's folder (`train`, …).
+
+    Raises DataError if no entity is grounded.
     """
     gold = Gold([], Counter())
     names = Counter(Path(p).stem for p in {post.picture for post in posts if post.picture})
@@ -66,7 +71,7 @@ def read_gold(posts: Sequence[Post], root: Path, folder: Path) -> Gold:
             gold.passed_over["picture without a file"] += 1
             continue
         annotation = read_voc(file)
-        gold.passed_over["box that is none"] += annotation.faults
+        gold.passed_over["invalid box"] += annotation.faults
         try:
             size = picture_size(root / picture)
         except PictureError:
@@ -75,22 +80,22 @@ def read_gold(posts: Sequence[Post], root: Path, folder: Path) -> Gold:
         if annotation.size not in (None, size):
             gold.passed_over["picture of another size"] += 1
             continue
-        found = _entities([posts[n] for n in numbers], numbers[0], size, annotation)
-        gold.entities += found
-        known = {same_name(entity.name) for entity in found}
+        entities = _entities([posts[n] for n in numbers], numbers[0], size, annotation)
+        gold.entities += entities
+        known = {same_name(entity.name) for entity in entities}
         gold.passed_over["name of no entity"] += sum(
             same_name(n) not in known for n in annotation.boxes
         )
     if not any(entity.boxes for entity in gold.entities):
         raise DataError(
-            f"{folder}: expected XML files with boxes of the posts' entities, named as the pictures"
-            f" are, found none that fit ({_told(gold.passed_over)})"
+            f"{folder}: expected XML files with boxes of the posts' entities, named as their "
+            f"pictures, found none that fit (skipped: {_counts(gold.passed_over)})"
         )
     return gold
 
 
 def _file(folder: Path, picture: Path, names: Mapping[str, int]) -> Path | None:
-    """A picture's file. Raises DataError where it could be another picture's as well."""
+    """Return a picture's XML file, if any. Raises DataError if another picture has its name."""
     within, beside = (
         place / f"{picture.stem}.xml" for place in (folder / picture.parent.name, folder)
     )
@@ -99,7 +104,7 @@ def _file(folder: Path, picture: Path, names: Mapping[str, int]) -> Path | None:
     if beside.is_file() and names[picture.stem] > 1:
         raise DataError(
             f"{beside}: expected one picture of that name, found {names[picture.stem]}; put the "
-            f"files into folders named as the pictures' are ({within.parent}, …), or give --split"
+            f"files into folders named as the pictures' ({within.parent}, …), or give --split"
         )
     return beside if beside.is_file() else None
 
@@ -107,7 +112,7 @@ def _file(folder: Path, picture: Path, names: Mapping[str, int]) -> Path | None:
 def _entities(
     posts: Sequence[Post], number: int, size: tuple[int, int], annotation: Annotation
 ) -> list[Entity]:
-    """Of posts with one picture and sentence, the first of which has that number."""
+    """Return the entities of posts that share picture and sentence. number: of the first post."""
     tokens = posts[0].tokens
     spans: list[tuple[str | None, int, int]] = []
     for post in posts:
@@ -116,7 +121,7 @@ def _entities(
     named = [(" ".join(tokens[start:end]), kind) for kind, start, end in spans]
     if not named and all(post.tags is None for post in posts):
         named = [(name, None) for name in annotation.boxes]
-    boxes = {same_name(name): its for name, its in annotation.boxes.items()}
+    boxes = {same_name(name): drawn for name, drawn in annotation.boxes.items()}
     return [
         Entity(number, name, kind, size, boxes.get(same_name(name), ()))
         for name, kind in dict.fromkeys(named)
@@ -133,27 +138,33 @@ def evaluate_grounding(
     about: dict[str, Any],
     folder: Path,
 ) -> None:
-    """The stage: `metrics.json` and `predictions.jsonl`, a line an entity, into `folder`.
+    """Run the stage: write `metrics.json` and `predictions.jsonl`, a line per entity.
 
-    grounded: GroundCrops's lines of the same posts. boxes: the folder of XML files.
+    grounded: the lines of GroundCrops, one for each of `posts`.
+    root: the data root.
+    boxes: the folder of XML files.
+    config: the settings of GroundCrops.
+    finder: returns a grounder by its name.
+    about: further entries of `metrics.json`.
+    folder: the output folder.
     """
     gold = read_gold(posts, root, boxes)
     crops = [_boxes_of(grounded[entity.post]) for entity in gold.entities]
     rows = _trivial(gold.entities)
-    # Crops are a post's, not an entity's: one that isn't in the picture has some all the same.
-    # Released ones have no boxes to compare.
-    boxed = [(e, its) for e, its in zip(gold.entities, crops, strict=True) if its is not None]
-    any_crop = score([entity for entity, _ in boxed], [its for _, its in boxed])
+    # Crops belong to a post, not to an entity, so `left_out` has no meaning for them. Released crop
+    # files have no boxes to compare.
+    boxed = [(e, b) for e, b in zip(gold.entities, crops, strict=True) if b is not None]
+    any_crop = score([entity for entity, _ in boxed], [b for _, b in boxed])
     rows["any of the post's crops"] = any_crop | {"left_out": None}
-    found: list[Candidate | None] = [None] * len(gold.entities)
+    best: list[Candidate | None] = [None] * len(gold.entities)
     if config.finder not in (RELEASED, NONE):
-        found = predict(gold.entities, posts, root, config, finder)
-        predicted = [[one.box] if one else [] for one in found]
+        best = predict(gold.entities, posts, root, config, finder)
+        predicted = [[candidate.box] if candidate else [] for candidate in best]
         asked = "its best box" if config.finder == SALIENCE else "asked for the entity"
         rows = {f"{config.finder}, {asked}": score(gold.entities, predicted)} | rows
     with (folder / "predictions.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for entity, one, near in zip(gold.entities, found, crops, strict=True):
-            file.write(json.dumps(_line(posts[entity.post], entity, one, near)) + "\n")
+        for entity, candidate, near in zip(gold.entities, best, crops, strict=True):
+            file.write(json.dumps(_line(posts[entity.post], entity, candidate, near)) + "\n")
     counts = {
         "grounded": sum(bool(entity.boxes) for entity in gold.entities),
         "ungrounded": sum(not entity.boxes for entity in gold.entities),
@@ -169,50 +180,52 @@ def predict(
     config: GroundConfig,
     finder: Callable[[str], Finder],
 ) -> list[Candidate | None]:
-    """The grounder's best box for each entity, asked for by its name; None below `min_score`."""
-    asked: dict[int, list[Entity]] = {}
+    """Ask the grounder for each entity by name. Returns its best box; None below `min_score`."""
+    by_post: dict[int, list[Entity]] = {}
     for entity in entities:
-        asked.setdefault(entity.post, []).append(entity)
+        by_post.setdefault(entity.post, []).append(entity)
     questions = {
         number: Question(
             root / str(posts[number].picture),
-            its[0].size,
-            tuple(dict.fromkeys(_phrase(entity.name) for entity in its)),
+            named[0].size,
+            tuple(dict.fromkeys(_phrase(entity.name) for entity in named)),
         )
-        for number, its in asked.items()
+        for number, named in by_post.items()
     }
     answers = finder(config.finder).answers(questions.values())
-    found: list[Candidate | None] = []
+    predicted: list[Candidate | None] = []
     for entity in entities:
         answer = answers[questions[entity.post]]
-        found.append(
+        predicted.append(
             _best(answer, _phrase(entity.name), config) if isinstance(answer, Answer) else None
         )
-    return found
+    return predicted
 
 
 def _phrase(name: str) -> str:
-    """An entity as a grounder is asked for it."""
+    """Return the phrase that a grounder gets for an entity's name."""
     return next(iter(clean([name])), name)
 
 
 def _best(answer: Answer, phrase: str, config: GroundConfig) -> Candidate | None:
-    asked = [one for one in answer.candidates if one.phrase in (phrase, None)]
+    candidates = [c for c in answer.candidates if c.phrase in (phrase, None)]
     rule = Rule(most=1, least_score=float(config.min_score or 0))
-    return next(iter(choose(usable(asked, answer.size, Counter()), rule)), None)
+    return next(iter(choose(usable(candidates, answer.size, Counter()), rule)), None)
 
 
 def _boxes_of(line: Grounded) -> list[Box] | None:
-    """Boxes of a post's crops; None where crops are files."""
+    """Return the boxes of a post's crops; None if the crops are released files."""
     boxes = [region.box for region in line.regions if region.box is not None]
     return boxes if len(boxes) == len(line.regions) else None
 
 
 def score(entities: Sequence[Entity], predicted: Sequence[Sequence[Box]]) -> dict[str, Any]:
-    """Accuracy over grounded entities, and the share of the others that got no box, in percent.
+    """Score predicted boxes. The figures are in percent.
 
-    An entity is right where one of its predicted boxes has an intersection over union of 0.5 with
-    one of its own; `accuracy_by_type` has the accuracy of each type of entity.
+    accuracy: over grounded entities. An entity is correct if one of its predicted boxes has
+        an IoU of at least 0.5 with one of its gold boxes.
+    accuracy_by_type: the same for each type of entity.
+    left_out: share of the ungrounded entities that got no box.
     """
     pairs = list(zip(entities, predicted, strict=True))
     grounded = [(entity, _hit(entity, boxes)) for entity, boxes in pairs if entity.boxes]
@@ -227,19 +240,19 @@ def score(entities: Sequence[Entity], predicted: Sequence[Sequence[Box]]) -> dic
 
 
 def _hit(entity: Entity, boxes: Iterable[Box]) -> bool:
-    return any(iou(box, own) >= IOU for box in boxes for own in entity.boxes)
+    return any(iou(box, gold) >= IOU for box in boxes for gold in entity.boxes)
 
 
-def _percent(right: Iterable[bool]) -> float | None:
-    """None of nothing."""
-    every = list(right)
+def _percent(hits: Iterable[bool]) -> float | None:
+    """Return the share of True in percent; None of an empty sequence."""
+    every = list(hits)
     return round(100 * sum(every) / len(every), 2) if every else None
 
 
 def _trivial(entities: Sequence[Entity]) -> dict[str, dict[str, Any]]:
-    """What needs no grounder: the whole picture, and the centred box that suits these boxes best.
+    """Score two baselines without a grounder: the whole picture, and the best centred box.
 
-    The latter is chosen on the entities that it is scored on: no such box does better.
+    The centred box is chosen on the scored entities, so it is an upper bound.
     """
     grounded = [entity for entity in entities if entity.boxes]
     shares = [(width, height) for height in SIDES for width in SIDES]
@@ -260,7 +273,7 @@ def _centred(size: tuple[int, int], share: tuple[float, float]) -> Box:
 
 
 def _line(
-    post: Post, entity: Entity, found: Candidate | None, crops: Sequence[Box] | None
+    post: Post, entity: Entity, best: Candidate | None, crops: Sequence[Box] | None
 ) -> dict[str, Any]:
     return {
         "id": post.id,
@@ -268,27 +281,27 @@ def _line(
         "entity": entity.name,
         "type": entity.type,
         "boxes": entity.boxes,
-        "found": found.box if found else None,
-        "score": found.score if found else None,
-        "right": _hit(entity, [found.box] if found else []),
+        "found": best.box if best else None,
+        "score": best.score if best else None,
+        "right": _hit(entity, [best.box] if best else []),
         "in_crops": None if crops is None else _hit(entity, crops),
     }
 
 
 def table(metrics: dict[str, Any]) -> list[str]:
-    """A table for people."""
+    """Return the lines of a table of the metrics."""
     counts = metrics["entities"]
-    told = [
+    lines = [
         f"{counts['grounded']} grounded and {counts['ungrounded']} ungrounded entities",
-        f"passed over: {_told(counts['passed_over'])}",
+        f"skipped: {_counts(counts['passed_over'])}",
         f"{'':52}{'accuracy':>10}{'left out':>10}",
     ]
     for name, row in metrics["scores"].items():
-        told.append(f"{name:52}{_cell(row['accuracy'])}{_cell(row['left_out'])}")
-    return told
+        lines.append(f"{name:52}{_cell(row['accuracy'])}{_cell(row['left_out'])}")
+    return lines
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} × {why}" for why, n in counts.items() if n) or "nothing"
 
 

@@ -1,4 +1,4 @@
-"""What grounders answer, each question once: kept by all that decides the answer."""
+"""Ask grounders. Answers are cached under a key of everything that decides them."""
 
 import functools
 import hashlib
@@ -20,14 +20,14 @@ from pipeline.engine.answers import Answers
 from pipeline.grounding.config import DETECTOR, FAOA, SALIENCE, GroundConfig
 from pipeline.machine import Machine
 
-BATCH_SIZE = 8  # pictures a grounder gets at once, if nothing else is said
-FORM = "candidates-1"  # of a kept answer: another word when it changes
+BATCH_SIZE = 8  # pictures that a grounder gets at once, by default
+FORM = "candidates-1"  # version of the cached answers' format
 Open = Callable[[Path], Image.Image]  # raises PictureError
 
 
 @dataclass(frozen=True)
 class Question:
-    """Where in this picture, of `size` (width, height) by its header, is what phrases speak of?"""
+    """A request for the boxes of phrases in a picture. size: (width, height) by its header."""
 
     picture: Path
     size: tuple[int, int]
@@ -36,14 +36,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A grounder's candidates in a picture of `size` (width, height), as it gave them."""
+    """A grounder's unfiltered candidates in a picture of `size` (width, height)."""
 
     size: tuple[int, int]
     candidates: tuple[Candidate, ...]
 
 
 class BoxCache:
-    """Answers given before, in one SQLite file."""
+    """A cache of answers in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._answers = Answers(path)
@@ -55,7 +55,7 @@ class BoxCache:
         self._answers.close()
 
     def get(self, key: str) -> Answer | None:
-        """The answer kept under a key; None, too, where it was damaged."""
+        """Return the answer cached under a key; None if there is none or it is damaged."""
         kept = self._answers.get(key)
         if kept is None:
             return None
@@ -64,10 +64,12 @@ class BoxCache:
         return Answer((width, height), tuple(candidates))
 
     def put(self, answers: Mapping[str, Answer]) -> None:
-        """Keep a batch of answers."""
+        """Store a batch of answers."""
         self._answers.put(
             {
-                key: json.dumps([answer.size, [astuple(one) for one in answer.candidates]])
+                key: json.dumps(
+                    [answer.size, [astuple(candidate) for candidate in answer.candidates]]
+                )
                 for key, answer in answers.items()
             }
         )
@@ -75,10 +77,13 @@ class BoxCache:
 
 @dataclass
 class Finder:
-    """A grounder with its memory. The grounder is made, and its weights loaded, when it is needed.
+    """A grounder with a cache of its answers. It is loaded at the first question not in the cache.
 
-    `identity`: what decides its answers beside picture and phrases. `digest`: of a file's bytes.
-    `threads` decode pictures, `batch_size` of them at once.
+    identity: what decides the answers beside picture and phrases, as strings.
+    make: makes the grounder.
+    digest: returns the digest of a file's bytes.
+    threads: number of threads that decode pictures.
+    batch_size: pictures that the grounder gets at once.
     """
 
     name: str
@@ -88,19 +93,19 @@ class Finder:
     digest: Callable[[Path], str]
     threads: int
     batch_size: int
-    answered: int = 0  # questions that weren't answered before
+    answered: int = 0  # questions answered without the cache
 
     def answers(self, questions: Iterable[Question]) -> dict[Question, Answer | PictureError]:
-        """An answer to each question, or why its picture can't be used: that isn't kept."""
+        """Answer each question, or say why its picture can't be used. Only answers are cached."""
         keys = {question: self._key(question) for question in dict.fromkeys(questions)}
-        kept = {question: self.cache.get(key) for question, key in keys.items()}
-        found: dict[Question, Answer | PictureError] = {q: a for q, a in kept.items() if a}
-        new = [question for question in keys if question not in found]
+        cached = {question: self.cache.get(key) for question, key in keys.items()}
+        answers: dict[Question, Answer | PictureError] = {q: a for q, a in cached.items() if a}
+        new = [question for question in keys if question not in answers]
         for batch in ask(
             new, self.make, open_picture, self.threads, self.batch_size, progress=self.name
         ):
-            found |= batch
-            # A picture that changed meanwhile must not give its boxes to the one that it was.
+            answers |= batch
+            # If a picture changed meanwhile, don't cache its boxes under the key of the old one.
             good = {
                 keys[q]: answer
                 for q, answer in batch.items()
@@ -108,7 +113,7 @@ class Finder:
             }
             self.answered += len(good)
             self.cache.put(good)
-        return found
+        return answers
 
     def _key(self, question: Question) -> str:
         parts: list[Any] = [FORM, self.name, *self.identity, self.digest(question.picture)]
@@ -117,10 +122,10 @@ class Finder:
 
 @dataclass
 class Unremembered:
-    """A grounder without a memory, for `find_regions` as a Finder is: for many small batches.
+    """A grounder without a cache, usable in `find_regions` like a Finder: for many small batches.
 
-    `make`: gives the same grounder each time, so that it stays loaded; see `make_unremembered`.
-    `open_file`: opens a question's picture, whose path may be just a name.
+    make: returns the same grounder each time, so that it stays loaded; see `make_unremembered`.
+    open_file: opens a question's picture, whose path may be just a name.
     """
 
     name: str
@@ -129,19 +134,19 @@ class Unremembered:
     threads: int
     batch_size: int
     identity: Sequence[str] = ()
-    answered: int = 0  # questions, by the last call
+    answered: int = 0  # questions answered by the last call
 
     def answers(self, questions: Iterable[Question]) -> dict[Question, Answer | PictureError]:
-        """An answer to each question, or why its picture can't be used."""
-        asked = list(dict.fromkeys(questions))
+        """Answer each question, or say why its picture can't be used."""
+        distinct = list(dict.fromkeys(questions))
         answers: dict[Question, Answer | PictureError] = {}
-        for batch in ask(asked, self.make, self.open_file, self.threads, self.batch_size):
+        for batch in ask(distinct, self.make, self.open_file, self.threads, self.batch_size):
             answers |= batch
         self.answered = sum(isinstance(answer, Answer) for answer in answers.values())
         return answers
 
 
-Part = list[tuple[Image.Image, list[Question]]]  # pictures, and the questions asked of each at once
+Part = list[tuple[Image.Image, list[Question]]]  # a batch: pictures with their questions
 
 
 def ask(
@@ -152,29 +157,31 @@ def ask(
     batch_size: int,
     progress: str | None = None,
 ) -> Iterator[dict[Question, Answer | PictureError]]:
-    """Answers, or why a picture can't be used, as soon as they are there.
+    """Yield answers, or why a picture can't be used, batch by batch.
 
-    make: is called for the first picture that opens. open_file: is called in threads, once for each
-    picture. batch_size: pictures the grounder gets at once. progress: the name on a bar; None: no
-    bar.
+    make: makes the grounder; called for the first picture that opens.
+    open_file: called in threads, once for each picture.
+    threads: number of threads that open pictures.
+    batch_size: pictures that the grounder gets at once.
+    progress: name of the progress bar; None: no bar.
     """
     grounder: Grounder | None = None
     part: Part = []
-    hidden = True if progress is None else None  # None: hidden unless on a terminal
+    hidden = True if progress is None else None  # None: tqdm shows it on a terminal only
     with tqdm(total=len(questions), desc=progress, unit="question", disable=hidden) as bar:
-        for own, picture in _opened(questions, open_file, threads, 2 * batch_size):
-            bar.update(len(own))
+        for group, picture in _opened(questions, open_file, threads, 2 * batch_size):
+            bar.update(len(group))
             if isinstance(picture, PictureError):
-                yield dict.fromkeys(own, picture)
+                yield dict.fromkeys(group, picture)
                 continue
             grounder = grounder or make()
-            # Questions about one picture are one, unless their phrases affect each other.
-            for asked in [[question] for question in own] if grounder.joint else [own]:
-                other = part and grounder.one_size and part[-1][0].size != picture.size
-                if other or len(part) == batch_size:
+            # Ask all questions about a picture at once, unless their phrases affect each other.
+            for together in [[question] for question in group] if grounder.joint else [group]:
+                other_size = part and grounder.one_size and part[-1][0].size != picture.size
+                if other_size or len(part) == batch_size:
                     yield _answer(part, grounder)
                     part = []
-                part.append((picture, asked))
+                part.append((picture, together))
         if part and grounder:
             yield _answer(part, grounder)
 
@@ -182,9 +189,9 @@ def ask(
 def _opened(
     questions: Iterable[Question], open_file: Open, threads: int, most: int
 ) -> Iterator[tuple[list[Question], Image.Image | PictureError]]:
-    """The questions about each picture, which is decoded once, by threads, at most so many ahead.
+    """Yield each picture with all questions about it, pictures of one size together.
 
-    Pictures of one size come together.
+    Threads decode each picture once. most: pictures that are decoded ahead.
     """
     by_picture: dict[tuple[tuple[int, int], Path], list[Question]] = {}
     for question in sorted(questions, key=lambda question: question.size):
@@ -193,12 +200,12 @@ def _opened(
     with ThreadPoolExecutor(threads) as executor:
         ahead: deque[tuple[list[Question], Future[Image.Image | PictureError]]] = deque()
         while True:
-            for (_, picture), own in islice(waiting, most - len(ahead)):
-                ahead.append((own, executor.submit(_open, picture, open_file)))
+            for (_, picture), group in islice(waiting, most - len(ahead)):
+                ahead.append((group, executor.submit(_open, picture, open_file)))
             if not ahead:
                 return
-            own, future = ahead.popleft()
-            yield own, future.result()
+            group, future = ahead.popleft()
+            yield group, future.result()
 
 
 def _open(path: Path, open_file: Open) -> Image.Image | PictureError:
@@ -209,13 +216,13 @@ def _open(path: Path, open_file: Open) -> Image.Image | PictureError:
 
 
 def _answer(part: Part, grounder: Grounder) -> dict[Question, Answer | PictureError]:
-    phrases = [tuple(dict.fromkeys(p for q in own for p in q.phrases)) for _, own in part]
-    found = grounder.find([picture for picture, _ in part], phrases)
+    phrases = [tuple(dict.fromkeys(p for q in group for p in q.phrases)) for _, group in part]
+    batch = grounder.find([picture for picture, _ in part], phrases)
     answers: dict[Question, Answer | PictureError] = {}
-    for (picture, own), candidates in zip(part, found, strict=True):
-        for question in own:
-            its = (c for c in candidates if c.phrase is None or c.phrase in question.phrases)
-            answers[question] = Answer(picture.size, tuple(its))
+    for (picture, group), candidates in zip(part, batch, strict=True):
+        for question in group:
+            matching = (c for c in candidates if c.phrase is None or c.phrase in question.phrases)
+            answers[question] = Answer(picture.size, tuple(matching))
     return answers
 
 
@@ -227,9 +234,12 @@ def make_finder(
     content: Callable[[Path], str],
     cache: BoxCache,
 ) -> Finder:
-    """The grounder of that name. digest: of a file's bytes; content: of a file or folder.
+    """Return the grounder `name` with the cache.
 
-    Raises WeightsError, also later, when the grounder is made.
+    digest: returns the digest of a file's bytes.
+    content: returns the digest of a file or folder.
+
+    Raises WeightsError, here or later, when the grounder is made.
     """
     identity, make = _GROUNDERS[name](config, machine)
     threads, batch_size = machine.threads, machine.batch_size or BATCH_SIZE
@@ -239,18 +249,18 @@ def make_finder(
 def make_unremembered(
     name: str, config: GroundConfig, machine: Machine, open_file: Open
 ) -> Unremembered:
-    """The grounder of that name, without a memory; no digest is computed.
+    """Return the grounder `name` without a cache. No digest is computed.
 
-    It is loaded for its first picture and kept, also by `replace(it, open_file=other)`. Raises
-    WeightsError, also later, when the grounder is made.
+    It is loaded for its first picture and stays loaded; copies by `dataclasses.replace` with
+    another `open_file` share it. Raises WeightsError, here or later, when the grounder is made.
     """
     _, make = _GROUNDERS[name](config, machine)
     batch_size = machine.batch_size or BATCH_SIZE
     return Unremembered(name, functools.cache(make), open_file, machine.threads, batch_size)
 
 
-# What decides a grounder's answers, by the content of its files, and how the grounder is made.
-# Learned ones import torch.
+# A grounder's identity (what decides its answers, with the digests of its files), and its maker.
+# Learned grounders import torch.
 _Identity = Callable[[Callable[[Path], str]], list[str]]
 _Source = tuple[_Identity, Callable[[], Grounder]]
 

@@ -1,4 +1,4 @@
-"""Posts + grounders -> at most m regions of each post's picture."""
+"""Posts + grounders -> at most m regions in each post's picture."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ Regions = tuple[Region, ...]
 
 @dataclass(frozen=True)
 class Attempt:
-    """A grounder, and the phrases that it is given for a post."""
+    """A grounder to try for a post, and the phrases to look for."""
 
     grounder: str
     phrases: tuple[str, ...] = ()
@@ -40,11 +40,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The posts' pictures by name: size by the header, or why a picture cannot be used."""
+    """The posts' pictures, by name."""
 
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    problems: dict[str, PictureError] = field(default_factory=dict)
-    filled: dict[str, float] = field(default_factory=dict)  # share of the data that is missing
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # (width, height) by header
+    problems: dict[str, PictureError] = field(default_factory=dict)  # of unusable pictures
+    filled: dict[str, float] = field(default_factory=dict)  # missing share of the data, then filled
 
 
 def ground(
@@ -54,10 +54,11 @@ def ground(
     finder: Callable[[str], Finder],
     folder: Path,
 ) -> None:
-    """Ground all posts into `folder/crops.jsonl`, a line a post, and count into `report.json`.
+    """Ground all posts. Writes `crops.jsonl`, a line per post, and `report.json` into `folder`.
 
-    root: the data root that the posts' file names are relative to. config: with nothing left on
-    "auto". finder: a grounder by its name.
+    root: the data root, to which the posts' file names are relative.
+    config: with every "auto" resolved.
+    finder: returns a grounder by its name.
     """
     phrases = phrases_of(posts, config.phrases)
     pictures = look_at_pictures(posts, root)
@@ -72,10 +73,10 @@ def ground(
             picture=post.picture,
             problem=_problem(post, pictures),
             phrases=words.found,
-            regions=own or (),
+            regions=chosen or (),
             phrase_source=words.source,
         )
-        for post, words, own in zip(posts, phrases, regions, strict=True)
+        for post, words, chosen in zip(posts, phrases, regions, strict=True)
     ]
     with (folder / "crops.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(line.to_json() + "\n" for line in lines)
@@ -84,7 +85,7 @@ def ground(
 
 
 def look_at_pictures(posts: Sequence[Post], root: Path) -> Pictures:
-    """Read every picture's header, and whether it ends where it should."""
+    """Read every picture's size from its header, and check that its data is complete."""
     pictures, near = Pictures(), NearNames()
     names = dict.fromkeys(post.picture for post in posts if post.picture is not None)
     for name in tqdm(names, "pictures", unit="picture", disable=None):
@@ -109,9 +110,9 @@ def _problem(post: Post, pictures: Pictures) -> str | None:
 def released_regions(
     post: Post, pictures: Pictures, config: GroundConfig, counts: Counts
 ) -> Regions | None:
-    """The grounding that came with a post: crops, which need no picture, or else boxes.
+    """Return a post's released regions: its crops, which need no picture, or else its boxes.
 
-    None where none came, or another is wanted.
+    Returns None if the post has none, or if the configuration does not use them.
     """
     if not config.grounder.released or (post.boxes is None and post.crops is None):
         return None
@@ -122,11 +123,11 @@ def released_regions(
         return ()
     boxes = [Candidate(None, box, 1.0) for box in post.boxes or ()]
     good = usable(boxes, pictures.sizes[post.picture], counts.rejected)
-    return tuple(Region(None, one.box, None, None, RELEASED) for one in good[:most])
+    return tuple(Region(None, box.box, None, None, RELEASED) for box in good[:most])
 
 
 def attempts(phrases: Phrases, config: GroundConfig) -> list[Attempt]:
-    """The grounders to try for a post, in turn, until one finds something."""
+    """Return the grounders to try for a post, in turn, until one gives a region."""
     if config.finder == NONE:
         return []
     if config.finder == SALIENCE:
@@ -147,44 +148,44 @@ def find_regions(
     finder: Callable[[str], Finder | Unremembered],
     counts: Counts,
 ) -> None:
-    """Fill `regions` for the posts that have none yet and whose picture can be used.
+    """Fill `regions` where it is None and the post's picture can be used.
 
-    All posts' first attempts are made together, so that a grounder sees full batches; then the
-    second attempts of those for which nothing was found. A picture that turns out broken is noted
-    in `pictures.problems`. No file is opened but by the finder: names may be those of anything that
-    it can open, below the root `Path()`.
+    The first attempts of all posts are made together, so that grounders get full batches; then the
+    second attempts of the posts that got no region, and so on. A picture that turns out to be
+    broken is added to `pictures.problems`. Only the finder opens pictures: with the root `Path()`,
+    their names may be anything that it can open.
     """
-    left = {
+    pending = {
         number: attempts(words, config)
         for number, (post, words) in enumerate(zip(posts, phrases, strict=True))
         if regions[number] is None and post.picture in pictures.sizes
     }
-    while left := {number: tries for number, tries in left.items() if tries}:
-        first = {number: tries[0] for number, tries in left.items()}
-        for number, answer in _answers(first, posts, pictures, root, finder, counts):
+    while pending := {number: tries for number, tries in pending.items() if tries}:
+        current = {number: tries[0] for number, tries in pending.items()}
+        for number, answer in _answers(current, posts, pictures, root, finder, counts):
             if isinstance(answer, Answer):
-                regions[number] = _choose(answer, first[number], config, counts)
+                regions[number] = _choose(answer, current[number], config, counts)
             else:
                 pictures.problems[str(posts[number].picture)] = answer
-        left = {
+        pending = {
             number: tries[1:]
-            for number, tries in left.items()
+            for number, tries in pending.items()
             if not regions[number] and posts[number].picture not in pictures.problems
         }
 
 
 def _answers(
-    tried: Mapping[int, Attempt],
+    current: Mapping[int, Attempt],
     posts: Sequence[Post],
     pictures: Pictures,
     root: Path,
     finder: Callable[[str], Finder | Unremembered],
     counts: Counts,
 ) -> Iterator[tuple[int, Answer | PictureError]]:
-    """Ask the grounders about the posts of these numbers, grounder by grounder."""
-    for name in dict.fromkeys(attempt.grounder for attempt in tried.values()):
+    """Make the current attempt of each post, grounder by grounder. Yields number, answer."""
+    for name in dict.fromkeys(attempt.grounder for attempt in current.values()):
         questions = {}
-        for number, attempt in tried.items():
+        for number, attempt in current.items():
             if attempt.grounder == name:
                 picture = str(posts[number].picture)
                 questions[number] = Question(
@@ -207,8 +208,7 @@ def _choose(answer: Answer, attempt: Attempt, config: GroundConfig, counts: Coun
         per_phrase=config.boxes_per_phrase,
     )
     boxes = usable(answer.candidates, answer.size, counts.rejected)
-    good = choose(boxes, rule, attempt.phrases)
     return tuple(
-        Region(one.phrase, one.box, round(one.score, 4), None, attempt.grounder, attempt.source)
-        for one in good
+        Region(box.phrase, box.box, round(box.score, 4), None, attempt.grounder, attempt.source)
+        for box in choose(boxes, rule, attempt.phrases)
     )

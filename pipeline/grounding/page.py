@@ -1,4 +1,4 @@
-"""GroundCrops's output as one page to look at: posts, their pictures with boxes, and the crops."""
+"""The output of GroundCrops as one HTML page: posts, their pictures with boxes, and crops."""
 
 import html
 from collections import Counter
@@ -15,9 +15,9 @@ from pipeline.pages.drawing import Crop, inline_image, picture_with_boxes
 from pipeline.pages.html import COLOURS, as_number, as_words, whole_page
 from pipeline.pages.plots import bar_chart
 
-CROP = 160  # longest side of a crop, in pixels of the page
-NAMED = 20  # problems listed at most
-BINS = 20  # of the scores
+CROP = 160  # longest side of a crop on the page, pixels
+NAMED = 20  # most problems listed
+BINS = 20  # of the histogram of scores
 
 
 def show(
@@ -28,16 +28,19 @@ def show(
     posts: int,
     page: Path,
 ) -> None:
-    """Write one HTML page, complete in itself: posts with their picture, boxes and crops.
+    """Write one self-contained HTML page: posts with their picture, boxes and crops.
 
-    root: the data root. report: as in `report.json`. title: the data set's name.
-    posts: how many to show, evenly spread over those whose picture can be used, in their order.
+    root: the data root.
+    report: the contents of `report.json`.
+    title: the data set's name.
+    posts: most posts to show, evenly spread over those with a usable picture, in their order.
+    page: the file to write.
     """
     distinct: dict[tuple[str | None, tuple[str, ...]], Grounded] = {}
     for post in grounded:
         if post.picture is not None:
             distinct.setdefault((post.picture, post.tokens), post)
-    # What can't be used is listed at the page's end.
+    # Pictures that can't be used are listed at the end of the page.
     pictured = [post for post in distinct.values() if post.problem is None or post.regions]
     pictured = pictured or list(distinct.values())
     count = min(posts, len(pictured))
@@ -53,7 +56,7 @@ no box.</p>
 
 
 def _facts(report: dict[str, Any]) -> str:
-    """The report's numbers, less what has a chart; first the settings, in one line."""
+    """Return the settings in one line, then the report's numbers, except those with a chart."""
     settings = report.get("settings", {}).items()
     shown = " · ".join(f"{as_words(k)} <b>{as_number(v)}</b>" for k, v in settings if v is not None)
     numbers, lists = "", ""
@@ -71,7 +74,7 @@ def _facts(report: dict[str, Any]) -> str:
 
 
 def _charts(grounded: Sequence[Grounded]) -> str:
-    """Bars of the regions a post, and of each source's scores."""
+    """Return bar charts: regions per post, and the scores of each source of regions."""
     counts = Counter(len(post.regions) for post in grounded)
     bars = [(f"{n}", counts[n]) for n in range(max(counts, default=0) + 1)]
     charts = bar_chart("regions a post", bars)
@@ -89,15 +92,15 @@ def _charts(grounded: Sequence[Grounded]) -> str:
 
 
 def _problems(grounded: Sequence[Grounded]) -> str:
-    """The pictures that can't be used: how many of each kind, and the first of them."""
-    found = {str(post.picture): post.problem for post in grounded if post.problem is not None}
-    if not found:
+    """List the pictures that can't be used: the count of each kind, and the first pictures."""
+    problems = {str(post.picture): post.problem for post in grounded if post.problem is not None}
+    if not problems:
         return ""
-    kinds = Counter(why.partition(":")[0] for why in found.values()).most_common()
+    kinds = Counter(why.partition(":")[0] for why in problems.values()).most_common()
     counts = ", ".join(f"{count:,} {escape(kind)}" for kind, count in kinds)
-    lines = [f"<li>{escape(f'{name}: {why}')}</li>" for name, why in list(found.items())[:NAMED]]
-    if len(found) > NAMED:
-        lines.append(f"<li>and {len(found) - NAMED:,} more: report.json</li>")
+    lines = [f"<li>{escape(f'{name}: {why}')}</li>" for name, why in list(problems.items())[:NAMED]]
+    if len(problems) > NAMED:
+        lines.append(f"<li>and {len(problems) - NAMED:,} more: report.json</li>")
     return (
         f'<section id="problems"><h2>Pictures that can\'t be used</h2><p>{counts}</p>'
         f"<ul>{''.join(lines)}</ul></section>"
@@ -130,7 +133,7 @@ def _card(post: Grounded, root: Path) -> str:
 
 
 def _crops(post: Grounded, picture: Image | None, root: Path) -> list[Crop]:
-    colours: dict[object, int] = {}  # regions of one phrase have one colour
+    colours: dict[object, int] = {}  # regions of one phrase share a colour
     crops = []
     for number, region in enumerate(post.regions, start=1):
         phrase = number if region.phrase is None else region.phrase
@@ -148,7 +151,7 @@ def _crops(post: Grounded, picture: Image | None, root: Path) -> list[Crop]:
 
 
 def _crop(crop: Crop) -> str:
-    """A crop with its number, phrase, score, and where it is from."""
+    """Return a crop with its number, phrase, score and source."""
     image = inline_image(crop.pixels, CROP) if crop.pixels else ""
     size = f"{crop.pixels.width}×{crop.pixels.height} pixels" if crop.pixels else crop.why
     sources = filter(None, (crop.region.source, crop.region.phrase_source))
@@ -163,10 +166,10 @@ def _crop(crop: Crop) -> str:
 
 
 def _sentence(post: Grounded, crops: Sequence[Crop]) -> str:
-    """The tokens with the phrases marked, then the phrases that they don't hold."""
+    """Return the tokens with the phrases marked, then the phrases that are not in the sentence."""
     words = [_plain(token) for token in post.tokens]
     before, behind, taken = dict[int, str](), dict[int, str](), set[int]()
-    rest = []
+    absent = []
     boxed = [crop.region.phrase for crop in crops if crop.region.phrase]
     for phrase in dict.fromkeys((*boxed, *post.phrases)):
         start, end = _mark(phrase, crops)
@@ -175,37 +178,37 @@ def _sentence(post: Grounded, crops: Sequence[Crop]) -> str:
             before[span[0]], behind[span[-1]] = start, end
             taken.update(span)
         else:
-            rest.append(f"{start}<bdi>{escape(phrase)}</bdi>{end}")
+            absent.append(f"{start}<bdi>{escape(phrase)}</bdi>{end}")
     shown = " ".join(
         before.get(n, "") + escape(html.unescape(token)) + behind.get(n, "")
         for n, token in enumerate(post.tokens)
     )
-    also = f'<p class="also soft">also looked for: {" ".join(rest)}</p>' if rest else ""
+    also = f'<p class="also soft">also looked for: {" ".join(absent)}</p>' if absent else ""
     return f'<p class="text" dir="auto">{shown}</p>{also}'
 
 
 def _mark(phrase: str, crops: Sequence[Crop]) -> tuple[str, str]:
-    """What stands before and behind a phrase: the colour and the numbers of its boxes, if any."""
-    own = [crop for crop in crops if crop.region.phrase == phrase]
-    if not own:
+    """Return the HTML before and after a phrase: the colour and numbers of its boxes, if any."""
+    boxed = [crop for crop in crops if crop.region.phrase == phrase]
+    if not boxed:
         return '<span class="lost">', "</span>"
-    numbers = ",".join(str(crop.number) for crop in own)
-    return f'<mark class="c{own[0].colour}">', f'<span class="n">{numbers}</span></mark>'
+    numbers = ",".join(str(crop.number) for crop in boxed)
+    return f'<mark class="c{boxed[0].colour}">', f'<span class="n">{numbers}</span></mark>'
 
 
 def _find(phrase: str, words: Sequence[str], taken: set[int]) -> range:
-    """Where a phrase's letters stand, from a word's start to a word's end; empty if nowhere."""
+    """Return the words that spell the phrase together, as a range of numbers; empty if none do."""
     for start in range(len(words)):
-        found = ""
+        letters = ""
         for end in range(start, len(words)):
-            found += words[end]
-            if not words[start] or end in taken or not phrase.startswith(found):
+            letters += words[end]
+            if not words[start] or end in taken or not phrase.startswith(letters):
                 break
-            if found == phrase:
+            if letters == phrase:
                 return range(start, end + 1)
     return range(0)
 
 
 def _plain(text: str) -> str:
-    """Letters and digits, in lower case: all that a cleaned phrase shares with its sentence."""
+    """Return the letters and digits in lower case, which cleaning a phrase does not change."""
     return "".join(filter(str.isalnum, html.unescape(text).casefold()))

@@ -1,9 +1,9 @@
-"""Pictures that an output calls unusable and that the present installation reads.
+"""Pictures that an earlier run could not use and this installation can read.
 
-An output's report lists the pictures that it could not use. A later installation may read them:
-with a newer Pillow, the extra [heif], or a newer version of this program. Such pictures enter the
-stage's key as the setting READS, so the stage and those that need it run again; the keys of other
-data sets stay.
+A stage's report lists the pictures that it could not use. A later installation may read them: with
+a newer Pillow, the extra [heif], or a newer version of this program. Such pictures enter the
+stage's key as the setting READS, so the stage and those that depend on it run again. The keys of
+other data sets don't change.
 """
 
 import json
@@ -16,20 +16,23 @@ from pipeline.engine.files import read_json
 from pipeline.engine.memo import Memo
 from pipeline.engine.outputs import READS, folders, read_manifest
 
-VERDICTS = "pictures.sqlite"  # in the store: which files an installation reads
+VERDICTS = "pictures.sqlite"  # in the store: the files that each installation can read
 _TABLE = "create table if not exists verdicts (file text primary key, good integer)"
 _FIND = "select good from verdicts where file=?"
 _KEEP = "insert or replace into verdicts values (?, ?)"
-# Kinds of problems that another installation may not have. A file that is missing, empty, or too
-# large stays so, as its digest is part of the key.
+# Problems that depend on the installation. A missing, empty or too large file needs no check: if it
+# changes, so does its digest, which is part of the key.
 _KINDS = ("broken:", "format:")
 
 
 def recovered(store: Path, key: dict[str, Any], root: Path, digests: Digests) -> list[str]:
-    """The pictures that outputs of this key could not use and that are read now, by name.
+    """Return the names of pictures that outputs of this key could not use and are readable now.
 
-    key: of a stage, without READS. root: what the names are relative to. Reads the report of the
-    output with this key; if it was pruned, those of the outputs made again after it.
+    Reads the report of the output with this key; if that was pruned, the reports of the outputs
+    that replaced it.
+
+    key: of a stage, without READS.
+    root: the folder that the names are relative to.
     """
     names = _unusable(store, json.loads(json.dumps(key)))
     return sorted(_readable(names, root, store / VERDICTS, digests)) if names else []
@@ -53,7 +56,7 @@ def _unusable(store: Path, key: dict[str, Any]) -> set[str]:
 def _in_report(folder: Path) -> set[str]:
     try:
         report = read_json(folder / "report.json")
-    except (OSError, ValueError):  # damaged: it is made again anyway
+    except (OSError, ValueError):  # a damaged output is made again anyway
         return set()
     problems = report.get("problems") if isinstance(report, dict) else None
     if not isinstance(problems, dict):
@@ -62,20 +65,20 @@ def _in_report(folder: Path) -> set[str]:
 
 
 def _readable(names: Iterable[str], root: Path, file: Path, digests: Digests) -> Iterable[str]:
-    """Those of the pictures that can be opened. Each is tried once an installation."""
-    from features.pictures import installation  # here: keys are made without numpy and Pillow
+    """Yield the pictures that can be opened. Each is tried once per installation."""
+    from features.pictures import installation  # here, as keys must not import numpy, Pillow
 
-    memo, by = Memo(file, _TABLE), installation()
+    memo, version = Memo(file, _TABLE), installation()
     try:
         for name in names:
             try:
-                known_as = f"{digests.of(root / name)} {by}"
+                memo_key = f"{digests.of(root / name)} {version}"
             except OSError:
                 continue
-            kept = memo.find(_FIND, [known_as])
+            kept = memo.find(_FIND, [memo_key])
             good = _opens(root / name) if kept is None else bool(kept[0])
             if kept is None:
-                memo.keep(_KEEP, [(known_as, int(good))])
+                memo.keep(_KEEP, [(memo_key, int(good))])
             if good:
                 yield name
     finally:

@@ -1,4 +1,4 @@
-"""GroundCrops's report: counts for `report.json`, and a few lines for the log."""
+"""The report of GroundCrops: counts for `report.json`, and a summary for the log."""
 
 import logging
 from collections import Counter
@@ -21,17 +21,16 @@ class Counts:
     """Counts of a grounding run, for its report."""
 
     rejected: Counter[str] = field(default_factory=Counter)  # boxes, by the reason
-    asked: Counter[str] = field(default_factory=Counter)  # questions not answered before
-    identity: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # what decides a grounder's answers
-    filled: dict[str, float] = field(default_factory=dict)  # pictures: share of data missing
+    asked: Counter[str] = field(default_factory=Counter)  # new questions, by grounder
+    # By grounder, what its answers depend on beside picture and phrases.
+    identity: dict[str, list[str]] = field(default_factory=dict)
+    filled: dict[str, float] = field(default_factory=dict)  # picture -> missing share of its data
 
 
 def report(
     lines: Sequence[Grounded], config: GroundConfig, problems: Problems, counts: Counts
 ) -> dict[str, Any]:
-    """The contents of `report.json`, which `ShowCrops` shows too."""
+    """Return the contents of `report.json`, which ShowCrops shows as well."""
     regions = [region for line in lines for region in line.regions]
     return {
         "settings": config.described(),
@@ -57,7 +56,7 @@ def report(
 def log_report(
     lines: Sequence[Grounded], config: GroundConfig, problems: Problems, counts: Counts
 ) -> None:
-    """The same in a few lines of the log."""
+    """Log a summary of the report."""
     regions = _count(region.source for line in lines for region in line.regions)
     log.info(
         "%d posts: %s; pictures grounded now: %s",
@@ -68,8 +67,8 @@ def log_report(
     by_auto = config.grounder.released and config.finder == SALIENCE
     if by_auto and SALIENCE in regions:
         log.info(
-            "salience reads no phrases: --grounder detector does; no weights of %s are on this "
-            "machine, it downloads them once, or takes --weights FOLDER",
+            "salience ignores phrases; --grounder detector uses them: it reads --weights FOLDER or "
+            "downloads %s, which is not on this machine yet",
             DETECTOR_WEIGHTS,
         )
     if counts.rejected:
@@ -88,17 +87,17 @@ def log_report(
 
 
 def log_filled(filled: Mapping[str, float]) -> None:
-    """Name the pictures that are cut off and used all the same."""
+    """Log the pictures that are cut off and were used with their missing part filled."""
     if filled:
         named = first_few({name: in_words(share) for name, share in filled.items()})
-        log.warning("%d pictures are cut off; what is missing was filled: %s", len(filled), named)
+        log.warning("%d pictures are cut off; the missing part was filled: %s", len(filled), named)
 
 
 def in_short(error: PictureError) -> str:
-    """A picture's problem as reports write it: the kind, and what is not said by it."""
+    """Return a picture's problem for reports: its kind, then the reason unless the kind says it."""
     return error.kind if error.reason == NO_FILE else f"{error.kind}: {error.reason}"
 
 
 def _count(names: Iterable[str | None]) -> dict[str, int]:
-    """Count the names that are not None."""
+    """Return the count of each name, without None."""
     return dict(Counter(name for name in names if name is not None))

@@ -1,4 +1,4 @@
-"""Stages of grounding: GroundCrops, and what shows, writes and scores what it found."""
+"""Stages of grounding: GroundCrops, and the stages that show, write and score its regions."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -33,13 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class DecodesPictures(OfDataset):
-    """A stage that decodes pictures, and whose report names those that it could not use."""
+    """A stage that decodes pictures and reports those that it could not use."""
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """As of every stage, with the pictures that an output could not use and that are read now.
+        """The stage's key, with the setting READS if there are recovered pictures.
 
-        Where there are none, nothing is added: the key is the one that it always was.
+        These are pictures that an earlier output could not use and this installation can read.
+        Without any, the key has no such setting.
         """
         from pipeline.grounding.recovered import recovered
 
@@ -48,39 +49,41 @@ class DecodesPictures(OfDataset):
         return key | {"settings": key["settings"] | {READS: names}} if names else key
 
     def run(self) -> None:
-        for line in changes(self._before_reading(), self.key):
+        for line in changes(self._key_without_reads(), self.key):
             log.info("%s is made again: %s", self.STAGE, line)
         super().run()
 
-    def _before_reading(self) -> dict[str, Any]:
+    def _key_without_reads(self) -> dict[str, Any]:
         settings = {n: value for n, value in self.key["settings"].items() if n != READS}
         return self.key | {"settings": settings}
 
 
 class GroundCrops(DecodesPictures):
-    """Posts -> phrases of the sentence, and at most m boxes in the picture."""
+    """Posts -> phrases of each sentence, and at most m boxes in its picture."""
 
     VERSION = 3
 
     grounder = luigi.ChoiceParameter(
         choices=GROUNDERS,
         default=AUTO,
-        description="auto: what came with the data, else the detector if its weights are on this "
-        "machine, else salience",
+        description="auto: regions that came with the data, else the detector if its weights are "
+        "on this machine, else salience",
     )
     phrases = luigi.ChoiceParameter(
         choices=MODES,
         default=GroundConfig.phrases,
-        description="auto: what came with the data, else spaCy's where a model is installed",
+        description="auto: phrases that came with the data, else spaCy's if a model is installed",
     )
     max_crops = luigi.IntParameter(
-        default=GroundConfig.max_crops, description="at most so many regions a post (m)"
+        default=GroundConfig.max_crops, description="most regions per post (m)"
     )
     order = luigi.ChoiceParameter(choices=ORDERS, default=GroundConfig.order)
-    min_score = luigi.OptionalFloatParameter(default=None, description="of a region, 0 to 1")
+    min_score = luigi.OptionalFloatParameter(
+        default=None, description="lowest score of a region, 0 to 1"
+    )
     overlap = luigi.FloatParameter(
         default=GroundConfig.overlap,
-        description="intersection over union above which the later region goes",
+        description="IoU above which the later of two regions is dropped",
     )
     boxes_per_phrase = luigi.IntParameter(default=GroundConfig.boxes_per_phrase)
     fallback = luigi.ChoiceParameter(
@@ -89,14 +92,18 @@ class GroundCrops(DecodesPictures):
         description="for posts without a phrase: generic phrases, then salience, then none",
     )
     weights = luigi.OptionalStrParameter(
-        default=None, description="hub name or folder of a detector; checkpoint of faoa"
+        default=None, description="hub name or folder of a detector, or checkpoint of faoa"
     )
-    vocabulary = luigi.OptionalStrParameter(default=None, description="of faoa")
+    vocabulary = luigi.OptionalStrParameter(default=None, description="of faoa's text encoder")
     trained_on = luigi.OptionalChoiceParameter(
-        choices=TRAINED_ON, default=None, description="faoa's data set, if the file doesn't tell"
+        choices=TRAINED_ON,
+        default=None,
+        description="faoa's training data, if not in its file's name",
     )
     precision = luigi.ChoiceParameter(choices=PRECISIONS, default=GroundConfig.precision)
-    longest_side = luigi.OptionalIntParameter(default=None, description="pixels, in a detector")
+    longest_side = luigi.OptionalIntParameter(
+        default=None, description="of a detector's input, pixels"
+    )
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
     batch_size = luigi.IntParameter(default=8, significant=False)
     threads = luigi.OptionalIntParameter(default=None, significant=False)
@@ -108,7 +115,7 @@ class GroundCrops(DecodesPictures):
 
     @cached_property
     def config(self) -> GroundConfig:
-        """The values, with what "auto" means on this machine; decided once."""
+        """The settings, with "auto" resolved for this machine once."""
         layout = self.layout_if_any()
         return ground_config(
             self.param_kwargs, self.dataset, layout is not None and layout.released
@@ -136,7 +143,7 @@ class GroundCrops(DecodesPictures):
 
     @contextmanager
     def finders(self) -> Iterator[Callable[[str], Any]]:
-        """Grounders by name, with the store's memory of what they answered."""
+        """Give a function from a grounder's name to its Finder, with the store's cached answers."""
         from pipeline.grounding.finder import BoxCache, make_finder
 
         machine = changed(Machine(), self.param_kwargs)
@@ -157,7 +164,7 @@ class GroundCrops(DecodesPictures):
 
 
 class ReadsCrops(OfDataset):
-    """A stage for people: it reads what GroundCrops found, and no other stage needs it."""
+    """A stage whose result is for reading: it uses GroundCrops, and no other stage needs it."""
 
     IMPLIED = ("MakeDemo",)
     RESULT = True
@@ -173,7 +180,7 @@ class ReadsCrops(OfDataset):
 class ShowCrops(ReadsCrops):
     """One HTML page of posts with their pictures, boxes and crops."""
 
-    posts = luigi.IntParameter(default=50, description="at most so many, evenly spread")
+    posts = luigi.IntParameter(default=50, description="most posts to show, evenly spread")
 
     def work(self, folder: Path) -> None:
         from pipeline.engine.files import read_json
@@ -181,7 +188,7 @@ class ShowCrops(ReadsCrops):
         from pipeline.grounding.page import show
 
         check("--posts", "1 or more", self.posts, self.posts > 0)
-        need_space(folder, 150_000 * self.posts, self.STAGE)  # pictures are shown small
+        need_space(folder, 150_000 * self.posts, self.STAGE)  # pictures are shown at reduced size
         grounding = GroundCrops(dataset=self.dataset).folder
         report = read_json(grounding / "report.json")
         page = folder / "crops.html"
@@ -192,7 +199,7 @@ class ShowCrops(ReadsCrops):
 
 
 class WriteCrops(ReadsCrops):
-    """The crops as files under their published names, for other people's code."""
+    """The crops as files with the published names and layout, for other code."""
 
     def work(self, folder: Path) -> None:
         from pipeline.corpus.posts import load_posts
@@ -208,7 +215,7 @@ class WriteCrops(ReadsCrops):
 
 
 class EvaluateGrounding(ReadsCrops):
-    """A grounder's boxes against those that people drew around entities."""
+    """A grounder's boxes compared with hand-drawn boxes of entities."""
 
     boxes = luigi.OptionalStrParameter(
         default=None, description="folder of Pascal-VOC XML; default: xml/ in the data set's folder"
@@ -216,7 +223,7 @@ class EvaluateGrounding(ReadsCrops):
     split = luigi.OptionalChoiceParameter(choices=corpus.SPLITS, default=None)
 
     def boxes_folder(self) -> Path:
-        """Where the XML files are."""
+        """Return the folder of XML files."""
         return existing("--boxes", self.boxes or str(self.root / self.dataset / "xml"))
 
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Boxes of named entities in Pascal-VOC XML, as GMNER publishes them for Twitter's pictures."""
+"""Boxes of named entities in Pascal-VOC XML, as published by GMNER for the Twitter data."""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from pipeline.errors import DataError
 
 @dataclass(frozen=True)
 class Annotation:
-    """A picture's boxes by the entity that they show; an entity may have several, or none.
+    """The boxes of one picture, by entity. An entity may have several boxes, or none.
 
-    `size` is (width, height) of the picture that they were drawn in, None where the file doesn't
-    say. `faults` counts boxes that are none: inverted, empty, or not finite.
+    size: (width, height) of the annotated picture, pixels; None if the file doesn't give it.
+    faults: number of invalid boxes (inverted, empty, or not finite), which are left out.
     """
 
     size: tuple[int, int] | None
@@ -25,37 +25,37 @@ class Annotation:
 
 
 class _Plain(ElementTree.TreeBuilder):
-    """Takes no DTD: entities are declared there, which can swell, or name other files."""
+    """A builder that refuses a DTD: its entities can grow without bound, or read other files."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError("a DOCTYPE is not taken")
+        raise ValueError("a DOCTYPE is not allowed")
 
 
 def same_name(text: str) -> str:
-    """What is equal for two writings of a name: case and spaces don't count."""
+    """Return a name without case and spaces, for comparing two spellings of it."""
     return "".join(text.split()).casefold()
 
 
 def read_voc(path: Path) -> Annotation:
-    """The annotation in a file. An object may carry several names, and no box.
+    """Read an annotation file. An object may have several names, and may lack a box.
 
-    Raises DataError, naming the file and the object.
+    Raises DataError, which names the file and the object.
     """
     root = _root(path)
     boxes: dict[str, list[Box]] = {}
-    written: dict[str, str] = {}
+    spellings: dict[str, str] = {}  # same_name -> the first spelling
     faults = 0
     for number, element in enumerate(root.iter("object"), start=1):
         place = f"{path}, object {number}"
         names = [" ".join(name.text.split()) for name in element.findall("name") if name.text]
         if not any(names):
             raise DataError(f"{place}: expected a name, found none")
-        found = [_box(box, place) for box in element.findall("bndbox")]
-        faults += found.count(None)
+        drawn = [_box(box, place) for box in element.findall("bndbox")]
+        faults += drawn.count(None)
         for name in filter(None, names):
-            name = written.setdefault(same_name(name), name)
-            boxes.setdefault(name, []).extend(box for box in found if box is not None)
-    return Annotation(_size(root), {name: tuple(its) for name, its in boxes.items()}, faults)
+            name = spellings.setdefault(same_name(name), name)
+            boxes.setdefault(name, []).extend(box for box in drawn if box is not None)
+    return Annotation(_size(root), {name: tuple(b) for name, b in boxes.items()}, faults)
 
 
 def _root(path: Path) -> ElementTree.Element:
@@ -75,12 +75,12 @@ def _root(path: Path) -> ElementTree.Element:
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     sides = [(root.findtext(f"size/{name}") or "").strip() for name in ("width", "height")]
     if not all(side.isdecimal() and len(side) < 10 and int(side) > 0 for side in sides):
-        return None  # some tools write 0
+        return None  # some annotation tools write 0
     return int(sides[0]), int(sides[1])
 
 
 def _box(element: ElementTree.Element, place: str) -> Box | None:
-    """The box; None where it is none."""
+    """Return the box, or None if it is invalid. Raises DataError unless it has four numbers."""
     texts = [element.findtext(name) for name in ("xmin", "ymin", "xmax", "ymax")]
     try:
         x0, y0, x1, y1 = (float(text or "") for text in texts)

@@ -1,4 +1,4 @@
-"""Grounding -> crops in files, under the published names, for other people's code to read."""
+"""Grounding -> crop files with the published names and layout, for other code to read."""
 
 import logging
 import shutil
@@ -17,11 +17,11 @@ from pipeline.engine.near import NearNames, described
 from pipeline.errors import first_few
 from pipeline.grounding.crops import Grounded
 
-COMPRESSION = 3  # of PNG: 4 % larger than at the default 6, in a third of the time
+COMPRESSION = 3  # of PNG: files 4 % larger than at the default 6, in a third of the time
 
 log = logging.getLogger(__name__)
 
-Entry = int | str  # key of a dictionary: a row of its split from 0, or the name of a picture
+Entry = int | str  # key of a dictionary: a row of its split (from 0), or a picture's name
 Problems = dict[str, str]  # file, relative to the data root -> why it can't be used
 
 
@@ -30,10 +30,13 @@ def write_crops(
 ) -> None:
     """Write crops and the dictionaries that name them into `folder`, laid out as published.
 
-    grounded: of `posts`, in their order. root: the data root. Posts with relations give MNRE's
-    layout, `RE_data/`, a list of crops a row; others that of the entities, `NER_data/`, under the
-    data set's name, a list a picture: posts that share a picture share its crops. All splits,
-    rows and pictures have their entry. `report.json` counts, and says which files can't be used.
+    Posts with relations are written in MNRE's layout, `RE_data/`: a list of crops for each row.
+    Other posts are written in the layout of the entity data sets, `NER_data/` and the data set's
+    name: a list for each picture, so posts that share a picture share its crops. Every split, row
+    and picture has an entry. `report.json` has the counts, and the files that can't be used.
+
+    grounded: one for each of `posts`, in their order.
+    root: the data root.
     """
     assert [post.id for post in posts] == [line.id for line in grounded]
     relations = any(post.relation is not None for post in posts)
@@ -56,13 +59,13 @@ def write_crops(
         "problems": dict(sorted(problems.items())),
     }
     write_json(folder / "report.json", report)
-    log.info("%(crops)d crops of %(pictures)d pictures, laid out as for %(layout)s", report)
+    log.info("%(crops)d crops of %(pictures)d pictures, in the layout of %(layout)s", report)
     if problems:
         log.warning("%d files can't be used: %s", len(problems), first_few(problems))
 
 
 def _place(relations: bool, dataset: str, split: str, folder: Path) -> Places:
-    """Where the readers of the published layouts look first."""
+    """Return the place where the reader of the published layout looks first."""
     if relations:
         return mnre.places(mnre.candidates(folder)[0][split], split)
     return conll.places(conll.candidates(folder, dataset)[0][split], split)
@@ -76,7 +79,7 @@ def _write_split(
     problems: Problems,
     bar: tqdm,
 ) -> dict[Entry, list[str]]:
-    """Fill the folder `crops`. Returns the names of each entry's crops."""
+    """Write the crops of a split into `crops`. Returns the file names of each entry's crops."""
     files = dict.fromkeys(r.file for line in lines for r in line.regions if r.file is not None)
     near = NearNames()
     copied = {file: Path(file).name for file in files if _copy(file, root, crops, problems, near)}
@@ -88,10 +91,10 @@ def _write_split(
             entries[entry] = []
         if line.picture is not None:
             by_picture.setdefault(line.picture, []).append((entry, line))
-    for picture, own in by_picture.items():
-        boxes = (region.box for _, line in own for region in line.regions)
+    for picture, users in by_picture.items():
+        boxes = (region.box for _, line in users for region in line.regions)
         names = _cut_boxes(picture, boxes, root, crops, problems)
-        for entry, line in own:
+        for entry, line in users:
             for region in line.regions:
                 name = copied.get(region.file) if region.file else names.get(region.box)
                 if name is not None and name not in entries[entry]:
@@ -101,7 +104,7 @@ def _write_split(
 
 
 def _copy(file: str, root: Path, crops: Path, problems: Problems, near: NearNames) -> bool:
-    """Copy a crop that is a file already, under its own name. False where it is missing."""
+    """Copy a released crop file, keeping its name. Returns False if it is missing."""
     if not (root / file).is_file():
         problems[file] = described("missing", near.hint(root / file))
         return False
@@ -112,9 +115,9 @@ def _copy(file: str, root: Path, crops: Path, problems: Problems, near: NearName
 def _cut_boxes(
     picture: str, boxes: Iterable[Box | None], root: Path, crops: Path, problems: Problems
 ) -> dict[Box | None, str]:
-    """A crop for each different box of a picture, numbered on; their names.
+    """Write a crop for each distinct box of a picture. Returns box -> file name.
 
-    Names that are taken, by released crops, are passed over.
+    The crops are numbered from 0; a number used by a released crop is skipped.
     """
     wanted = [box for box in dict.fromkeys(boxes) if box is not None]
     if not wanted:
@@ -130,7 +133,7 @@ def _cut_boxes(
     for box in wanted:
         try:
             crop = cut(image, box)
-        except PictureError as error:  # a box that is off costs only itself
+        except PictureError as error:  # a bad box must not cost the others
             problems[picture] = f"crop: {error}"
             continue
         file = next(free)
@@ -140,8 +143,8 @@ def _cut_boxes(
 
 
 def _save(entries: dict[Entry, list[str]], path: Path) -> None:
-    """A plain dictionary of lists of strings: it loads with weights_only."""
-    import torch  # only here: it takes seconds
+    """Save a plain dictionary of lists of strings, which torch.load reads with weights_only."""
+    import torch  # only here: the import takes seconds
 
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(entries, path)

@@ -1,4 +1,4 @@
-"""Settings of grounding: out of range, and described and read again."""
+"""Settings of grounding: values out of range are refused; `described` is read back."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_a_longest_side_has_pixels(value: int) -> None:
     [*(Grounders(name) for name in FINDERS), *(Grounders(name, released=True) for name in FINDERS)],
     ids=lambda grounders: grounders.name,
 )
-def test_a_described_configuration_comes_back(grounders: Grounders) -> None:
+def test_a_described_configuration_is_read_back(grounders: Grounders) -> None:
     config = GroundConfig(
         grounders,
         phrases="spacy",

@@ -1,4 +1,4 @@
-"""Boxes in Pascal-VOC XML, and how a grounder is scored against them."""
+"""Reading boxes in Pascal-VOC XML, and scoring a grounder against them."""
 
 import json
 from collections.abc import Sequence
@@ -50,26 +50,31 @@ def test_boxes_by_name(tmp_path: Path) -> None:
         drawn("NBA", None),
         f"<object><name>a</name><name>b</name>{drawn('', OSLO)[20:]}",
     )
-    found = read_voc(path)
-    assert found.size == (400, 240)
-    assert found.boxes == {"Kevin Durant": (DURANT, OSLO), "NBA": (), "a": (OSLO,), "b": (OSLO,)}
-    assert found.faults == 0
+    annotation = read_voc(path)
+    assert annotation.size == (400, 240)
+    assert annotation.boxes == {
+        "Kevin Durant": (DURANT, OSLO),
+        "NBA": (),
+        "a": (OSLO,),
+        "b": (OSLO,),
+    }
+    assert annotation.faults == 0
 
 
 @pytest.mark.parametrize("box", [(1, 2, 1, 4), (5, 2, 1, 4), (1, 2, float("nan"), 4)])
-def test_boxes_that_are_none_are_counted(box: tuple[float, ...], tmp_path: Path) -> None:
-    found = read_voc(voc(tmp_path / "1.xml", drawn("a", box), drawn("b", OSLO)))
-    assert found.boxes == {"a": (), "b": (OSLO,)}
-    assert found.faults == 1
+def test_invalid_boxes_are_counted(box: tuple[float, ...], tmp_path: Path) -> None:
+    annotation = read_voc(voc(tmp_path / "1.xml", drawn("a", box), drawn("b", OSLO)))
+    assert annotation.boxes == {"a": (), "b": (OSLO,)}
+    assert annotation.faults == 1
 
 
 @pytest.mark.parametrize("size", [(0, 0), (400, 0)])
-def test_a_size_of_nothing_is_unknown(size: tuple[int, int], tmp_path: Path) -> None:
+def test_a_size_of_zero_is_unknown(size: tuple[int, int], tmp_path: Path) -> None:
     assert read_voc(voc(tmp_path / "1.xml", drawn("a", OSLO), size=size)).size is None
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("no xml", r"1\.xml: expected Pascal-VOC XML"),
         ("", r"1\.xml: expected Pascal-VOC XML"),
@@ -77,11 +82,11 @@ def test_a_size_of_nothing_is_unknown(size: tuple[int, int], tmp_path: Path) -> 
         (drawn("a", (1, 2, 3)), r"1\.xml, object 1: expected four numbers in bndbox, found"),
     ],
 )
-def test_another_form_is_one_line(content: str, told: str, tmp_path: Path) -> None:
+def test_another_format_is_an_error_of_one_line(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "1.xml").write_text(
         content if content.startswith("<ann") or "object" not in content else f"<a>{content}</a>"
     )
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read_voc(tmp_path / "1.xml")
     assert "\n" not in str(caught.value)
 
@@ -100,13 +105,17 @@ def test_an_xml_bomb_does_not_explode(tmp_path: Path) -> None:
 
 @pytest.fixture
 def posts(tmp_path: Path) -> list[Post]:
-    """Three posts: two on one picture, one on another; boxes for the first picture alone."""
+    """Three posts: two share a picture that has boxes, the third has a picture without."""
     for name in ("1.jpg", "2.jpg"):
         Image.new("RGB", (400, 240), "red").save(tmp_path / name)
     voc(tmp_path / "xml/1.xml", drawn("Kevin Durant", DURANT), drawn("Ghost", OSLO))
     tokens, tags = ("Kevin", "Durant", "in", "Oslo"), ("B-PER", "I-PER", "O", "B-LOC")
-    one = Post("a", "test", tokens, "1.jpg", tags=tags)
-    return [one, Post("b", "test", tokens, "1.jpg", tags=tags), Post("c", "test", tokens, "2.jpg")]
+    first = Post("a", "test", tokens, "1.jpg", tags=tags)
+    return [
+        first,
+        Post("b", "test", tokens, "1.jpg", tags=tags),
+        Post("c", "test", tokens, "2.jpg"),
+    ]
 
 
 def test_entities_of_annotated_posts_count_once(posts: list[Post], tmp_path: Path) -> None:
@@ -133,8 +142,8 @@ def test_head_and_tail_are_entities(posts: list[Post], tmp_path: Path) -> None:
         Post("a", "test", tokens, "1.jpg", head=(0, 2), tail=(3, 4), relation="member_of"),
         Post("b", "test", tokens, "1.jpg", head=(5, 6), tail=(0, 2), relation="peer"),
     ]
-    found = read_gold(related, tmp_path, tmp_path / "xml").entities
-    assert [(e.name, e.boxes) for e in found] == [
+    entities = read_gold(related, tmp_path, tmp_path / "xml").entities
+    assert [(e.name, e.boxes) for e in entities] == [
         ("Kevin Durant", (DURANT,)),
         ("OKC", ()),
         ("Ghost", (OSLO,)),
@@ -186,18 +195,18 @@ def test_accuracy_is_over_grounded_entities() -> None:
     box, half, other = (0.0, 0.0, 10.0, 10.0), (0.0, 0.0, 10.0, 5.0), (50.0, 50.0, 60.0, 60.0)
     entities = [entity(box), entity(box, type="LOC"), entity(box, other), entity(box), entity()]
     predicted = [[half], [(0.0, 0.0, 10.0, 4.9)], [other], [], [box]]
-    found = score(entities, predicted)
-    assert found["accuracy"] == 50.0  # half is just right; one too small, one not found
-    assert found["left_out"] == 0.0
-    assert found["accuracy_by_type"] == {"LOC": 0.0, "PER": 66.67}
+    figures = score(entities, predicted)
+    assert figures["accuracy"] == 50.0  # correct: half (IoU 0.5) and other
+    assert figures["left_out"] == 0.0
+    assert figures["accuracy_by_type"] == {"LOC": 0.0, "PER": 66.67}
 
 
 def test_left_out_is_over_entities_that_are_not_in_the_picture() -> None:
-    found = score(
+    figures = score(
         [entity(), entity(), entity(), entity((0, 0, 1, 1))], [[], [], [(0, 0, 1, 1)], []]
     )
-    assert found["left_out"] == 66.67
-    assert found["accuracy"] == 0.0
+    assert figures["left_out"] == 66.67
+    assert figures["accuracy"] == 0.0
 
 
 def test_of_nothing_there_is_no_share() -> None:
@@ -205,7 +214,7 @@ def test_of_nothing_there_is_no_share() -> None:
 
 
 class Fixed:
-    """Says of Durant where he is, and of others something that scores less."""
+    """A grounder that gives Durant's gold box, and for other phrases a box with a low score."""
 
     name, joint, one_size = "detector", True, True
 
@@ -215,9 +224,9 @@ class Fixed:
                 Candidate(phrase, DURANT, 0.9)
                 if phrase == "Kevin Durant"
                 else Candidate(phrase, OSLO, 0.2)
-                for phrase in its
+                for phrase in asked
             ]
-            for its in phrases
+            for asked in phrases
         ]
 
 
@@ -250,12 +259,12 @@ def test_a_grounder_is_asked_for_each_entity(posts: list[Post], tmp_path: Path) 
     asked = scores.pop("detector, asked for the entity")
     assert asked == {"accuracy": 100.0, "left_out": 100.0, "accuracy_by_type": {"PER": 100.0}}
     assert scores["any of the post's crops"]["accuracy"] == 100.0
-    assert scores["whole picture"]["accuracy"] == 0.0  # 0.42 of it
+    assert scores["whole picture"]["accuracy"] == 0.0  # the gold box covers 0.42 of it
     assert scores["whole picture"]["left_out"] == 0.0
     (best,) = [row for name, row in scores.items() if name.startswith("best centred box")]
     assert best["accuracy"] == 100.0
-    told = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-    assert [(line["entity"], line["found"], line["right"]) for line in told] == [
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [(row["entity"], row["found"], row["right"]) for row in rows] == [
         ("Kevin Durant", list(DURANT), True),
         ("Oslo", None, False),
     ]

@@ -1,4 +1,4 @@
-"""Asking grounders without a store: pictures that are no files, grounders that stay loaded."""
+"""Asking grounders without a store: pictures that are not files, grounders that stay loaded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +38,7 @@ PICTURES: dict[str, Source] = {
 
 @dataclass
 class Same:
-    """A grounder that gives the same box for each phrase, and the pictures' means as scores."""
+    """A grounder that gives the same box for each phrase, with the picture's mean as its score."""
 
     name: str = "detector"
     joint: bool = True
@@ -51,13 +51,13 @@ class Same:
         self.batches.append(len(pictures))
         scores = [float(np.asarray(picture).mean()) / 255 for picture in pictures]
         return [
-            [Candidate(phrase, BOX, score) for phrase in own]
-            for own, score in zip(phrases, scores, strict=True)
+            [Candidate(phrase, BOX, score) for phrase in asked]
+            for asked, score in zip(phrases, scores, strict=True)
         ]
 
 
 def by_name(sources: dict[str, Source]) -> Callable[[Path], Image.Image]:
-    """An opener for pictures that are no files."""
+    """Return an opener for pictures that are not files."""
     paths = {Path(name): source for name, source in sources.items()}
     return lambda path: open_picture(paths[path])
 
@@ -94,7 +94,7 @@ def test_a_grounder_is_loaded_once_for_all_batches(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("pipeline.grounding.finder._GROUNDERS", sources)
     opener = by_name(PICTURES)
     finder = make_unremembered("salience", GroundConfig(), Machine(threads=1), opener)
-    assert not made  # not before a picture is there
+    assert not made  # no picture yet
     finder.answers(questions("first"))
     finder.answers(questions("/no/folder/third.jpg"))
     other = replace(finder, open_file=by_name({"first": PICTURES["/no/folder/third.jpg"]}))
@@ -104,7 +104,7 @@ def test_a_grounder_is_loaded_once_for_all_batches(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_digest_is_computed_without_a_memory(tmp_path: Path) -> None:
-    """Weights that aren't there are found missing when the grounder is loaded, not before."""
+    """Missing weights are an error when the grounder is loaded, not before."""
     config = GroundConfig(
         Grounders("faoa"), weights=str(tmp_path / "a.pth"), vocabulary="x", trained_on="unc"
     )
@@ -125,7 +125,7 @@ def test_salience_answers_as_with_a_memory(tmp_path: Path) -> None:
     assert isinstance(expected[question], Answer)
 
 
-def test_regions_are_found_in_pictures_that_are_no_files() -> None:
+def test_regions_in_pictures_that_are_not_files() -> None:
     posts = [Post(name, "test", ("a",), name) for name in PICTURES]
     posts.append(Post("boxed", "test", ("a",), "first", boxes=((0.0, 0.0, 400.0, 50.0),)))
     pictures = Pictures({name: picture_size(source) for name, source in PICTURES.items()})
@@ -137,6 +137,6 @@ def test_regions_are_found_in_pictures_that_are_no_files() -> None:
     finder = Unremembered("detector", Same, by_name(PICTURES), 2, 2)
     phrases = [Phrases(("dog",), "given")] * len(posts)
     find_regions(posts, phrases, regions, pictures, Path(), config, lambda name: finder, counts)
-    found = [[region.box for region in own or ()] for own in regions]
-    assert found == [[BOX], [BOX], [BOX], [], [(0.0, 0.0, 200.0, 50.0)]]
+    chosen = [[region.box for region in post_regions or ()] for post_regions in regions]
+    assert chosen == [[BOX], [BOX], [BOX], [], [(0.0, 0.0, 200.0, 50.0)]]
     assert pictures.problems.keys() == {"half"}

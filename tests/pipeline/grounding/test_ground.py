@@ -1,4 +1,4 @@
-"""Grounding a data set: what is asked of a grounder, kept, tried next, and told."""
+"""Grounding a data set: questions to grounders, cached answers, fallbacks, reports."""
 
 import io
 import json
@@ -36,7 +36,7 @@ FULL: dict[str | None, list[tuple[float, ...]]] = {
 
 @dataclass
 class Scripted:
-    """A grounder that knows where things are, and remembers what it was asked."""
+    """A grounder with fixed answers that records what it was asked."""
 
     known: dict[str | None, list[tuple[float, ...]]]
     name: str = "detector"
@@ -52,22 +52,24 @@ class Scripted:
         assert len(pictures) <= 2
         assert all(picture.mode == "RGB" for picture in pictures)
         self.calls += 1
-        self.asked += [(p.size, tuple(its)) for p, its in zip(pictures, phrases, strict=True)]
-        return [self._answer(its) for its in phrases]
+        self.asked += [(p.size, tuple(names)) for p, names in zip(pictures, phrases, strict=True)]
+        return [self._answer(names) for names in phrases]
 
     def _answer(self, phrases: Sequence[str]) -> list[Candidate]:
         names: Sequence[str | None] = phrases or (None,)
-        found = [
+        candidates = [
             Candidate(name, (x0, y0, x1, y1), score)
             for name in names
             for x0, y0, x1, y1, score in self.known.get(name, [])
         ]
-        return sorted(found, key=lambda candidate: -candidate.score)  # as detectors do
+        return sorted(
+            candidates, key=lambda candidate: -candidate.score
+        )  # best first, as detectors do
 
 
 @dataclass
 class Scene:
-    """A data root with pictures, and the grounders that know them."""
+    """A data root with pictures, and grounders with fixed answers."""
 
     root: Path
     grounders: dict[str, Scripted]
@@ -82,7 +84,7 @@ class Scene:
         return made
 
     def ground(self, *posts: Post, **settings: Any) -> tuple[list[Grounded], dict[str, Any]]:
-        """The lines and the report."""
+        """Ground the posts. Returns the lines and the report."""
         settings = {"phrases": "given"} | settings
         settings["grounder"] = settings.get("grounder", Grounders("detector", released=True))
         config = replace(GroundConfig(min_score=0.25), **settings)
@@ -101,7 +103,7 @@ class Scene:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Scene:
-    """Pictures a, b, c: two of one size."""
+    """Pictures a, b and c; a and b have the same size."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 150, 200, 3), np.uint8)
     for name, pixels in zip("abc", noise, strict=True):
         Image.fromarray(pixels[:, : 120 if name == "c" else 200]).save(tmp_path / f"{name}.png")
@@ -122,13 +124,13 @@ def post(picture: str | None, *phrases: str, id: str = "1", **fields: Any) -> Po
     return Post(id, "train", ("a",), picture, phrases=phrases, **fields)
 
 
-def told(line: Grounded) -> str:
+def summary(line: Grounded) -> str:
     return " ".join(f"{r.source}:{r.phrase}:{r.phrase_source}:{r.score}" for r in line.regions)
 
 
 def test_phrases_become_regions_the_best_first(world: Scene) -> None:
     lines, report = world.ground(post("a.png", "cat", "dog"))
-    assert told(lines[0]) == "detector:dog:given:0.9 detector:cat:given:0.6"
+    assert summary(lines[0]) == "detector:dog:given:0.9 detector:cat:given:0.6"
     assert lines[0].regions[0].box == (10.0, 10.0, 60.0, 60.0)
     assert lines[0].phrases == ("cat", "dog")
     assert lines[0].phrase_source == "given"
@@ -139,7 +141,7 @@ def test_phrases_become_regions_the_best_first(world: Scene) -> None:
 
 def test_or_in_the_order_of_phrases(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "cat", "dog"), order="phrase")
-    assert told(lines[0]) == "detector:cat:given:0.6 detector:dog:given:0.9"
+    assert summary(lines[0]) == "detector:cat:given:0.6 detector:dog:given:0.9"
 
 
 def test_the_order_is_that_of_the_sentence_whatever_the_scores(world: Scene) -> None:
@@ -176,7 +178,7 @@ def test_grounding_that_came_with_the_data_is_kept(world: Scene) -> None:
 
 def test_unless_another_is_wanted(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "dog", boxes=(BOX,)), grounder=Grounders("detector"))
-    assert told(lines[0]) == "detector:dog:given:0.9"
+    assert summary(lines[0]) == "detector:dog:given:0.9"
 
 
 def test_released_alone_asks_nobody(world: Scene) -> None:
@@ -211,7 +213,9 @@ def test_boxes_that_are_none_are_rejected_and_counted(world: Scene) -> None:
 def test_generic_phrases_are_next(world: Scene) -> None:
     world.grounders["detector"].known |= FULL
     lines, report = world.ground(post("a.png"))
-    assert told(lines[0]) == "detector:person:generic:0.9"  # all are at one place
+    assert (
+        summary(lines[0]) == "detector:person:generic:0.9"
+    )  # all generic phrases have the same box
     assert lines[0].phrases == ()
     assert lines[0].phrase_source is None
     assert report["regions_by_phrases"] == {"generic": 1}
@@ -219,8 +223,8 @@ def test_generic_phrases_are_next(world: Scene) -> None:
 
 def test_then_salience(world: Scene) -> None:
     lines, _ = world.ground(post("a.png"), post("b.png", "dog"))
-    assert told(lines[0]) == "salience:None:None:0.4"
-    assert told(lines[1]) == "detector:dog:given:0.9"
+    assert summary(lines[0]) == "salience:None:None:0.4"
+    assert summary(lines[1]) == "detector:dog:given:0.9"
     assert world.grounders["detector"].asked[0][1] == GENERIC_PHRASES
 
 
@@ -232,13 +236,13 @@ def test_then_none(world: Scene) -> None:
 
 def test_salience_has_its_own_least_score(world: Scene) -> None:
     lines, _ = world.ground(post("a.png"), min_score=0.7)
-    assert told(lines[0]) == "salience:None:None:0.4"
+    assert summary(lines[0]) == "salience:None:None:0.4"
 
 
 def test_where_to_begin_is_a_setting(world: Scene) -> None:
     world.grounders["detector"].known |= FULL
     lines, _ = world.ground(post("a.png"), fallback="salience")
-    assert told(lines[0]) == "salience:None:None:0.4"
+    assert summary(lines[0]) == "salience:None:None:0.4"
     lines, _ = world.ground(post("a.png"), fallback="none")
     assert lines[0].regions == ()
     assert world.grounders["detector"].asked == []
@@ -260,14 +264,14 @@ def test_nothing_is_asked_twice(world: Scene) -> None:
     again, report = world.ground(*posts)
     assert again == first
     assert report["grounded_now"] == {"detector": 0}
-    assert world.made == 1  # so weights aren't even loaded
+    assert world.made == 1  # the grounder is not even loaded
 
 
 def test_a_changed_sentence_grounds_that_post_alone(world: Scene) -> None:
     world.ground(post("a.png", "dog"), post("b.png", "dog"))
     lines, report = world.ground(post("a.png", "cat"), post("b.png", "dog"))
     assert report["grounded_now"] == {"detector": 1}
-    assert told(lines[0]) == "detector:cat:given:0.6"
+    assert summary(lines[0]) == "detector:cat:given:0.6"
 
 
 def test_so_does_a_changed_picture(world: Scene) -> None:
@@ -325,7 +329,7 @@ def test_a_picture_is_decoded_once_for_all_its_questions(
     monkeypatch.setattr(boxes, "open_picture", counted)
     lines, _ = world.ground(*(post("a.png", phrase) for phrase in ("dog", "cat", "ghost")))
     assert opened == ["a.png"]
-    assert [told(line) for line in lines] == [
+    assert [summary(line) for line in lines] == [
         "detector:dog:given:0.9",
         "detector:cat:given:0.6",
         "",
@@ -385,7 +389,7 @@ def test_an_answer_that_was_damaged_is_asked_for_again(
 
 
 def test_boxes_of_a_picture_that_changed_meanwhile_are_not_kept(world: Scene) -> None:
-    """When the first picture comes back, it must not get the other's boxes."""
+    """If the old picture is restored, it must not get the boxes of the new one."""
     detector = world.grounders["detector"]
     answer, first = detector._answer, (world.root / "a.png").read_bytes()
 
@@ -445,7 +449,7 @@ def test_what_is_done_before_a_failure_is_kept(world: Scene) -> None:
 
 
 def bad_pictures(root: Path) -> dict[str, str]:
-    """Pictures of each kind that can't be used, and what is said of them."""
+    """Write pictures of each unusable kind. Returns file name -> start of the problem."""
     (root / "text.jpg").write_text("no picture")
     (root / "zero.jpg").write_bytes(b"")
     whole = (root / "a.png").read_bytes()
@@ -489,14 +493,14 @@ def test_bad_pictures_are_named_and_counted_and_the_others_grounded(world: Scene
     assert report["problems_by_kind"] == {"missing": 1, "broken": 2, "empty": 1, "huge": 1}
     assert sorted(report["problems"]) == sorted(expected)
     assert report["pictures"] == 6
-    assert told(lines[-1]) == "detector:dog:given:0.9"
+    assert summary(lines[-1]) == "detector:dog:given:0.9"
 
 
 def test_a_message_names_the_first_few_and_counts_the_rest() -> None:
     lost = {f"{n}.png": "missing" for n in range(7)}
-    told = "0.png (missing); 1.png (missing); 2.png (missing); 3.png (missing); 4.png (missing)"
-    assert first_few(lost) == f"{told}; and 2 more: report.json"
-    assert first_few(dict(list(lost.items())[:5])) == told
+    first = "0.png (missing); 1.png (missing); 2.png (missing); 3.png (missing); 4.png (missing)"
+    assert first_few(lost) == f"{first}; and 2 more: report.json"
+    assert first_few(dict(list(lost.items())[:5])) == first
 
 
 def test_bad_pictures_need_no_grounder(world: Scene) -> None:
@@ -525,7 +529,7 @@ def test_problems_name_no_folder(world: Scene) -> None:
     assert lines[0].problem == "empty: an empty file"
 
 
-def test_a_bad_picture_is_not_kept_as_one(world: Scene) -> None:
+def test_a_repaired_picture_is_used(world: Scene) -> None:
     whole = (world.root / "a.png").read_bytes()
     (world.root / "a.png").write_bytes(whole[: len(whole) // 2])
     lines, _ = world.ground(post("a.png", "dog"))
@@ -533,7 +537,7 @@ def test_a_bad_picture_is_not_kept_as_one(world: Scene) -> None:
     (world.root / "a.png").write_bytes(whole)
     lines, _ = world.ground(post("a.png", "dog"))
     assert lines[0].problem is None
-    assert told(lines[0]) == "detector:dog:given:0.9"
+    assert summary(lines[0]) == "detector:dog:given:0.9"
 
 
 def test_a_post_without_a_picture_has_no_regions(world: Scene) -> None:
@@ -642,13 +646,13 @@ def test_numbers_out_of_range_are_refused(option: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("option", ["batch_size", "threads"])
-def test_so_are_those_of_the_machine(option: str) -> None:
+def test_values_of_the_machine_out_of_range_are_refused(option: str) -> None:
     with pytest.raises(SettingError, match="expected 1 or more, found 0"):
         Machine(**{option: 0})  # type: ignore[arg-type]
 
 
 def identity(tmp_path: Path, **settings: Any) -> tuple[str, ...]:
-    """What decides a grounder's answers; the content of a file is its text."""
+    """Return a grounder's identity, with a file's text in place of its digest."""
     config = GroundConfig(**settings | {"grounder": Grounders.of(settings["grounder"])})
     with BoxCache(tmp_path / "boxes.sqlite") as cache:
         return tuple(make_finder(config.finder, config, Machine(), str, content_of, cache).identity)

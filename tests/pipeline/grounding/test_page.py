@@ -1,4 +1,4 @@
-"""The page to look at: read back with an HTML parser, as a browser would."""
+"""The page of ShowCrops, read with an HTML parser."""
 
 import base64
 import io
@@ -18,12 +18,12 @@ from pipeline.pages.html import COLOURS
 from pipeline.pages.plots import bar_chart
 from tests.tiny import SHARED
 
-VOID = {"meta", "img", "br", "rect", "path"}  # without a closing tag, or closed in themselves
+VOID = {"meta", "img", "br", "rect", "path"}  # without a closing tag, or self-closing
 DOG: Box = (20.25, 10.5, 120.75, 90.0)
 
 
 class Element:
-    """A tag with its attributes, the text in it, and the tags in it, all depths."""
+    """An HTML element: attributes, text, and all elements inside it at any depth."""
 
     def __init__(self, tag: str, attributes: dict[str, str]) -> None:
         self.tag, self.attributes = tag, attributes
@@ -32,9 +32,9 @@ class Element:
 
     def all(self, tag: str, kind: str | None = None) -> list["Element"]:
         return [
-            one
-            for one in self.inner
-            if one.tag == tag and kind in (None, *one.attributes.get("class", "").split())
+            element
+            for element in self.inner
+            if element.tag == tag and kind in (None, *element.attributes.get("class", "").split())
         ]
 
     def numbers(self, *names: str) -> list[float]:
@@ -42,19 +42,19 @@ class Element:
 
 
 class Reader(HTMLParser):
-    """Builds the elements, and fails where tags are not closed in turn."""
+    """A parser that builds the elements, and fails if tags are not nested properly."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
         self.page = Element("page", {})
         self.open = [self.page]
         self.feed(page.read_text(encoding="utf-8"))
-        assert self.open == [self.page], "all is closed"
+        assert self.open == [self.page], "a tag is not closed"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         element = Element(tag, {name: value or "" for name, value in attrs})
-        for one in self.open:
-            one.inner.append(element)
+        for outer in self.open:
+            outer.inner.append(element)
         if tag not in VOID:
             self.open.append(element)
 
@@ -63,13 +63,13 @@ class Reader(HTMLParser):
             assert self.open.pop().tag == tag
 
     def handle_data(self, data: str) -> None:
-        for one in self.open:
-            one.text += data
+        for outer in self.open:
+            outer.text += data
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A data root with a picture of 200×150 pixels: red, a white box in it."""
+    """A data root with a picture of 200×150 pixels: a white box on red."""
     image = Image.new("RGB", (200, 150), "red")
     ImageDraw.Draw(image).rectangle((50, 40, 99, 89), fill="white")
     image.save(tmp_path / "a.png")
@@ -89,7 +89,7 @@ def post(*regions: Region, text: str = "A dog and Bob Lee here", **fields: Any) 
     return Grounded(**given | fields)
 
 
-def found(phrase: str | None = "dog", box: Box = DOG, score: float = 0.5) -> Region:
+def region(phrase: str | None = "dog", box: Box = DOG, score: float = 0.5) -> Region:
     return Region(phrase, box, score, None, "detector", "spacy")
 
 
@@ -108,10 +108,12 @@ def pixels(image: Element) -> np.ndarray:
 
 
 def test_the_page_needs_nothing_else(root: Path) -> None:
-    page = shown(root, post(found(), text="see http://t.co/x dog"), post(problem="missing"))
-    assert {one.attributes["src"][:23] for one in page.all("img")} == {"data:image/jpeg;base64,"}
-    assert all(one.attributes.get("href", "#")[0] == "#" for one in page.inner)
-    assert not {one.tag for one in page.inner} & {"script", "link", "iframe", "object"}
+    page = shown(root, post(region(), text="see http://t.co/x dog"), post(problem="missing"))
+    assert {element.attributes["src"][:23] for element in page.all("img")} == {
+        "data:image/jpeg;base64,"
+    }
+    assert all(element.attributes.get("href", "#")[0] == "#" for element in page.inner)
+    assert not {element.tag for element in page.inner} & {"script", "link", "iframe", "object"}
     assert not any(word in page.all("style")[0].text for word in ("url(", "@import", "http"))
 
 
@@ -146,22 +148,22 @@ def test_all_that_comes_from_data_is_escaped(root: Path) -> None:
     card = page.all("article")[0]
     assert card.text.count(evil) >= 4  # id, split, phrase source, crop
     assert evil in card.all("text")[1].text.replace("\u2068", "").replace("\u2069", "")
-    assert not any("<" in value for one in page.inner for value in one.attributes.values())
+    assert not any("<" in value for element in page.inner for value in element.attributes.values())
 
 
 def test_boxes_stand_where_the_regions_are(root: Path) -> None:
     other: Box = (0, 0, 200, 150)
-    card = shown(root, post(found(), found(None, other))).all("article")[0]
-    boxes = [one.numbers("x", "y", "width", "height") for one in card.all("rect", "box")]
+    card = shown(root, post(region(), region(None, other))).all("article")[0]
+    boxes = [element.numbers("x", "y", "width", "height") for element in card.all("rect", "box")]
     assert boxes == [[20.25, 10.5, 100.5, 79.5], [0, 0, 200, 150]]
     assert card.all("svg")[0].attributes["viewbox"] == "0 0 200 150"
 
 
 def test_a_turned_picture_is_shown_upright(root: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees
     Image.open(root / "a.png").save(root / "b.jpg", exif=exif)
-    card = shown(root, post(found(), picture="b.jpg")).all("article")[0]
+    card = shown(root, post(region(), picture="b.jpg")).all("article")[0]
     assert card.all("svg")[0].attributes["viewbox"] == "0 0 150 200"
     height, width, _ = pixels(card.all("img")[0]).shape
     assert (width, height) == (150, 200)
@@ -169,8 +171,8 @@ def test_a_turned_picture_is_shown_upright(root: Path) -> None:
 
 def test_large_pictures_are_made_smaller(root: Path) -> None:
     Image.new("RGB", (2240, 1120)).save(root / "b.jpg")
-    card = shown(root, post(found(box=(0, 0, 800, 1000)), picture="b.jpg")).all("article")[0]
-    assert [pixels(one).shape[:2] for one in card.all("img")] == [(280, 560), (160, 128)]
+    card = shown(root, post(region(box=(0, 0, 800, 1000)), picture="b.jpg")).all("article")[0]
+    assert [pixels(element).shape[:2] for element in card.all("img")] == [(280, 560), (160, 128)]
     assert card.all("img")[0].numbers("width", "height") == [560, 280]
 
 
@@ -181,7 +183,7 @@ def test_small_pictures_are_enlarged_a_little(root: Path) -> None:
 
 
 def test_crops_show_the_pixels_of_their_box(root: Path) -> None:
-    crop = shown(root, post(found("dog", (52, 42, 98, 88), 0.876))).all("figure")[-1]
+    crop = shown(root, post(region("dog", (52, 42, 98, 88), 0.876))).all("figure")[-1]
     assert pixels(crop.all("img")[0]).min() > 240  # all white
     assert crop.all("figcaption")[0].text.split() == "1 dog 0.88detector, spacy46×46 pixels".split()
 
@@ -194,9 +196,9 @@ def test_a_crop_that_is_a_file_is_shown(root: Path) -> None:
 
 
 def test_a_crop_that_cannot_be_shown_says_why(root: Path) -> None:
-    regions = (Region(None, None, None, "gone.png", "released"), found(box=(300, 0, 310, 9)))
+    regions = (Region(None, None, None, "gone.png", "released"), region(box=(300, 0, 310, 9)))
     card = shown(root, post(*regions)).all("article")[0]
-    captions = [one.text for one in card.all("figcaption")]
+    captions = [element.text for element in card.all("figcaption")]
     assert "gone.png: no such file" in captions[0]
     assert "holds no pixel" in captions[1]
     assert card.all("rect", "box") == []
@@ -222,33 +224,40 @@ def test_phrases_are_marked_in_the_sentence(
 ) -> None:
     card = shown(root, post(text=text, phrases=(phrase,))).all("article")[0]
     sentence = card.all("p", "text")[0]
-    assert "".join(one.text for one in sentence.all("span", "lost")) == marked
-    rest = card.all("p", "also")
-    assert [one.text for one in rest] == ([] if marked else [f"also looked for: {phrase}"])
+    assert "".join(element.text for element in sentence.all("span", "lost")) == marked
+    absent = card.all("p", "also")
+    assert [element.text for element in absent] == (
+        [] if marked else [f"also looked for: {phrase}"]
+    )
 
 
 def test_of_phrases_that_overlap_the_one_with_a_box_is_marked(root: Path) -> None:
-    grounded = post(found("York City"), text="New York City", phrases=("New York", "York City"))
+    grounded = post(region("York City"), text="New York City", phrases=("New York", "York City"))
     card = shown(root, grounded).all("article")[0]
     assert card.all("p", "text")[0].text == "New York City1"
-    assert [one.text for one in card.all("mark")] == ["York City1"]
+    assert [element.text for element in card.all("mark")] == ["York City1"]
     assert card.all("p", "also")[0].text == "also looked for: New York"
 
 
 def test_a_phrase_has_the_colour_and_the_numbers_of_its_boxes(root: Path) -> None:
-    regions = (found("Bob Lee"), found("dog"), found("Bob Lee", (0, 0, 9, 9)), found(None))
+    regions = (region("Bob Lee"), region("dog"), region("Bob Lee", (0, 0, 9, 9)), region(None))
     card = shown(root, post(*regions)).all("article")[0]
-    marks = [(one.attributes["class"], one.text) for one in card.all("mark")]
+    marks = [(element.attributes["class"], element.text) for element in card.all("mark")]
     assert marks == [("c1", "dog2"), ("c0", "Bob Lee1,3")]
-    boxes = [one.attributes["class"] for one in card.all("g")]
+    boxes = [element.attributes["class"] for element in card.all("g")]
     assert boxes == ["c0", "c1", "c0", "c2"] * 2  # boxes, then labels
-    assert [one.attributes["class"] for one in card.all("figure")] == ["c0", "c1", "c0", "c2"]
+    assert [element.attributes["class"] for element in card.all("figure")] == [
+        "c0",
+        "c1",
+        "c0",
+        "c2",
+    ]
 
 
 def test_every_class_of_a_colour_has_a_rule(root: Path) -> None:
-    regions = (found(f"thing {n}") for n in range(2 * len(COLOURS)))
+    regions = (region(f"thing {n}") for n in range(2 * len(COLOURS)))
     page = shown(root, post(*regions))
-    used = {one.attributes["class"] for one in page.all("g")}
+    used = {element.attributes["class"] for element in page.all("g")}
     assert used == {f"c{n}" for n in range(len(COLOURS))}
     assert all(f".{name}{{--c:#" in page.all("style")[0].text for name in used)
 
@@ -258,9 +267,9 @@ def test_labels_lie_in_the_picture_and_apart(root: Path) -> None:
     corner: Box = (900, 0, 1000, 30)
     bottom: Box = (0, 690, 1000, 700)
     boxes = ((0.0, 0.0, 1000.0, 700.0), *[corner] * 3, *[bottom] * 3)
-    regions = [found("a phrase", box) for box in boxes]
+    regions = [region("a phrase", box) for box in boxes]
     card = shown(root, post(*regions, picture="b.png")).all("article")[0]
-    tags = [one.numbers("x", "y", "width", "height") for one in card.all("rect", "tag")]
+    tags = [element.numbers("x", "y", "width", "height") for element in card.all("rect", "tag")]
     assert len(tags) == len(boxes)
     for n, (x, y, width, height) in enumerate(tags):
         assert x >= 0
@@ -270,14 +279,14 @@ def test_labels_lie_in_the_picture_and_apart(root: Path) -> None:
         for x2, y2, width2, height2 in tags[:n]:
             across = min(x + width, x2 + width2) - max(x, x2)
             down = min(y + height, y2 + height2) - max(y, y2)
-            assert min(across, down) <= 0.15  # of a pixel: coordinates are rounded
+            assert min(across, down) <= 0.15  # pixels: coordinates are rounded
 
 
 def test_a_label_is_cut_to_the_picture(root: Path) -> None:
     Image.new("RGB", (200, 560)).save(root / "b.png")
-    regions = (found("a phrase of far too many letters", (0, 0, 200, 560)),)
+    regions = (region("a phrase of far too many letters", (0, 0, 200, 560)),)
     card = shown(root, post(*regions, picture="b.png")).all("article")[0]
-    number, label = (one.text for one in card.all("text"))
+    number, label = (element.text for element in card.all("text"))
     assert number == "1"
     assert label.startswith("\u2068a phrase")
     assert label.endswith("…\u2069 0.50")
@@ -301,17 +310,17 @@ def test_a_post_without_regions_says_why(fields: dict[str, Any], why: str, root:
 
 
 def test_a_post_with_regions_has_nothing_to_explain(root: Path) -> None:
-    assert shown(root, post(found())).all("p", "why") == []
+    assert shown(root, post(region())).all("p", "why") == []
 
 
 def test_all_posts_with_a_picture_are_there_once(root: Path) -> None:
     grounded = [
         post(id="one"),
-        post(id="the same", regions=(found(),)),
+        post(id="the same", regions=(region(),)),
         post(id="another sentence", text="other"),
         post(id="no picture", picture=None),
         post(id="another picture", picture="b.png"),
-        post(id="crops alone", picture="c.png", problem="missing", regions=(found(),)),
+        post(id="crops alone", picture="c.png", problem="missing", regions=(region(),)),
     ]
     page = shown(root, *grounded)
     assert ids(page) == ["one", "another sentence", "another picture", "crops alone"]
@@ -340,7 +349,7 @@ def test_problems_are_counted_and_the_first_listed(root: Path) -> None:
     grounded = [post(picture=f"{n}.png", problem=problem) for n, problem in why.items()]
     section = shown(root, *grounded, posts=1).all("section")[0]
     assert section.all("p")[0].text == "16 missing, 8 broken"
-    lines = [one.text for one in section.all("li")]
+    lines = [element.text for element in section.all("li")]
     assert lines[:2] == ["0.png: broken: torn", "1.png: missing"]
     assert lines[NAMED:] == ["and 4 more: report.json"]
 
@@ -355,17 +364,17 @@ def test_the_report_stands_at_the_top(root: Path) -> None:
     }
     header = shown(root, post(problem="missing"), report=report).all("header")[0]
     assert header.all("p")[0].text == "grounder detector · max crops 3"
-    facts = [one.text for one in header.all("dl")[0].all("div")]
+    facts = [element.text for element in header.all("dl")[0].all("div")]
     assert facts == ["posts12,345", "problems1", "rejectedtoo small 7"]
 
 
 def test_bars_count_regions_and_scores(root: Path) -> None:
-    page = shown(root, post(found(score=0.0), found(score=0.3)), post(), post(found(score=1.0)))
+    page = shown(root, post(region(score=0.0), region(score=0.3)), post(), post(region(score=1.0)))
     regions, scores = page.all("figure", "chart")
-    # under each bar how many regions, over it how many posts
-    assert [one.text for one in regions.all("text")] == ["0", "1", "1", "1", "2", "1"]
+    # each bar has the number of regions below it and the number of posts above it
+    assert [element.text for element in regions.all("text")] == ["0", "1", "1", "1", "2", "1"]
     assert scores.text.startswith("detector: scores, median 0.30")
-    filled = [n for n, one in enumerate(scores.all("rect")) if one.numbers("height")[0] > 0]
+    filled = [n for n, element in enumerate(scores.all("rect")) if element.numbers("height")[0] > 0]
     assert filled == [0, 6, 19]
 
 
@@ -384,6 +393,6 @@ def test_fifty_real_pictures_make_a_page_of_less_than_8_megabytes(tmp_path: Path
         width, height = Image.open(file).size
         boxes: list[Box] = [(0, 0, width, height), (0, 0, width / 2, height), (9, 9, width, 99)]
         name = file.relative_to(SHARED).as_posix()
-        grounded.append(post(*(found(box=box) for box in boxes), picture=name, text=f"post {n}"))
+        grounded.append(post(*(region(box=box) for box in boxes), picture=name, text=f"post {n}"))
     show(grounded, SHARED, {}, "tweets", 50, tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size < 8e6

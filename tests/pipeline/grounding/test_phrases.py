@@ -1,4 +1,4 @@
-"""Phrases of posts: where they are from, the cleaning rules, both taggers, and real tweets."""
+"""Phrases of posts: their sources, the cleaning rules, both parsers, and real tweets."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def spacy_phrases() -> SpacyPhrases:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The sentences that were parsed, by a parser that says PARSED to all."""
+    """The sentences that were parsed. The parsers return PARSED for every sentence."""
     seen: list[tuple[str, ...]] = []
 
     class Parser:
@@ -47,7 +47,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return seen
 
 
-# Where phrases are from
+# Sources of phrases
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_auto_takes_spacy_where_it_is_installed(
 def test_each_sentence_is_parsed_once(parsed: list[tuple[str, ...]]) -> None:
     posts = [replace(POST, id=str(n), head=(n, n + 1)) for n in range(5)]
     other = replace(POST, tokens=("an", "owl"))
-    found = phrases_of([*posts, other, *posts], "spacy")
+    result = phrases_of([*posts, other, *posts], "spacy")
     assert parsed == [TOKENS, ("an", "owl")]
-    assert found == [Phrases(PARSED, "spacy")] * 11
+    assert result == [Phrases(PARSED, "spacy")] * 11
 
 
 def test_entities_are_for_training_posts_that_have_both(parsed: list[tuple[str, ...]]) -> None:
@@ -107,7 +107,7 @@ def test_entities_are_for_training_posts_that_have_both(parsed: list[tuple[str, 
 @pytest.mark.parametrize(
     ("mode", "warning"),
     [
-        ("entities", "2 val and test posts get noun phrases, not their entities"),
+        ("entities", "2 val and test posts get noun phrases, as their entities"),
         ("entities-leaked", "2 val and test posts get their entities.* not comparable"),
     ],
 )
@@ -217,10 +217,10 @@ def test_spacy(spacy_phrases: SpacyPhrases) -> None:
         [],
         "I love #Oslo and my old red bicycle !".split(),
     ]
-    found = spacy_phrases.batch(posts)
-    assert found[0] == ("Bill Cosby 's star", "Hollywood Walk", "Fame")
-    assert found[1:3] == [(), ()]
-    assert found[3:] == spacy_phrases.batch(posts[3:]) == [("Oslo", "old red bicycle")]
+    batch = spacy_phrases.batch(posts)
+    assert batch[0] == ("Bill Cosby 's star", "Hollywood Walk", "Fame")
+    assert batch[1:3] == [(), ()]
+    assert batch[3:] == spacy_phrases.batch(posts[3:]) == [("Oslo", "old red bicycle")]
 
 
 def test_spacy_model_that_is_not_installed() -> None:
@@ -231,11 +231,11 @@ def test_spacy_model_that_is_not_installed() -> None:
 
 @pytest.fixture
 def nltk_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """NLTK's data folder, with weights in NLTK's own form, learnt from a few sentences."""
+    """An NLTK data folder with a tagger trained on a few sentences, in NLTK's format."""
     data = pytest.importorskip("nltk.data")
     from nltk.tag.perceptron import PerceptronTagger
 
-    random.seed(1)  # training shuffles
+    random.seed(1)  # training shuffles the sentences
     tagger = PerceptronTagger(load=False)
     tagger.train([[tuple(w.rsplit("/", 1)) for w in line.split()] for line in TAGGED] * 5)
     folder = tmp_path / "taggers" / noun_phrases.TAGGER
@@ -262,8 +262,8 @@ def test_nltk(nltk_weights: Path) -> None:
         [],
         "she plays in #Oslo and two red cars stop !".split(),
     ]
-    found = NltkPhrases().batch(posts)
-    assert found == [("Ann Lee 's dog", "old guitar"), (), (), ("Oslo", "two red cars")]
+    batch = NltkPhrases().batch(posts)
+    assert batch == [("Ann Lee 's dog", "old guitar"), (), (), ("Oslo", "two red cars")]
     assert phrases_of([replace(POST, tokens=tuple(posts[3]))], "nltk") == [
         Phrases(("Oslo", "two red cars"), "nltk")
     ]
@@ -301,21 +301,21 @@ def tweets(request: pytest.FixtureRequest, spacy_phrases: SpacyPhrases) -> list[
 def test_cleaned_phrases_of_real_tweets(
     tweets: list[bench.Tweet], spacy_phrases: SpacyPhrases
 ) -> None:
-    """No worse than what the first cleaning was measured to reach: .98, 3.0, 2.4 %, 83 %."""
-    found = bench.measure(tweets, spacy_phrases.batch([tweet.tokens for tweet in tweets]))
-    assert found["tweets"] == 300
-    assert found["coverage"] >= 0.98
-    assert 3.0 <= found["a_tweet"] <= 3.5
-    assert found["junk"] + found["led"] <= 0.024
-    assert found["entity"] >= 0.83
+    """The figures are no worse than those of the first cleaning: .98, 3.0, 2.4 %, 83 %."""
+    measured = bench.measure(tweets, spacy_phrases.batch([tweet.tokens for tweet in tweets]))
+    assert measured["tweets"] == 300
+    assert measured["coverage"] >= 0.98
+    assert 3.0 <= measured["a_tweet"] <= 3.5
+    assert measured["junk"] + measured["led"] <= 0.024
+    assert measured["entity"] >= 0.83
 
 
 def test_the_measure_finds_junk_in_raw_phrases(
     tweets: list[bench.Tweet], spacy_phrases: SpacyPhrases
 ) -> None:
-    found = bench.measure(tweets, spacy_phrases.chunks([tweet.tokens for tweet in tweets]))
-    assert found["coverage"] == 1
-    assert 0.2 <= found["junk"] <= 0.4
+    measured = bench.measure(tweets, spacy_phrases.chunks([tweet.tokens for tweet in tweets]))
+    assert measured["coverage"] == 1
+    assert 0.2 <= measured["junk"] <= 0.4
 
 
 @pytest.mark.parametrize(

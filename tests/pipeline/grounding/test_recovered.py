@@ -1,4 +1,4 @@
-"""Outputs that call pictures unusable are stale where this installation reads them, no others."""
+"""Outputs with unusable pictures are stale only if this installation can read these."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def machine() -> Iterator[None]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Layouts:
-    """A data set with a picture that is read, one that isn't, and outputs of all stages."""
+    """A data set with a readable and an unreadable picture, and the outputs of all stages."""
     world = write_layouts(tmp_path)
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")
@@ -50,10 +50,10 @@ def world(tmp_path: Path) -> Layouts:
 
 
 def note(world: Layouts, stage: str, **problems: str) -> None:
-    """Write a report with problems into a stage's one output. Names: first, broken, gone."""
+    """Write a report with problems into the output of a stage. Names: first, broken, gone."""
     names = {"first": PICTURE, "broken": BROKEN, "gone": "own/pictures/gone.jpg"}
-    told = {names[name]: why for name, why in problems.items()}
-    (output(world, stage, "own") / "report.json").write_text(json.dumps({"problems": told}))
+    listed = {names[name]: why for name, why in problems.items()}
+    (output(world, stage, "own") / "report.json").write_text(json.dumps({"problems": listed}))
 
 
 def lines(world: Layouts) -> dict[str, str]:

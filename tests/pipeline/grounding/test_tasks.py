@@ -1,4 +1,4 @@
-"""GroundCrops and what people look at, through the real command line."""
+"""GroundCrops, ShowCrops, WriteCrops and EvaluateGrounding through the command line."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ WORDS = ("two people", "a red car")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of six posts, with phrases of their own and without boxes."""
+    """A data set of six posts, with given phrases and without boxes."""
     root = tmp_path_factory.mktemp("data")
     folder = write_own_data(root, posts=(4, 1, 1))
     posts = [json.loads(line) for line in (folder / "posts.jsonl").read_text().splitlines()]
@@ -35,7 +35,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ground(data: Path, store: Path, *options: str) -> dict[str, Any]:
-    """The report of GroundCrops."""
+    """Run GroundCrops. Returns its report."""
     done = luigi("GroundCrops", "--dataset", "own", *options, data=data, store=store)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = newest(store, "GroundCrops", "report.json")
@@ -118,12 +118,12 @@ def test_faoa_grounds_by_its_checkpoint(data: Path, tmp_path: Path) -> None:
 def test_another_name_with_other_anchors_grounds_again(data: Path, tmp_path: Path) -> None:
     write_faoa(random_faoa(), tmp_path)
     words = str(tmp_path / "words.json")
-    found = []
+    answered = []
     for name in ("lstm_flickr_model.pth.tar", "lstm_referit_model.pth.tar"):
         next(tmp_path.glob("*.pth.tar")).rename(tmp_path / name)
         options = ("--grounder", "faoa", "--weights", str(tmp_path / name), "--vocabulary", words)
-        found.append(ground(data, tmp_path, *options)["grounded_now"]["faoa"])
-    assert found == [6, 6]
+        answered.append(ground(data, tmp_path, *options)["grounded_now"]["faoa"])
+    assert answered == [6, 6]
 
 
 def test_other_settings_choose_among_answers_that_are_there(

@@ -1,4 +1,4 @@
-"""Crops in files: what the project's own readers of the published layouts find again."""
+"""Crop files are read back by the readers of the published layouts."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipeline.grounding.write import write_crops
 LEFT: Box = (3.2, 4.0, 60.9, 70.0)
 RIGHT: Box = (50.0, 0.0, 120.0, 90.0)
 OFF: Box = (500.0, 0.0, 510.0, 9.0)
-# split -> a picture a row; the first two rows of train share one
+# split -> the picture of each row; the first two rows of train share a picture
 ROWS = {"train": ("a.jpg", "a.jpg", "b.jpg"), "val": ("c.jpg",), "test": ("d.jpg", "b.jpg")}
 
 
@@ -29,7 +29,7 @@ def write(path: Path, text: str) -> None:
 
 
 def write_pictures(folder: Path) -> None:
-    """Noise of 120×90 pixels, each its own."""
+    """Write four pictures of noise, 120×90 pixels, all different."""
     folder.mkdir(parents=True)
     for seed, name in enumerate("abcd"):
         pixels = np.random.default_rng(seed).integers(0, 256, (90, 120, 3), np.uint8)
@@ -38,7 +38,7 @@ def write_pictures(folder: Path) -> None:
 
 @pytest.fixture
 def relations(tmp_path: Path) -> Path:
-    """A data root with MNRE as published, without crops."""
+    """A data root with MNRE in its published layout, without crops."""
     for split, pictures in ROWS.items():
         rows = [
             {
@@ -57,7 +57,7 @@ def relations(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def entities(tmp_path: Path) -> Path:
-    """A data root with Twitter-2015 as published, without crops."""
+    """A data root with Twitter-2015 in its published layout, without crops."""
     base = tmp_path / "NER_data/twitter2015"
     for split, id in (("train", "a"), ("valid", "b"), ("test", "c")):
         write(base / f"{split}.txt", f"IMGID:{id}\nAnn\tB-PER\n")
@@ -66,7 +66,7 @@ def entities(tmp_path: Path) -> Path:
 
 
 def box(*boxes: Box) -> tuple[Region, ...]:
-    return tuple(Region("dog", one, 0.5, None, "detector", "spacy") for one in boxes)
+    return tuple(Region("dog", sides, 0.5, None, "detector", "spacy") for sides in boxes)
 
 
 def crop(*files: str) -> tuple[Region, ...]:
@@ -76,7 +76,7 @@ def crop(*files: str) -> tuple[Region, ...]:
 def ground(
     posts: list[Post], regions: dict[str, tuple[Region, ...]], problems: dict[str, str]
 ) -> list[Grounded]:
-    """regions: by the post's id. problems: by the picture's path."""
+    """Return the posts' lines. regions: by post id. problems: by picture path."""
     return [
         Grounded(
             post.id,
@@ -98,7 +98,7 @@ def written(
     problems: dict[str, str] | None = None,
     posts: list[Post] | None = None,
 ) -> dict[str, Any]:
-    """Write into root/out; the report."""
+    """Write crops into root/out. Returns the report."""
     posts = read(locate(dataset, root)).posts if posts is None else posts
     (root / "out").mkdir()
     write_crops(ground(posts, regions, problems or {}), root, posts, dataset, root / "out")
@@ -107,7 +107,7 @@ def written(
 
 
 def read_back(root: Path, dataset: str) -> Corpus:
-    """Move what was written to where the published layout has it, and read it all."""
+    """Move the written files to their places in the published layout, and read the data set."""
     for file in sorted((root / "out").rglob("*.*")):
         if file.is_file() and file.name != "report.json":
             place = root / file.relative_to(root / "out")
@@ -119,7 +119,7 @@ def read_back(root: Path, dataset: str) -> Corpus:
 
 
 def assert_same(root: Path, file: str, picture: str | None, box: Box) -> None:
-    """The crop of the file is the box of the picture, pixel for pixel."""
+    """Check that a crop file equals the box of the picture, pixel for pixel."""
     expected = cut(open_picture(root / str(picture)), box)
     np.testing.assert_array_equal(np.asarray(Image.open(root / file)), np.asarray(expected))
 
@@ -229,8 +229,8 @@ def test_pictures_that_cannot_be_used_are_named(relations: Path) -> None:
     (pictures / "b.jpg").unlink()
     regions = {"train-0": box(LEFT), "train-2": box(LEFT), "val-0": box(OFF, LEFT)}
     report = written(relations, regions, problems={"RE_data/img_org/d.jpg": "huge: too large"})
-    told = {Path(name).name: why.partition(":")[0] for name, why in report["problems"].items()}
-    assert told == {"a.jpg": "broken", "b.jpg": "missing", "c.jpg": "crop", "d.jpg": "huge"}
+    kinds = {Path(name).name: why.partition(":")[0] for name, why in report["problems"].items()}
+    assert kinds == {"a.jpg": "broken", "b.jpg": "missing", "c.jpg": "crop", "d.jpg": "huge"}
     assert train_rows(relations) == {0: [], 1: [], 2: []}
     val = dictionary(relations / "out/RE_data/txt/mre_dev_dict.pth")
     assert val == {0: ["c.jpg_pred_yolo_crop_0.png"]}
