@@ -243,5 +243,5 @@ def test_no_picture_at_all_is_an_error(tmp_path: Path) -> None:
         data=tmp_path / "data", store=tmp_path / "store",
     )  # fmt: skip
     assert run.returncode != 0
-    assert "expected pictures that are there, found none of 4" in run.stderr
+    assert "expected pictures that exist, found none of 4" in run.stderr
     assert "Traceback" not in run.stderr

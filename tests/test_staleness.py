@@ -685,8 +685,8 @@ def test_a_store_stays_fresh_on_a_machine_that_does_another_precision_well(
     assert all(" is fresh: " in line for line in lines), lines
     said = [r.getMessage() for r in caplog.records if "float32" in r.getMessage()]
     assert said == [
-        f"{stage}: using the output in float32 that is there; --precision bfloat16, which this "
-        "device does well, makes another"
+        f"{stage}: using the existing output in float32; --precision bfloat16, which suits this "
+        "device, makes another"
         for stage in ("ExtractPyramid", "TrainRE", "TrainNER")
     ]
     with world.configured({}):

@@ -1,4 +1,4 @@
-"""Pixels -> rows, by one backbone on one device. Knows no store: prediction computes rows too."""
+"""Pixels -> rows, by one backbone on one device; without a store, as prediction needs none."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,10 +20,10 @@ from features.pyramid import pool
 from pipeline.extraction.config import ExtractConfig
 from pipeline.machine import BFLOAT16, Machine, pick_device
 
-BATCHES = {"cpu": 8, "cuda": 128}  # more don't fit a CPU's cache: a third slower at 32
+BATCHES = {"cpu": 8, "cuda": 128}  # larger batches exceed a CPU's cache: 32 is a third slower
 
 Square = tuple[bytes, np.ndarray | None]  # key, (S, S, 3) uint8; None: an all-zero input
-Open = Callable[[Path], tuple[Image.Image, float]]  # a picture, the share of its data filled
+Open = Callable[[Path], tuple[Image.Image, float]]  # -> picture, missing share of its data
 Keyed = tuple[list[bytes], np.ndarray]  # N keys, rows (N, ΣC, h, w) float16
 
 
@@ -31,8 +31,8 @@ Keyed = tuple[list[bytes], np.ndarray]  # N keys, rows (N, ΣC, h, w) float16
 class Wanted:
     """The rows to compute from one picture.
 
-    boxes: the name of each row -> a box in the picture (pixels), or None for the whole picture.
-    file: None asks for the row of an all-zero input, after normalisation.
+    file: None for the row of an input that is all zero after normalisation.
+    boxes: key of each row -> a box in the picture (pixels), or None for the whole picture.
     """
 
     file: Path | None
@@ -43,8 +43,8 @@ class Wanted:
 class Decoded:
     """A picture's prepared pixels.
 
-    problem: why some or all are missing, if they are. filled: share of the file's data that was
-    missing and is filled.
+    problem: why some or all squares are missing; None if none is.
+    filled: share of the file's data that was missing and has been filled.
     """
 
     squares: list[Square]
@@ -54,9 +54,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes through the backbone at once.
+    """A batch of inputs for the backbone.
 
-    keys: N. squares: (N, S, S, 3) uint8. zero: the numbers of the all-zero inputs among them.
+    keys: N keys.
+    squares: (N, S, S, 3) uint8.
+    zero: numbers of the all-zero inputs in the batch.
     """
 
     keys: list[bytes]
@@ -65,15 +67,15 @@ class Batch:
 
 
 class RowComputer:
-    """Computes rows: a backbone's blocks, pooled and joined."""
+    """A backbone that computes rows: its four blocks, pooled and joined."""
 
     def __init__(self, config: ExtractConfig, machine: Machine) -> None:
-        """Raises WeightsError, DeviceError."""
+        """Load the backbone. Raises WeightsError, DeviceError."""
         self.config = config
         self.device = torch.device(pick_device(machine.device))
         self.batch_size = machine.batch_size or BATCHES[self.device.type]
         self.threads = machine.threads
-        self.cores = torch.get_num_threads()  # of a CPU; OMP_NUM_THREADS sets it
+        self.cores = torch.get_num_threads()  # on a CPU; set by OMP_NUM_THREADS
         self.preparation = Preparation(config.resize, config.size)
         dtype = torch.bfloat16 if config.precision == BFLOAT16 else torch.float32
         backbone = load_backbone(config.backbone, config.weights, config.seed)
@@ -87,12 +89,14 @@ class RowComputer:
         open_file: Open = read_picture,
         span: int | None = None,
     ) -> Iterator[Keyed]:
-        """Rows in the order asked for, a batch at a time.
+        """Yield the rows in the order of `wanted`, batch by batch.
 
-        problems: gets the reason for each file, or box in it, that cannot be used; it has no row.
-        filled: gets the share of the data that was missing in each file that was filled. open_file:
-        is called in threads. span: no batch reaches over a multiple of so many rows, so that a run
-        that goes on from there makes the batches it would have made.
+        problems: filled with the reason for each file, or box in it, that can't be used and so has
+            no row.
+        filled: filled with the missing share of the data of each file that was completed.
+        open_file: opens a picture; called in threads.
+        span: no batch crosses a multiple of `span` rows, so that an interrupted run resumes with
+            the batches that it would have made.
         """
         squares = self._squares(wanted, problems, filled, open_file)
         batches = self._batches(squares, span)
@@ -105,21 +109,21 @@ class RowComputer:
         filled: dict[Path, float],
         open_file: Open,
     ) -> Iterator[Square]:
-        """Prepared pixels in order. Threads decode, each picture once, a few pictures ahead."""
+        """Yield prepared pixels in order. Threads decode each picture once, a few ahead."""
         waiting = iter(wanted)
         ahead: deque[tuple[Wanted, Future[Decoded]]] = deque()
         with ThreadPoolExecutor(self.threads) as executor:
             while True:
-                for one in islice(waiting, 4 * self.threads - len(ahead)):
-                    ahead.append((one, executor.submit(self._decode, one, open_file)))
+                for picture in islice(waiting, 4 * self.threads - len(ahead)):
+                    ahead.append((picture, executor.submit(self._decode, picture, open_file)))
                 if not ahead:
                     return
-                one, future = ahead.popleft()
+                picture, future = ahead.popleft()
                 decoded = future.result()
-                if one.file is not None and decoded.problem is not None:
-                    problems[one.file] = decoded.problem
-                if one.file is not None and decoded.filled:
-                    filled[one.file] = decoded.filled
+                if picture.file is not None and decoded.problem is not None:
+                    problems[picture.file] = decoded.problem
+                if picture.file is not None and decoded.filled:
+                    filled[picture.file] = decoded.filled
                 yield from decoded.squares
 
     def _decode(self, wanted: Wanted, open_file: Open) -> Decoded:
@@ -134,25 +138,25 @@ class RowComputer:
         for key, box in wanted.boxes.items():
             try:
                 squares.append((key, square(picture, box, self.preparation)))
-            except PictureError as error:  # a bad box costs only itself
+            except PictureError as error:  # a bad box must not cost the others
                 problem = f"crop: {error}"
         return Decoded(squares, problem, filled)
 
     def _batches(self, squares: Iterator[Square], span: int | None) -> Iterator[Batch]:
         size = self.config.size
-        nothing = np.zeros((size, size, 3), np.uint8)
+        blank = np.zeros((size, size, 3), np.uint8)
         left = span or self.batch_size
         while batch := list(islice(squares, min(self.batch_size, left))):
             left = (left - len(batch)) or span or self.batch_size
             zero = [n for n, (_, pixels) in enumerate(batch) if pixels is None]
-            stacked = np.stack([nothing if pixels is None else pixels for _, pixels in batch])
+            stacked = np.stack([blank if pixels is None else pixels for _, pixels in batch])
             yield Batch([key for key, _ in batch], torch.from_numpy(stacked), zero)
 
     def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[Keyed]:
-        """On a CPU each core computes a batch by itself: none waits for another.
+        """Compute on a CPU, one batch per core, so that no core waits for another.
 
-        Cores that share a batch meet after each convolution, and wait there for the slowest, which
-        decodes pictures meanwhile. They share a batch only where there is no second.
+        Cores that share a batch wait after each convolution for the slowest, which may be busy
+        decoding pictures. They share a batch only if it is the only one.
         """
         start = list(islice(batches, 2))
         if len(start) < 2:
@@ -170,7 +174,7 @@ class RowComputer:
             yield from ((keys, future.result().numpy()) for keys, future in ahead)
 
     def _on_gpu(self, batches: Iterable[Batch]) -> Iterator[Keyed]:
-        """A GPU works on a batch while the one before is fetched and the next one is made."""
+        """Compute on a GPU while the last rows are fetched and the next batch is prepared."""
         before: tuple[list[bytes], Tensor] | None = None
         for batch in batches:
             rows = self._rows(batch)
@@ -182,7 +186,7 @@ class RowComputer:
 
     @torch.inference_mode()
     def _rows(self, batch: Batch) -> Tensor:
-        """Rows (N, ΣC, h, w) float16 on the device."""
+        """Return rows (N, ΣC, h, w) float16 on the device."""
         squares = batch.squares
         if self.device.type == "cuda":
             squares = squares.pin_memory().to(self.device, non_blocking=True)
@@ -193,12 +197,12 @@ class RowComputer:
 
 
 def _use_one_core(cores: int) -> None:
-    """Let torch use a single core for what the calling thread computes.
+    """Make torch use a single core in the calling thread only.
 
-    Threads that start later begin with the number that was set last, by any thread: it is set
-    again, to `cores`, by a thread that does nothing else.
+    New threads start with the number that any thread set last. So a helper thread sets it back to
+    `cores`.
     """
-    torch.get_num_threads()  # first: else torch's first operation here would undo the next line
+    torch.get_num_threads()  # else torch's first operation in this thread undoes the next line
     torch.set_num_threads(1)
     last = Thread(target=torch.set_num_threads, args=(cores,))
     last.start()
@@ -206,7 +210,7 @@ def _use_one_core(cores: int) -> None:
 
 
 def maps_of(backbone: Backbone, pixels: Tensor, config: ExtractConfig) -> Tensor:
-    """Pixels (N, 3, S, S) -> pyramids (N, ΣC, h, w) float32, in the extraction's own precision."""
+    """Pixels (N, 3, S, S) -> pyramids (N, ΣC, h, w) float32, in the extraction's precision."""
     low = config.precision == BFLOAT16
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=low):
         blocks = backbone(pixels)

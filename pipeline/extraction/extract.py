@@ -1,4 +1,4 @@
-"""Fill the store with the rows that posts lack, and index them: a row is computed once."""
+"""Add the missing rows of posts to the store, and index them. Each row is computed once."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -26,17 +26,20 @@ from pipeline.grounding.report import log_filled
 from pipeline.machine import Machine, pick_device
 
 SHARD_ROWS = 256
-ROW_EXTRA = 100  # bytes that a row takes in a shard and in the index, beside its numbers
+ROW_EXTRA = 100  # bytes of a row in a shard and the index, beside its numbers
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a run reads, what it computes with, and where its rows go.
+    """The inputs, settings and output folder of a run.
 
-    root: the data root. slots: regions a post, the picture included. digest: of a file's bytes.
-    rows: the store's folder of this backbone's rows. weights: as for `made_by`.
+    root: the data root.
+    slots: regions per post, including the picture.
+    digest: returns the digest of a file's bytes.
+    rows: the store's folder of this backbone's rows.
+    weights: as in `rows.made_by`.
     """
 
     root: Path
@@ -49,7 +52,7 @@ class Extraction:
 
     @property
     def preparation(self) -> Preparation:
-        """How pixels are prepared for the backbone."""
+        """The preparation of pixels for the backbone."""
         return Preparation(self.config.resize, self.config.size)
 
     @property
@@ -60,32 +63,37 @@ class Extraction:
 
 @dataclass
 class Lookup:
-    """The rows that posts ask for. Lean: there may be millions.
+    """The rows that posts need, in little memory: there may be millions.
 
-    keys: 32 bytes a slot of a post, zeros where there is nothing to compute a row from.
+    keys: 32 bytes for each slot of each post; zeros if there is nothing to compute a row from.
     """
 
     keys: bytearray = field(default_factory=bytearray)
     pictures: list[int] = field(default_factory=list)  # hash of each post's file name
-    missing: dict[bytes, RowSource] = field(default_factory=dict)  # the store lacks them
-    # Their files as they were when they were looked up: the time of the last change, the digest.
+    missing: dict[bytes, RowSource] = field(default_factory=dict)  # not in the store
+    # Files of the missing rows -> time of last change (ns) and digest, when they were looked up.
     files: dict[Path, tuple[int, str]] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
-    filled: dict[Path, float] = field(default_factory=dict)  # share of the data that is missing
+    filled: dict[Path, float] = field(default_factory=dict)  # missing share of the file's data
 
     def each_key(self) -> Iterator[bytes]:
-        """The keys, slot by slot."""
+        """Yield the keys, slot by slot."""
         return (bytes(self.keys[n : n + 32]) for n in range(0, len(self.keys), 32))
 
 
 def extract(posts: Iterable[Grounded], run: Extraction, folder: Path) -> None:
-    """Fill the store with what the posts lack, and write the index into `folder`.
+    """Add the posts' missing rows to the store, and write the index into `folder`.
 
-    posts: are gone through again where shards turn out damaged.
-    `index.npy` holds (posts, slots, 2) int32 of (shard, row), -1 where there is no region;
-    `pyramids.json` how they were made, the names of the shards, the row of an all-zero input, the
-    blocks' channels, the grid; `report.json` what was computed, is missing, or is broken.
-    Raises DataError where no picture can be used, StoreError where the disk alters what it gets.
+    Files written:
+    `index.npy`: (posts, slots, 2) int32 of (shard, row), -1 if there is no region.
+    `pyramids.json`: how the pyramids were made, the names of the shards, the place of the row of an
+        all-zero input, the blocks' channels, and the grid.
+    `report.json`: counts of rows and pictures, and the pictures that can't be used.
+
+    posts: read again if a shard is damaged.
+
+    Raises DataError if no picture can be used, StoreError if rows are damaged repeatedly as they
+    are written.
     """
     store = Store(run.rows)
     store.sweep()
@@ -96,14 +104,14 @@ def extract(posts: Iterable[Grounded], run: Extraction, folder: Path) -> None:
             log.warning("computing a damaged shard again: %s", why)
             store.discard(name)
         lookup = _look_up(posts, run, store)
-        _check_any(any(lookup.keys), lookup.problems, "there")
+        _check_any(any(lookup.keys), lookup.problems, "exist")
         if lookup.missing or run.absent not in store:
             _compute_missing(lookup, run, store)
             new.update(key for key in lookup.missing if key in store)
         index, shards = _index(lookup, run.slots, store)
-        _check_any(bool(shards), lookup.problems, "readable")
+        _check_any(bool(shards), lookup.problems, "are readable")
         place = store.find(run.absent)
-        assert place is not None, "computed with the first rows"
+        assert place is not None, "the row is computed before all others"
         absent_place = [shards.setdefault(place[0], len(shards)), place[1]]
         damaged = _wrong_rows(run.rows, shards)
         if not damaged:
@@ -124,11 +132,11 @@ def extract(posts: Iterable[Grounded], run: Extraction, folder: Path) -> None:
 
 
 def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup:
-    """Name the row of each slot, and find out which the store lacks."""
+    """Name the row of each slot, and list the rows that the store lacks."""
     lookup, near = Lookup(), NearNames()
     for post in posts:
         lookup.pictures.append(hash(post.picture))
-        digests: dict[Path, str | None] = {}  # a picture has a row for each of its regions
+        digests: dict[Path, str | None] = {}  # once per file: a picture has several rows
         for source in sources_of(post, run.root, run.slots):
             if source is None:
                 lookup.keys += NO_KEY
@@ -140,13 +148,13 @@ def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup
                     lookup.problems[file] = problem
                 changed = 0 if problem else file.stat().st_ctime_ns
                 digests[file] = None if problem else run.digest(file)
-            known = digests[file]
-            key = NO_KEY if known is None else source.key(known, run.preparation)
+            digest = digests[file]
+            key = NO_KEY if digest is None else source.key(digest, run.preparation)
             lookup.keys += key
-            if known is not None and key not in store:
-                # Files of the same bytes have the same rows.
+            if digest is not None and key not in store:
+                # Files with the same bytes share their rows.
                 lookup.missing.setdefault(key, source)
-                lookup.files.setdefault(file, (changed, known))
+                lookup.files.setdefault(file, (changed, digest))
     return lookup
 
 
@@ -160,18 +168,18 @@ def _problem(file: Path, root: Path, near: NearNames) -> str | None:
 
 
 def _check_any(good: bool, problems: dict[Path, str], expected: str) -> None:
-    """Refuse to go on where not one picture can be used: a wrong path, not a gap."""
+    """Raise DataError if no picture can be used: the path is probably wrong."""
     if good:
         return
     first = "".join(f", such as {file} ({why})" for file, why in islice(problems.items(), 1))
     raise DataError(
-        f"expected pictures that are {expected}, found none of {len(problems)}{first}. The README "
-        "says where pictures go; without any, train with --variant text-only"
+        f"expected pictures that {expected}, found none of {len(problems)}{first}. The README "
+        "says where pictures go; to train without pictures, give --variant text-only"
     )
 
 
 def _compute_missing(lookup: Lookup, run: Extraction, store: Store) -> None:
-    """Compute the rows that the store lacks, and write them, a shard at a time."""
+    """Compute the rows that the store lacks, and write them shard by shard."""
     by_file: dict[Path, Wanted] = {}
     for key, source in lookup.missing.items():
         by_file.setdefault(source.file, Wanted(source.file, {})).boxes[key] = source.box
@@ -182,7 +190,7 @@ def _compute_missing(lookup: Lookup, run: Extraction, store: Store) -> None:
     need_space(store.folder, size * (len(lookup.missing) + SHARD_ROWS), "computing these rows")
 
     def open_unchanged(file: Path) -> tuple[Image.Image, float]:
-        """Open a picture, and make sure that it is still the one that its rows' keys name."""
+        """Open a picture. Raises DataError if it is not the file that the keys were made of."""
         picture, missing = read_picture(file)
         changed, digest = lookup.files[file]
         if file.stat().st_ctime_ns != changed and of_file(file) != digest:
@@ -192,7 +200,7 @@ def _compute_missing(lookup: Lookup, run: Extraction, store: Store) -> None:
     computer = RowComputer(run.config, run.machine)
     with tqdm(by_file.values(), "extracting", unit="picture", disable=None) as pictures:
         absent = [] if run.absent in store else [Wanted(None, {run.absent: None})]
-        wanted = (one for part in (absent, pictures) for one in part)
+        wanted = (source for part in (absent, pictures) for source in part)
         batches = computer.rows(wanted, lookup.problems, lookup.filled, open_unchanged, SHARD_ROWS)
         rows = (pair for keys, values in batches for pair in zip(keys, values, strict=True))
         while shard := list(islice(rows, SHARD_ROWS)):
@@ -200,7 +208,7 @@ def _compute_missing(lookup: Lookup, run: Extraction, store: Store) -> None:
 
 
 def _index(lookup: Lookup, slots: int, store: Store) -> tuple[np.ndarray, dict[str, int]]:
-    """(posts, slots, 2) int32 of (shard, row), -1 where there is none, and the shards' numbers."""
+    """Return the index, (posts, slots, 2) int32 of (shard, row) or -1, and the shards' numbers."""
     shards: dict[str, int] = {}
     index = np.full((len(lookup.pictures) * slots, 2), -1, np.int32)
     for n, key in enumerate(lookup.each_key()):
@@ -211,7 +219,7 @@ def _index(lookup: Lookup, slots: int, store: Store) -> tuple[np.ndarray, dict[s
 
 
 def _wrong_rows(folder: Path, shards: Iterable[str]) -> dict[str, str]:
-    """Read the shards and name the fault of each that has rows with a wrong CRC."""
+    """Read the shards. Returns name -> reason for each that is damaged."""
     damaged = {}
     for name in shards:
         try:

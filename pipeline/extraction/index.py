@@ -1,4 +1,4 @@
-"""The index of a data set: its posts' rows in the store, and the pyramids read through it."""
+"""The index of a data set, from its posts to rows of the store, and reading pyramids by it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +11,19 @@ from torch import Tensor
 from features.reader import Reader
 from pipeline.engine.files import read_json
 
-INDEX, ABOUT = "index.npy", "pyramids.json"  # what ExtractPyramid writes
+INDEX, ABOUT = "index.npy", "pyramids.json"  # files written by ExtractPyramid
 
 
 class StoredPyramids:
     """Pyramids of posts, read from the store.
 
-    index: (posts, R, 2) of (shard, row) as ExtractPyramid writes it, -1 where there is no region.
-    absent: (shard, row) of what the backbone makes of nothing, an all-zero input.
-    made_by: as ExtractPyramid tells it. channels: of the four blocks. grid: side of a pooled map.
-    there: (posts, R) bool, where there is a region.
+    reader: reads rows from the shards.
+    index: (posts, R, 2) of (shard, row), as written by ExtractPyramid; -1 if there is no region.
+    absent: (shard, row) of the row of an all-zero input, used for absent regions.
+    made_by: how the pyramids are made; see `rows.made_by`.
+    channels: of the four blocks.
+    grid: side of a pooled map.
+    there: (posts, R) bool, True if there is a region.
     """
 
     def __init__(
@@ -39,9 +42,10 @@ class StoredPyramids:
 
     @classmethod
     def open(cls, folder: Path, pyramids: Path) -> "StoredPyramids":
-        """Those that ExtractPyramid indexed in `folder`, of the store's folder `pyramids`.
+        """Open the pyramids of a data set. Every row is checked against its CRC.
 
-        Raises StoreError where a shard is damaged: every row is checked against its CRC.
+        folder: output of ExtractPyramid. pyramids: the store's folder of rows.
+        Raises StoreError if a shard is damaged.
         """
         about = read_json(folder / ABOUT)
         return cls(
@@ -54,8 +58,11 @@ class StoredPyramids:
         )
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """For posts by number: pyramid (B, R, ΣC, h, w) float16, that of nothing where a region is
-        absent, and regions (B, R) bool."""
+        """Return the tensors of posts, given by number.
+
+        pyramid: (B, R, ΣC, h, w) float16, the row of an all-zero input for absent regions.
+        regions: (B, R) bool, True if there is a region.
+        """
         there = self.there[list(numbers)]
         pyramids = self.reader.read(self.places[list(numbers)].reshape(-1, 2))
         return {
@@ -65,6 +72,6 @@ class StoredPyramids:
 
 
 def shard_files(folder: Path, pyramids: Path) -> list[Path]:
-    """The shards that an index in `folder` refers to, in its order."""
+    """Return the shards that the index in `folder` refers to, in its order."""
     about = read_json(folder / ABOUT)
     return [pyramids / about["rows"] / name for name in about["shards"]]

@@ -1,4 +1,4 @@
-"""Rows of the store: what each is computed from, the key that names it, and its folder."""
+"""Rows of the store: the source of each, the key that names it, and the folder it is in."""
 
 import hashlib
 import json
@@ -21,18 +21,21 @@ class RowSource:
     box: Box | None
 
     def key(self, digest: str, preparation: Preparation) -> bytes:
-        """32 bytes that name the row within its backbone's folder."""
+        """Return the 32 bytes that name the row in its backbone's folder.
+
+        digest: of the file's bytes.
+        """
         box = None if self.box is None else [float(side) for side in self.box]
         return hashlib.sha256(json.dumps([digest, box, preparation.name]).encode()).digest()
 
 
 def absent_key(preparation: Preparation) -> bytes:
-    """The name of the row of an all-zero input: what the published code attends as "no object"."""
+    """Return the key of the row of an all-zero input: the published code's "no object"."""
     return hashlib.sha256(json.dumps(["absent", preparation.size]).encode()).digest()
 
 
 def made_by(config: ExtractConfig, weights: str) -> dict[str, Any]:
-    """How pyramids are made, for models to compare with what they were trained on.
+    """Return how pyramids are made, so that a model can refuse pyramids of another kind.
 
     weights: torchvision's name, "random", or a file's digest; never the file's path.
     """
@@ -40,7 +43,7 @@ def made_by(config: ExtractConfig, weights: str) -> dict[str, Any]:
 
 
 def rows_folder(config: ExtractConfig, weights: str) -> str:
-    """Name of the folder of the rows of one backbone; all data sets share it.
+    """Return the name of the folder of one backbone's rows, which all data sets share.
 
     weights: as for `made_by`.
     """
@@ -58,7 +61,7 @@ def rows_folder(config: ExtractConfig, weights: str) -> str:
 
 
 def sources_of(post: Grounded, root: Path, slots: int) -> list[RowSource | None]:
-    """The whole picture and the post's regions, padded with None to `slots`."""
+    """Return the sources of a post's rows: its picture, its regions, then None up to `slots`."""
     sources: list[RowSource | None] = []
     if post.picture is not None:
         picture = root / post.picture

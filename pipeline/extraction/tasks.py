@@ -1,4 +1,4 @@
-"""ExtractPyramid, and the base of stages that read what it stored."""
+"""ExtractPyramid, and the base of the stages that read pyramids."""
 
 import logging
 from dataclasses import asdict
@@ -27,19 +27,21 @@ log = logging.getLogger(__name__)
 
 
 class ExtractPyramid(DecodesPictures):
-    """Pictures and crops -> ResNet blocks, pooled: a row each, in the store."""
+    """Pictures and crops -> pooled ResNet blocks: one row each in the store."""
 
-    VERSION = 2  # of the index; the rows have their own
+    VERSION = 2  # of the index; rows have ROW_VERSION
 
     backbone = luigi.OptionalStrParameter(default=None, description="any torchvision ResNet")
     weights = luigi.OptionalStrParameter(
-        default=None, description="torchvision's name, a file, or random"
+        default=None, description="torchvision's name of weights, a file, or random"
     )
     seed = luigi.OptionalIntParameter(default=None, description="of random weights")
     grid = luigi.OptionalIntParameter(default=None, description="side of a pooled map")
     pooling = luigi.OptionalChoiceParameter(choices=["floor", "adaptive"], default=None)
     resize = luigi.OptionalChoiceParameter(choices=["center", "stretch"], default=None)
-    size = luigi.OptionalIntParameter(default=None, description="side of the input, pixels")
+    size = luigi.OptionalIntParameter(
+        default=None, description="side of the backbone's input, pixels"
+    )
     precision = luigi.OptionalChoiceParameter(choices=PRECISIONS, default=None)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
     batch_size = luigi.OptionalIntParameter(default=None, significant=False)
@@ -52,7 +54,7 @@ class ExtractPyramid(DecodesPictures):
 
     @cached_property
     def config(self) -> ExtractConfig:
-        """The data set's preset with the values given."""
+        """The data set's default settings, with the values given."""
         precision = self.precision or precision_at_hand(self)
         return extract_config(self.dataset, {**self.param_kwargs, "precision": precision})
 
@@ -64,12 +66,12 @@ class ExtractPyramid(DecodesPictures):
         return on_disk("weights", self.config.weights, RANDOM)
 
     def weights_name(self) -> str:
-        """The backbone's weights: torchvision's name, or the digest of a file."""
+        """Return torchvision's name of the backbone's weights, or the digest of a file."""
         name: str = self.key["sources"].get("weights", self.config.weights)
         return name
 
     def fills(self) -> Path:
-        """The store's folder of this backbone's rows."""
+        """Return the store's folder of this backbone's rows."""
         from pipeline.extraction.rows import rows_folder
 
         return self.paths.pyramids / rows_folder(self.config, self.weights_name())
@@ -90,16 +92,16 @@ class ExtractPyramid(DecodesPictures):
             machine=changed(Machine(), self.param_kwargs),
         )
         extract(GroundedPosts(grounding.folder), run, folder)
-        grounding.check_sources()  # the pictures, which this stage reads too
+        grounding.check_sources()  # this stage reads the same pictures
         return shard_files(folder, self.paths.pyramids)
 
 
 def precision_at_hand(stage: Stage) -> str:
-    """The precision for a stage whose `--precision` is not given.
+    """Return the precision of a stage if `--precision` is not given.
 
-    It is the one that the stage's device does well, unless the store has the stage's output in the
-    other precision only: a store that moves to another machine, or is shared by several, stays
-    fresh.
+    It is the precision that the stage's device computes well, unless the store has the stage's
+    output in the other precision only. So a store that is moved to another machine, or shared by
+    several, stays complete.
     """
     best = well_done(stage.device)
     for precision in sorted(PRECISIONS, key=lambda name: name != best):
@@ -107,8 +109,8 @@ def precision_at_hand(stage: Stage) -> str:
         if (folder / MANIFEST).exists():
             if precision != best:
                 log.info(
-                    "%s: using the output in %s that is there; --precision %s, which this device "
-                    "does well, makes another",
+                    "%s: using the existing output in %s; --precision %s, which suits this device, "
+                    "makes another",
                     stage.STAGE,
                     precision,
                     best,
@@ -118,12 +120,12 @@ def precision_at_hand(stage: Stage) -> str:
 
 
 class ReadsPyramids(OfDataset):
-    """A stage that runs a model, on pyramids unless it is text-only."""
+    """A stage that runs a model, which reads pyramids unless it is text-only."""
 
     IMPLIED = ("GroundCrops", "MakeDemo")
 
     def with_pictures(self) -> bool:
-        """Whether the model reads pyramids."""
+        """Return True if the model reads pyramids."""
         raise NotImplementedError
 
     def requires(self) -> list[Stage]:
@@ -134,7 +136,7 @@ class ReadsPyramids(OfDataset):
         return [*reading, extraction, GroundCrops(dataset=self.dataset), *super().requires()]
 
     def pictures(self) -> PictureFiles | None:
-        """Where the pyramids are, and the pictures that they were computed from."""
+        """Return the folders of the pyramids and their pictures; None for a text-only model."""
         if not self.with_pictures():
             return None
         extraction = ExtractPyramid(dataset=self.dataset)
@@ -147,18 +149,18 @@ class ReadsPyramids(OfDataset):
         )
 
     def about(self) -> dict[str, Any]:
-        """The inputs that decided the result, for its metrics.json."""
+        """Return the inputs that decided the result, for `metrics.json`."""
         weights = {"weights": self._weights()} if self.with_pictures() else {}
         return {
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
-            "keys": [one.key for one in upstream(self)],
+            "keys": [stage.key for stage in upstream(self)],
             **weights,
             "versions": versions(),
         }
 
     def _weights(self) -> dict[str, dict[str, str]]:
-        """Where weights given as files or folders lay, with their digests as in the keys."""
+        """Return path and digest (as in the keys) of all weights given as files or folders."""
         extraction, grounding = (s(dataset=self.dataset) for s in (ExtractPyramid, GroundCrops))
         named = {
             "backbone": (extraction, "weights"),

@@ -1,4 +1,4 @@
-"""Rows from pixels, without a store: the same numbers, whatever stands beside them."""
+"""Rows from pixels, without a store: a row does not depend on the rest of its batch."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,15 +41,17 @@ def test_a_row_alone_is_the_row_in_a_batch(pictures: list[Path]) -> None:
         Wanted(file, {bytes([n]): None, bytes([n, 1]): BOX}) for n, file in enumerate(pictures)
     ]
     together = compute(wanted)
-    assert list(together) == [key for one in wanted for key in one.boxes]
+    assert list(together) == [key for picture in wanted for key in picture.boxes]
     assert together[b"\0"].shape == (64 + 128 + 256 + 512, 2, 2)
     assert together[b"\0"].dtype == np.float16
-    for one in wanted:
-        for key, row in compute([one], batch=1).items():
+    for picture in wanted:
+        for key, row in compute([picture], batch=1).items():
             np.testing.assert_allclose(row, together[key], atol=2e-3, rtol=2e-3)
 
 
-def test_what_cannot_be_used_costs_only_itself(pictures: list[Path], tmp_path: Path) -> None:
+def test_an_unusable_picture_or_box_loses_only_its_own_rows(
+    pictures: list[Path], tmp_path: Path
+) -> None:
     pictures[1].write_bytes(b"no picture")
     far = (500.0, 500.0, 600.0, 600.0)
     problems: dict[Path, str] = {}
@@ -69,14 +71,14 @@ def test_what_cannot_be_used_costs_only_itself(pictures: list[Path], tmp_path: P
     assert problems[tmp_path / "gone.png"].startswith("missing")
 
 
-def test_an_all_zero_input_is_no_black_picture(pictures: list[Path]) -> None:
+def test_an_all_zero_input_is_not_a_black_picture(pictures: list[Path]) -> None:
     Image.new("RGB", (64, 64)).save(pictures[0])
-    rows = compute([Wanted(None, {b"nothing": None}), Wanted(pictures[0], {b"black": None})])
-    assert list(rows) == [b"nothing", b"black"]
-    assert np.abs(rows[b"nothing"].astype(float) - rows[b"black"]).max() > 0.01
+    rows = compute([Wanted(None, {b"absent": None}), Wanted(pictures[0], {b"black": None})])
+    assert list(rows) == [b"absent", b"black"]
+    assert np.abs(rows[b"absent"].astype(float) - rows[b"black"]).max() > 0.01
 
 
-def test_no_batch_reaches_over_a_span(pictures: list[Path]) -> None:
+def test_no_batch_crosses_a_span(pictures: list[Path]) -> None:
     computer = RowComputer(CONFIG, Machine("cpu", batch_size=2, threads=1))
     wanted = [
         Wanted(file, {bytes([n]): None, bytes([n, 1]): BOX}) for n, file in enumerate(pictures)
@@ -120,7 +122,7 @@ def test_each_batch_has_a_core_and_other_threads_have_all(
         torch.set_num_threads(before)
 
 
-def test_small_batches_of_pictures_that_are_no_files(pictures: list[Path]) -> None:
+def test_small_batches_of_pictures_that_are_not_files(pictures: list[Path]) -> None:
     contents = {Path(f"post {n}"): file.read_bytes() for n, file in enumerate(pictures)}
     computer = RowComputer(CONFIG, Machine("cpu", threads=2))
     rows: dict[bytes, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""Values of extraction options that are out of range are refused before a picture is opened."""
+"""Extraction options out of range are refused before a picture is opened."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Extraction: rows against torchvision's own forward, computed once, and what can't be computed."""
+"""Extraction: rows equal torchvision's forward, are computed once, and problems are reported."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def digest(path: Path) -> str:
 
 
 def run(root: Path, posts: list[Grounded], config: ExtractConfig = CONFIG, batch: int = 2) -> dict:
-    """Extract into root/rows and root/out; the report."""
+    """Extract into root/rows and root/out. Returns the report."""
     out = root / "out"
     out.mkdir(exist_ok=True)
     machine = Machine("cpu", batch_size=batch, threads=2)
@@ -63,7 +63,7 @@ def run(root: Path, posts: list[Grounded], config: ExtractConfig = CONFIG, batch
 
 
 def rows(root: Path) -> np.ndarray:
-    """(posts, slots, ΣC, h, w) as the index has them, zero where there is none."""
+    """Read the indexed rows, (posts, slots, ΣC, h, w); zero if there is no region."""
     index = np.load(root / "out/index.npy")
     about = json.loads((root / "out/pyramids.json").read_text())
     reader = Reader(root / "rows", about["shards"])
@@ -73,7 +73,7 @@ def rows(root: Path) -> np.ndarray:
     return found
 
 
-def test_row_of_nothing_is_kept_once_and_comes_from_zeros(root: Path) -> None:
+def test_row_of_absent_regions_is_stored_once_and_comes_from_zeros(root: Path) -> None:
     run(root, [post("0.png")])
     run(root, [post("0.png"), post("1.png")])
     files = [Shard(file) for file in (root / "rows").glob("*.h5")]
@@ -132,7 +132,7 @@ def test_no_readable_picture_is_an_error(root: Path) -> None:
         run(root, [post("0.png")])
 
 
-def test_crop_files_are_no_pictures_in_the_report(root: Path) -> None:
+def test_crop_files_do_not_count_as_pictures_in_the_report(root: Path) -> None:
     crop = Region(None, None, None, "2.png", "released")
     report = run(root, [post("0.png", crop)])
     assert (report["pictures"], report["rows"]) == (1, 2)
@@ -208,7 +208,7 @@ def test_crop_files_are_rows_of_their_own(root: Path) -> None:
     ]
 
 
-def test_flipped_byte_is_found_and_only_its_shard_is_made_again(root: Path) -> None:
+def test_only_the_shard_with_a_flipped_byte_is_made_again(root: Path) -> None:
     run(root, [post("0.png")])
     run(root, [post("0.png"), post("1.png")])
     first, second = sorted((root / "rows").iterdir(), key=lambda p: p.stat().st_mtime_ns)
@@ -218,13 +218,11 @@ def test_flipped_byte_is_found_and_only_its_shard_is_made_again(root: Path) -> N
     first.write_bytes(content)
     assert run(root, [post("0.png"), post("1.png")])["rows_computed"] == 1
     assert second.stat().st_mtime_ns == untouched
-    assert len(Store(root / "rows")) == 3  # and that of nothing
+    assert len(Store(root / "rows")) == 3  # two pictures, and the row of absent regions
 
 
-def test_a_run_that_goes_on_makes_the_rows_that_it_would_have_made(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bitwise: batches of three would reach over shards of four, and the last is shorter."""
+def test_a_resumed_run_makes_the_same_rows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are equal bit by bit, though batches of three would cross the shards of four."""
     monkeypatch.setattr(extraction, "SHARD_ROWS", 4)
     boxes = [box_region((0, 0, side, side)) for side in (40.0, 60.0, 80.0)]
     posts = [post(f"{n}.png", *boxes) for n in range(3)]
@@ -243,7 +241,7 @@ def test_a_run_that_goes_on_makes_the_rows_that_it_would_have_made(
 def test_rows_are_checked_when_they_are_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A disk that alters what it is given once is told of; one that always does is an error."""
+    """If the disk alters rows once, a warning is logged; if it always does, it is an error."""
     write, times = Store.write, [0, 1]
 
     def altered(store: Store, keys: list[bytes], values: np.ndarray) -> str:
@@ -265,13 +263,13 @@ def test_rows_are_checked_when_they_are_written(
 
 @pytest.mark.parametrize("altered", [True, False])
 def test_a_picture_that_changes_during_the_run_gives_no_row(altered: bool, root: Path) -> None:
-    """Its row would have the key of what the picture was. One that was only touched is good."""
+    """Its row would have the key of the old picture. A rewrite with the same bytes is allowed."""
 
     def changed_after(path: Path) -> str:
-        found = digest(path)
+        before = digest(path)
         if path.name == "0.png":
             path.write_bytes((root / ("2.png" if altered else "0.png")).read_bytes())
-        return found
+        return before
 
     out = root / "out"
     out.mkdir()
@@ -295,7 +293,7 @@ def test_a_link_that_leads_out_gives_no_row(root: Path) -> None:
     assert report["rows"] == 1
 
 
-def test_room_is_asked_for_before_anything_is_computed(
+def test_disk_space_is_checked_before_anything_is_computed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.extraction.compute.load_backbone", None)
@@ -311,7 +309,7 @@ def test_no_picture_at_all_is_an_error(root: Path) -> None:
 
 def test_missing_gpu_is_one_line() -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("needs a machine without a GPU")
     with pytest.raises(DeviceError, match="finds no GPU"):
         pick_device("cuda")
     assert pick_device("auto") == "cpu"

@@ -1,4 +1,4 @@
-"""What stages on pyramids tell of their inputs."""
+"""Stages that read pyramids record their weights in `metrics.json`."""
 
 from collections.abc import Iterator
 
@@ -62,7 +62,7 @@ def test_a_detectors_folder_given_relatively_is_recorded_with_its_absolute_path(
 
 
 @pytest.mark.parametrize("options", [{}, {"ExtractPyramid.weights": "random"}])
-def test_weights_that_are_no_files_are_not_recorded(
+def test_weights_that_are_not_files_are_not_recorded(
     world: Layouts, options: dict[str, str]
 ) -> None:
     with world.configured(options):
