@@ -1,4 +1,4 @@
-"""Encoded posts and stored rows -> padded batches, of posts of similar length."""
+"""Encoded posts and stored rows -> padded batches of posts of similar length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,36 +11,38 @@ from torch.utils.data import Sampler
 
 from pipeline.training.encode import Encoded
 
-IGNORED = -100
-BUCKET = 50  # batches that are sorted by length together
+IGNORED = -100  # label of padding, which the loss ignores
+BUCKET = 50  # batches sorted by length together
 
-Tensors = Callable[[Sequence[int]], dict[str, Tensor]]  # of posts by number
+Tensors = Callable[[Sequence[int]], dict[str, Tensor]]  # numbers of posts -> their tensors
 
 
 class Pictures(Protocol):
-    """The pictures' side of a batch: their tensors, for posts by number."""
+    """The source of a batch's picture tensors."""
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """How the pyramids are made."""
+        """How the pyramids are made; see `rows.made_by`."""
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the four blocks."""
+        """Channels of the four blocks."""
 
     @property
     def grid(self) -> int:
         """Side of a pooled map."""
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """Tensors for posts by number."""
+        """Return the tensors of posts, given by number."""
 
 
 @dataclass(frozen=True)
 class Collator:
-    """A list of encoded posts -> one batch, padded to its own longest.
+    """Encoded posts -> one batch, padded to its longest post.
 
-    `padding` is the tokenizer's padding id, `collate` makes the tensors that are the task's own.
+    padding: id of the tokenizer's padding piece.
+    collate: makes the tensors that depend on the task.
+    pictures: makes the tensors of the posts' pictures; None for text-only.
     """
 
     padding: int
@@ -48,7 +50,7 @@ class Collator:
     pictures: Tensors | None = None
 
     def __call__(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
-        """input_ids, attention_mask (B, T), positions and labels, and the pictures' tensors."""
+        """Return input_ids and attention_mask (B, T), and the tensors of task and pictures."""
         input_ids = padded([post.input_ids for post in posts], self.padding)
         lengths = torch.tensor([len(post.input_ids) for post in posts])
         batch = {
@@ -62,17 +64,17 @@ class Collator:
 
 
 def padded(sequences: Sequence[Sequence[int]], padding: int) -> Tensor:
-    """(B, T) of sequences, each filled up with `padding` to the longest."""
+    """Return sequences as (B, T), each padded with `padding` to the longest."""
     width = max(map(len, sequences))
     return torch.tensor([[*ids, *[padding] * (width - len(ids))] for ids in sequences])
 
 
 class BucketSampler(Sampler[int]):
-    """Posts in an order in which each batch holds posts of similar length.
+    """A random order of posts in which each batch has posts of similar length.
 
-    Posts are shuffled, each `BUCKET` batches of them are sorted by length and cut into batches,
-    and the batches are shuffled. The order depends on seed and epoch alone, so a run that resumes
-    in the middle of an epoch sees the batches that it would have seen.
+    The posts are shuffled; every `BUCKET` batches of them are sorted by length and cut into
+    batches; the batches are shuffled. The order depends only on seed and epoch, so a run resumed
+    within an epoch gets the same batches as without the interruption.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
@@ -82,7 +84,7 @@ class BucketSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop."""
+        """Choose the epoch's order. Called by the training loop."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -94,7 +96,7 @@ class BucketSampler(Sampler[int]):
         span = self.batch_size * BUCKET
         pools = [order[n : n + span] for n in range(0, len(order), span)]
         ordered = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
-        # A short last batch must stay last, or it would shift all batches after it.
+        # Keep a short last batch last: elsewhere it would shift the batches after it.
         whole = len(ordered) // self.batch_size * self.batch_size
         batches = ordered[:whole].reshape(-1, self.batch_size)
         yield from random.permutation(batches).flatten().tolist()

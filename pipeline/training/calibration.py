@@ -1,4 +1,4 @@
-"""Calibration of scores, and what remains of precision and recall above a threshold."""
+"""Calibration of scores, and precision, recall and F1 by threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ THRESHOLDS = tuple(n / 20 for n in range(20))  # 0.00, 0.05, …, 0.95
 
 @dataclass(frozen=True)
 class Item:
-    """A prediction that has a score.
+    """A prediction with a score.
 
-    score: the probability (0-1) that it is correct, by the model. correct: it is, by the gold
-    labels. counted: precision and recall count it; False for the relation None.
+    score: the model's probability (0-1) that the prediction is correct.
+    correct: the prediction equals the gold label.
+    counted: precision and recall count it. False for the relation None.
     """
 
     score: float
@@ -26,19 +27,19 @@ class Item:
 
 
 def calibrated(items: Sequence[Item], asked: int) -> dict[str, Any]:
-    """The entries `calibration` and `by_threshold` of a split's figures.
+    """Return the entries `calibration` and `by_threshold` of a split's figures.
 
-    asked: the entities or relations in the gold labels, those that recall counts.
+    asked: number of entities or relations in the gold labels: the denominator of recall.
     """
     return {"calibration": calibration(items), "by_threshold": by_threshold(items, asked)}
 
 
 def calibration(items: Sequence[Item]) -> dict[str, Any]:
-    """Expected calibration error (0-1) over equal-width bins of scores, and the bins.
+    """Return the expected calibration error (0-1) over equal-width bins of scores, and the bins.
 
-    Guo et al. 2017, Eq. 3, with their 15 bins: bin m of M holds the scores in ((m-1)/M, m/M], and
-    the first one 0 too. `confidence`, the mean score, and `accuracy` are None in an empty bin, and
-    so is the error where there is no item.
+    Guo et al. 2017, Eq. 3, with their 15 bins: bin m of M holds the scores in ((m-1)/M, m/M]; the
+    first bin also holds 0. `confidence` (the mean score) and `accuracy` of an empty bin are None.
+    Without any item, the error is None.
     """
     scores, correct, _ = _arrays(items)
     places = np.clip(np.ceil(scores * BINS).astype(int) - 1, 0, BINS - 1)
@@ -55,9 +56,10 @@ def calibration(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def by_threshold(items: Sequence[Item], asked: int) -> list[dict[str, float]]:
-    """Precision, recall and F1 (0-100) where predictions with a lower score are dropped.
+    """Return precision, recall and F1 (0-100) for each threshold in THRESHOLDS.
 
-    Dropped entities are left out, dropped relations become None. asked: as in `calibrated`.
+    Predictions with a lower score are dropped: entities are left out, relations become None.
+    asked: as in `calibrated`.
     """
     scores, correct, counted = _arrays(items)
     rows = []
@@ -70,7 +72,7 @@ def by_threshold(items: Sequence[Item], asked: int) -> list[dict[str, float]]:
 
 
 def _arrays(items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, correct, counted: (items,) each."""
+    """Return scores, correct and counted, each of shape (items,)."""
     return (
         np.array([item.score for item in items], dtype=np.float64),
         np.array([item.correct for item in items], dtype=bool),

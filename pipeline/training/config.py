@@ -6,40 +6,40 @@ from math import inf
 from model.hvpnet.variants import AT_MARKERS, HVPNET, PAPER
 from pipeline.engine.settings import check
 
-SCRATCH = "scratch"  # the encoder that needs no weights: small, trained on the posts alone
-MOST_UNKNOWN = 0.1  # share of the training posts' words that a tokenizer may not know
-BACKBONE = "backbone.safetensors"  # where ImportReleased and fine-tuning write weights
+SCRATCH = "scratch"  # a small encoder without pretrained weights, trained on the posts alone
+MOST_UNKNOWN = 0.1  # largest share of the training posts' words unknown to the tokenizer
+BACKBONE = "backbone.safetensors"  # weights written by ImportReleased and fine-tuning
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that decides a training run's result, beside its posts and pyramids.
+    """The settings that decide a training run's result, given its posts and pyramids.
 
-    Defaults are the paper's for relations (Appendix B.1). Rates are AdamW's peak; the schedule is
-    linear, up over the share `warmup` of all steps, then down to 0. Raises SettingError for a
-    value out of range.
+    The defaults are the paper's for relations (Appendix B.1). The learning rates are the peaks of
+    AdamW's schedule, which rises linearly over the share `warmup` of all steps, then falls
+    linearly to 0. Raises SettingError for a value out of range.
     """
 
-    variant: str = HVPNET  # flat, 1t3, only-objects, text-only
-    style: str = PAPER  # of the model, or released
+    variant: str = HVPNET  # or flat, 1t3, only-objects, text-only
+    style: str = PAPER  # of the model: paper or released
     encoder: str = "bert-base-uncased"  # hub name, folder, or "scratch"
     seed: int = 1234
     epochs: int = 12
     batch_size: int = 32
     learning_rate: float = 1e-5
-    head_learning_rate: float | None = None  # classifier and CRF; None: as the rest
+    head_learning_rate: float | None = None  # of classifier and CRF; None: learning_rate
     weight_decay: float = 0.01
-    decay_all: bool = False  # also biases and normalisation
+    decay_all: bool = False  # also decay biases and normalisation
     warmup: float = 0.1
-    evaluate_from: int = 8  # first epoch that is scored on validation; the last if beyond it
-    max_tokens: int = 80  # word pieces, special ones and markers included
+    evaluate_from: int = 8  # first epoch scored on val; at most the last epoch
+    max_tokens: int = 80  # word pieces per post, including special pieces and markers
     dropout: float = 0.1  # before the head
-    max_grad_norm: float = 0.0  # gradients are clipped to it; 0: not at all
-    # Of the matrix products, or "bfloat16"; weights are float32. Stages: as in ExtractConfig.
+    max_grad_norm: float = 0.0  # norm to which gradients are clipped; 0: no clipping
+    # Of matrix products; or "bfloat16". Weights are float32. Stages choose it as in ExtractConfig.
     precision: str = "float32"
     finetune_backbone: bool = False
-    backbone_learning_rate: float = 1e-5  # used with finetune_backbone
-    relation_head: str = AT_MARKERS  # or cls; TrainRE's alone
+    backbone_learning_rate: float = 1e-5  # used with finetune_backbone only
+    relation_head: str = AT_MARKERS  # or cls; for TrainRE only
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "max_tokens"):
@@ -48,7 +48,7 @@ class TrainConfig:
         check("--evaluate-from", "0 or more", self.evaluate_from, self.evaluate_from >= 0)
         for name in _RATES:
             value = getattr(self, name)
-            # Neither NaN nor infinity passes.
+            # This refuses NaN and infinity too.
             check(_option(name), "a number, 0 or more", value or 0, 0 <= (value or 0) < inf)
         check("--warmup", "a share from 0 to 1", self.warmup, 0 <= self.warmup <= 1)
         check("--dropout", "a share from 0, below 1", self.dropout, 0 <= self.dropout < 1)

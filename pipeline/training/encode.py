@@ -1,4 +1,4 @@
-"""Texts -> word pieces, and which word each piece is of."""
+"""Texts -> word pieces, each with the number of its word."""
 
 import shutil
 from collections import Counter
@@ -30,9 +30,9 @@ from pipeline.engine.files import read_json
 from pipeline.errors import DataError
 from pipeline.training.possible import BESIDE
 
-Pieces = tuple[list[int], list[int | None]]  # piece ids of a sentence, and the word of each piece
+Pieces = tuple[list[int], list[int | None]]  # a sentence's piece ids, and each piece's word
 
-# What transformers raises for a tokenizer's files that are missing, empty or damaged.
+# Errors that transformers raises if a tokenizer's files are missing, empty or damaged.
 _DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, StrictDataclassError)
 ELSEWHERE = (
     "give the folder of a Hugging Face model with --encoder FOLDER, or go online once so that it "
@@ -44,15 +44,18 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class Encoded:
-    """One post as the model reads it.
+    """An encoded post, the model's input.
 
-    `positions` are places in `input_ids` that the head reads: for relations the opening markers of
-    head and tail; for entities the CRF's tokens, at least one. `labels` go with them: one a token,
-    or one relation; empty where the post has none. `words`: for entities, the number of each word's
-    token, -1 for a word without one. `cut`: words between head and tail are left out.
+    number: of the post, as in the index of the store.
+    input_ids: word pieces, with special pieces and markers.
+    positions: places in `input_ids` that the head reads: for relations, the opening markers of head
+        and tail; for entities, the CRF's tokens, at least one.
+    labels: numbers of the labels: one per token, or one relation; empty if the post has none.
+    words: for entities, the token of each word; -1 for a word without a token.
+    cut: True if words between head and tail are left out.
     """
 
-    number: int  # of the post, as in the index of the store
+    number: int
     input_ids: list[int]
     positions: list[int]
     labels: list[int]
@@ -61,12 +64,16 @@ class Encoded:
 
 
 def load_tokenizer(name: str, advice: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of an encoder, by hub name or folder: a fast one unless its kind has none.
+    """Load the tokenizer of an encoder; a fast one if its kind has one.
 
-    A hub's is taken from the cache, else downloaded. advice: ends the messages, instead of one on
-    --encoder. Raises DataError, within seconds where the hub is out of reach, and where files of
-    the tokenizer are missing: transformers would make one that knows no word. Raises AccessError
-    for a folder that may not be read.
+    A tokenizer of the hub is read from the cache, else downloaded.
+
+    name: hub name or folder of the encoder.
+    advice: end of the error messages; by default they mention --encoder.
+
+    Raises DataError if the tokenizer can't be loaded (within seconds if the hub is out of reach),
+    or if files are missing: transformers would make a tokenizer that knows no word. Raises
+    AccessError for a folder that may not be read.
     """
     need_readable(name)
     try:
@@ -88,13 +95,13 @@ def load_tokenizer(name: str, advice: str | None = None) -> PreTrainedTokenizerB
     if isinstance(tokenizer, PreTrainedTokenizerFast):
         backend = tokenizer.backend_tokenizer
         if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
-            # Given word by word, a byte-level tokenizer would glue them all into one.
+            # Without a space before each word, a byte-level tokenizer would join all words.
             backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     return tokenizer
 
 
 def _from_cache(name: str) -> PreTrainedTokenizerBase | None:
-    """The hub's tokenizer of that name if this machine has all of it."""
+    """Return a hub's tokenizer from the cache; None if the cache lacks it or some of its files."""
     if Path(name).is_dir():
         return None
     try:
@@ -105,7 +112,7 @@ def _from_cache(name: str) -> PreTrainedTokenizerBase | None:
 
 
 def _missing_files(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
-    """The files that the tokenizer should have been read from and are not there; "" if none."""
+    """Return the names of the tokenizer's files that are missing; "" if none is."""
     folder = Path(name) if Path(name).is_dir() else snapshot_folder(name)
     return missing_tokenizer_files(tokenizer.vocab_files_names, folder) if folder else ""
 
@@ -113,8 +120,8 @@ def _missing_files(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a tokenizer into a model's folder.
 
-    A tokenizer in Python was read from files that it may not write again as they were (BERTweet's
-    loses the second half of each merge): those files are copied.
+    The files of a tokenizer in Python are copied, as it may write them differently: BERTweet's
+    loses the second half of each merge.
     """
     tokenizer.save_pretrained(folder)
     if tokenizer.is_fast:
@@ -126,9 +133,9 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def _fault(folder: Path, line: str) -> str:
-    """Why no tokenizer can be made of a folder, by the files in it; "" for what is no folder.
+    """Return why a folder's tokenizer can't be loaded, judged by its files; "" if not a folder.
 
-    line: what transformers says, which seldom names the file and often another package.
+    line: the error of transformers, which rarely names the file and often blames another package.
     """
     if not folder.is_dir():
         return ""
@@ -138,32 +145,32 @@ def _fault(folder: Path, line: str) -> str:
     if name is None:
         kind = _field(folder / "config.json", "model_type")
         if kind not in TOKENIZER_MAPPING_NAMES:
-            return f"config.json names no type of model that transformers knows: {kind!r}"
+            return f"config.json: expected a model_type that transformers knows, found {kind!r}"
         name = TOKENIZER_MAPPING_NAMES[kind]
-    made = tokenizer_class_from_name(name) if isinstance(name, str) else None
-    if made is None:
+    tokenizer_class = tokenizer_class_from_name(name) if isinstance(name, str) else None
+    if tokenizer_class is None:
         return f"transformers has no class {name!r}, which its configuration names"
-    names = dict(made.vocab_files_names)
-    if set(names.values()) <= {TOKENIZER, "tokenizer.model"}:  # of no kind with files of its own
+    names = dict(tokenizer_class.vocab_files_names)
+    if set(names.values()) <= {TOKENIZER, "tokenizer.model"}:  # the class has no other files
         missing = "" if (folder / TOKENIZER).is_file() else TOKENIZER
     else:
         missing = missing_tokenizer_files(names, folder)
     if missing:
         return f"the tokenizer's files are missing: {missing}"
     parts = [file for file in names.values() if (folder / file).is_file()]
-    return f"not the files of a {made.__name__}: {', '.join(parts)}: {line}"
+    return f"not the files of a {tokenizer_class.__name__}: {', '.join(parts)}: {line}"
 
 
 def _field(file: Path, name: str) -> Any:
-    """A field of a JSON object in a file that may not be there."""
+    """Return a field of the JSON object in a file; None if the file or the field is missing."""
     return read_json(file).get(name) if file.is_file() else None
 
 
 def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedTokenizerFast:
-    """A lower-casing word-piece tokenizer made of posts, for an encoder without weights.
+    """Make a lower-casing word-piece tokenizer from posts, for an encoder without weights.
 
-    Its pieces are the commonest words whole, and all characters for the rest. (The trainer of the
-    tokenizers package breaks ties by chance, so two runs with one seed would differ.)
+    Its pieces are the `size` most frequent words, and all characters for the other words. (The
+    trainer of the tokenizers package breaks ties at random: runs with one seed would differ.)
     """
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     counts = Counter(
@@ -194,11 +201,12 @@ def scratch_tokenizer(posts: Iterable[Post], size: int = 4000) -> PreTrainedToke
 def tokenize(
     sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, longest: int | None
 ) -> list[Pieces]:
-    """For each sentence its piece ids, and for each piece the number of its word.
+    """Return each sentence's piece ids, and the number of each piece's word (None: special piece).
 
-    longest: pieces a sentence, special ones included; further ones are dropped. Words are plain
-    text: one that is written like a special piece ("[SEP]", "<s>", a marker) is cut into pieces as
-    any other, or becomes the unknown piece.
+    Words are plain text: a word spelled like a special piece ("[SEP]", "<s>", a marker) is split
+    into pieces like any other, or becomes the unknown piece.
+
+    longest: pieces per sentence, including special pieces; the others are dropped. None: no limit.
     """
     if not sentences:
         return []
@@ -215,7 +223,7 @@ def _cut_fast(
 ) -> list[Pieces]:
     batch = tokenizer(
         [list(words) for words in sentences],
-        is_split_into_words=True,  # without it, a list of words is taken for a list of sentences
+        is_split_into_words=True,  # else a list of words is read as a list of sentences
         truncation=longest is not None,
         max_length=longest,
         split_special_tokens=True,
@@ -227,15 +235,14 @@ def _cut_fast(
 def _cut_slow(
     sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, longest: int | None
 ) -> list[Pieces]:
-    """The same word by word, for tokenizers in Python (BERTweet's): they don't say whose a piece
-    is."""
+    """Tokenize word by word: tokenizers in Python (BERTweet's) do not give each piece's word."""
 
     @cache
     def ids_of(word: str) -> list[int]:
         pieces = tokenizer.tokenize(word, split_special_tokens=True)
         return list(tokenizer.convert_tokens_to_ids(pieces))
 
-    ends = tokenizer.build_inputs_with_special_tokens([-1])  # -1 stands for the sentence
+    ends = tokenizer.build_inputs_with_special_tokens([-1])  # -1: place of the sentence
     before, after = ends[: ends.index(-1)], ends[ends.index(-1) + 1 :]
     room = None if longest is None else max(0, longest - len(before) - len(after))
     cut: list[Pieces] = []
@@ -247,19 +254,19 @@ def _cut_slow(
 
 
 def unknown_words(posts: Iterable[Post], tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    """Words with an unknown piece or without any piece, and all words."""
+    """Return the number of words with an unknown piece or without pieces, and of all words."""
     sentences = [post.tokens for post in posts]
     unknown = tokenizer.unk_token_id
     known = 0
     for ids, owners in tokenize(sentences, tokenizer, None):
-        lost = {owner for id, owner in zip(ids, owners, strict=True) if id == unknown}
-        known += len(set(owners) - lost - {None})
+        bad = {owner for id, owner in zip(ids, owners, strict=True) if id == unknown}
+        known += len(set(owners) - bad - {None})
     total = sum(map(len, sentences))
     return total - known, total
 
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The ids that no word may become. The unknown piece is one that words become."""
+    """Return the ids that no word may get: all special ones except the unknown piece's."""
     added = tokenizer.added_tokens_decoder
     special = {id for id, token in added.items() if token.special} | {*tokenizer.all_special_ids}
     return special - {tokenizer.unk_token_id}
@@ -268,7 +275,7 @@ def _special(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 def _plain(
     ids: list[int], owners: list[int | None], special: set[int], unknown: int | None
 ) -> tuple[list[int], list[int | None]]:
-    """Pieces of words that are special all the same, as the vocabulary has them: unknown."""
+    """Replace special pieces of words, which some vocabularies produce, by the unknown piece."""
     if not any(owner is not None and id in special for id, owner in zip(ids, owners, strict=True)):
         return ids, owners
     pairs = [
@@ -280,6 +287,7 @@ def _plain(
 
 
 def number_of(label: str | None, number: dict[str, int], post: Post) -> int:
+    """Return the number of a post's label. Raises DataError for an unknown label."""
     if label not in number:
         raise DataError(f"post {post.id!r}: expected one of {', '.join(number)}, found {label!r}")
     return number[label]

@@ -1,4 +1,4 @@
-"""Entities: tags aligned with word pieces, and read back from the CRF."""
+"""Entities: align tags with word pieces, and read tags from the CRF."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,12 +21,12 @@ from pipeline.training.heads import DIGITS, Head, Scored
 from pipeline.training.possible import repeated
 from pipeline.training.score import entity_scores
 
-# The published code's labels beside the tags: of padding, later pieces, and the two ends.
+# The published CRF's labels beside the tags: padding, later pieces of a word, and the two ends.
 PAD, LATER, START, END = "PAD", "X", "[CLS]", "[SEP]"
 
 
 def entity_labels(known: Sequence[str], style: str) -> list[str]:
-    """The CRF's labels for tags that begin with O: these, or the published code's too."""
+    """Return the CRF's labels: the tags, O first; in style released also the published extras."""
     return [PAD, *known, LATER, START, END] if style == RELEASED else list(known)
 
 
@@ -37,11 +37,16 @@ def encode_entities(
     longest: int,
     style: str = PAPER,
 ) -> list[Encoded]:
-    """Numbered posts -> word pieces, and a label for each token of the CRF.
+    """Encode numbered posts as word pieces, with a label for each token of the CRF.
 
-    labels: as `entity_labels` gives them. Tokens are the words, at their first pieces; in style
-    released all pieces, the two ends too. A word beyond `longest` pieces, or one that the tokenizer
-    drops, has no token: it is tagged O. Raises DataError for a tag that is not in `labels`.
+    A token of the CRF is a word, at its first piece; in style released, every piece, including the
+    two ends. A word beyond `longest` pieces, or dropped by the tokenizer, has no token: it is
+    tagged O.
+
+    labels: from `entity_labels`.
+    longest: word pieces per post, including special pieces.
+
+    Raises DataError for a tag that is not in `labels`.
     """
     number = {label: place for place, label in enumerate(labels)}
     encoded = []
@@ -51,22 +56,22 @@ def encode_entities(
         for place, word in enumerate(owners):
             if word is not None:
                 first.setdefault(word, place)
-        # Without any word the CRF still needs a sequence: the first piece, taught as O.
+        # The CRF needs at least one token: without words it is the first piece, labelled O.
         positions = [*range(len(ids))] if style == RELEASED else [*first.values()] or [0]
         token = {place: n for n, place in enumerate(positions)}
         words = [token[first[word]] if word in first else -1 for word in range(len(post.tokens))]
-        found: list[int] = []
+        numbers: list[int] = []
         if post.tags is not None:
-            named = _token_labels(len(ids), positions, first, post.tags, style)
-            found = [number_of(label, number, post) for label in named]
-        encoded.append(Encoded(n, ids, positions, found, words))
+            names = _token_labels(len(ids), positions, first, post.tags, style)
+            numbers = [number_of(name, number, post) for name in names]
+        encoded.append(Encoded(n, ids, positions, numbers, words))
     return encoded
 
 
 def _token_labels(
     pieces: int, positions: Sequence[int], first: Mapping[int, int], tags: Sequence[str], style: str
 ) -> list[str]:
-    """The CRF's label for each token. first: word -> place of its first piece."""
+    """Return the CRF's label of each token. first: word -> place of its first piece."""
     at = {place: tags[word] for word, place in first.items()}
     if style == RELEASED:
         at = {0: START, pieces - 1: END} | at
@@ -75,7 +80,7 @@ def _token_labels(
 
 @dataclass(frozen=True)
 class ScoredEntity:
-    """A predicted entity in words [start, end), and its probability (0-1)."""
+    """A predicted entity at words [start, end), with its probability (0-1) as score."""
 
     label: str
     start: int
@@ -86,11 +91,15 @@ class ScoredEntity:
 def scored_entities(
     tags: Sequence[str], words: Sequence[int], labels: Sequence[str], chain: Chain
 ) -> list[ScoredEntity]:
-    """The entities of a post's predicted tags, each with its probability under the CRF.
+    """Return the entities of a post's predicted tags, each with its probability under the CRF.
 
-    The probability is that of the exact labelled span: summed over all tag sequences of which
-    `entities_of` reads this entity. tags: one a word. words: each word's token, -1 without one.
-    labels: the CRF's, by number. chain: the CRF over the post's tokens.
+    The probability is that of the exact labelled span: the sum over all tag sequences from which
+    `entities_of` reads this entity.
+
+    tags: one per word.
+    words: the token of each word; -1 if it has none.
+    labels: of the CRF, by number.
+    chain: the CRF over the post's tokens.
     """
     return [
         ScoredEntity(label, start, end, _probability(label, start, end, words, labels, chain))
@@ -101,32 +110,32 @@ def scored_entities(
 def _probability(
     kind: str, start: int, end: int, words: Sequence[int], labels: Sequence[str], chain: Chain
 ) -> float:
-    """Probability of an entity: the sum over two disjoint cases.
+    """Return an entity's probability: the sum over two disjoint cases.
 
-    Its first word is B-; or its first word is I- and opens the entity, because the word before is
-    neither B- nor I- of this type. In both, its other words are I- and the next word is not.
+    Either the first word is B-; or it is I- and opens the entity, because the word before is
+    neither B- nor I- of this type. In both cases the other words are I- and the next word is not.
     """
     begins = np.array([label == f"B-{kind}" for label in labels])
     continues = np.array([label == f"I-{kind}" for label in labels])
-    rest = {words[word]: continues for word in range(start + 1, end)}
-    # A neighbour without a token is O: it needs no constraint.
+    after = {words[word]: continues for word in range(start + 1, end)}
+    # A neighbouring word without a token is O, so it needs no constraint.
     if end < len(words) and words[end] >= 0:
-        rest[words[end]] = ~continues
+        after[words[end]] = ~continues
     before = {}
     if start > 0 and words[start - 1] >= 0:
         before = {words[start - 1]: ~(begins | continues)}
     first = words[start]
-    with_b = chain.probability({first: begins, **rest})
-    with_i = chain.probability({**before, first: continues, **rest})
+    with_b = chain.probability({first: begins, **after})
+    with_i = chain.probability({**before, first: continues, **after})
     return min(with_b + with_i, 1.0)
 
 
 class Entities(Head):
-    """A tag for each word, by a CRF."""
+    """The entity task: a tag for each word, by a CRF."""
 
     name = "ner"
     model = EntityTagger
-    least_tokens = 3  # two ends, one word
+    least_tokens = 3  # two ends and a word
     labels = staticmethod(entity_labels)
     encode = staticmethod(encode_entities)
     scores = staticmethod(entity_scores)
@@ -138,7 +147,7 @@ class Entities(Head):
         return ()
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
-        """words (B, W): places of the CRF's tokens; labels (B, W): what they are taught."""
+        """Return words (B, W): places of the CRF's tokens, and labels (B, W) of these tokens."""
         batch = {"words": padded([post.positions for post in posts], -1)}
         if all(post.labels for post in posts):
             batch["labels"] = padded([post.labels for post in posts], IGNORED)
@@ -147,7 +156,10 @@ class Entities(Head):
     def read(
         self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
     ) -> list[list[str]]:
-        """answers: (posts, W) labels by number. Words that the model never saw are O."""
+        """Return the tags of each post; words without a token are O.
+
+        answers: (posts, W) numbers of labels.
+        """
         return [
             [labels[answer[token]] if token >= 0 else OUTSIDE for token in post.words]
             for post, answer in zip(encoded, answers, strict=True)
@@ -160,9 +172,9 @@ class Entities(Head):
         labels: Sequence[str],
         model: PrefixedEncoder,
     ) -> list[Scored]:
-        """outputs: labels by number (posts, W) and emissions (posts, W, K), padded.
+        """Return the tags of each post, with a `ScoredEntity` for each entity.
 
-        The scores are a `ScoredEntity` for each entity of the tags.
+        outputs: numbers of labels (posts, W) and emissions (posts, W, K), padded.
         """
         assert isinstance(model, EntityTagger)
         answers, emissions = outputs
@@ -175,14 +187,14 @@ class Entities(Head):
 
     def readable(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
         repeats = repeated(posts)
-        own = super().readable(posts, split)
-        return {number: post for number, post in own.items() if number not in repeats}
+        chosen = super().readable(posts, split)
+        return {number: post for number, post in chosen.items() if number not in repeats}
 
     def unread(self, post: Post) -> list[str]:
         return [OUTSIDE] * len(post.tokens)
 
     def items(self, gold: Sequence[str], predicted: Scored) -> list[Item]:
-        """The predicted entities; one is correct if a gold entity has its label, start and end."""
+        """Return the predicted entities; correct: a gold entity has the same label, start, end."""
         expected = set(entities_of(gold))
         return [
             Item(entity.score, (entity.label, entity.start, entity.end) in expected)

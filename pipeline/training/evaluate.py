@@ -1,4 +1,4 @@
-"""A saved model on a data set: predictions and scores, without training."""
+"""Evaluate a saved model on a data set: predictions and scores, without training."""
 
 import logging
 import shutil
@@ -35,11 +35,16 @@ def evaluate_into(
     precision: str,
     about: dict[str, Any],
 ) -> None:
-    """The evaluation stage: `predictions.jsonl` and `metrics.json` of val and test into `folder`.
+    """Run the evaluation stage: write `predictions.jsonl` and `metrics.json` of val and test.
 
-    Posts without labels are predicted too, and not scored.
-    model_folder: as training or ImportReleased wrote it. files: None for a text-only model.
-    Raises DataError where the pyramids are not of the kind that the model was trained on.
+    Posts without labels are predicted but not scored.
+
+    model_folder: written by training or ImportReleased.
+    posts_folder: output of ReadPosts.
+    files: the folders of pyramids; None for a text-only model.
+    about: further entries of `metrics.json`.
+
+    Raises DataError if the pyramids are not of the kind that the model was trained on.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -68,7 +73,7 @@ def evaluate_into(
         precision,
     )
     results = predict_into(folder, head, evaluator, model, splits, encoded, saved.labels)
-    shutil.rmtree(folder / CHECKPOINTS)  # the Trainer makes it, empty
+    shutil.rmtree(folder / CHECKPOINTS)  # made by the Trainer, empty
     if files is not None:
         about |= about_pictures(files)
     about |= about_labels(about.get("dataset"), posts)
@@ -83,25 +88,25 @@ def evaluate_into(
 
 
 def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
-    """Rows made in another way would be read without a complaint, and mean nothing.
+    """Raise DataError if pyramids are not made like those that the model was trained on.
 
-    Raises DataError, but where only `resize` or `precision` differ: then they mean nearly the same,
-    and a warning does.
+    Their shapes may be equal, so nothing else would detect it. If only `resize` or `precision`
+    differ, the rows are nearly the same: this logs a warning.
     """
-    # A setting younger than the model had its default when the model was trained.
+    # A model older than a setting was trained with the setting's default.
     expected = asdict(ExtractConfig()) | config.pyramids if config.pyramids else {}
-    found = pictures.made_by
-    differ = sorted(name for name in found if expected.get(name) != found[name])
+    made_by = pictures.made_by
+    differ = sorted(name for name in made_by if expected.get(name) != made_by[name])
     if not differ:
         return
-    told = (
+    message = (
         f"{model_folder}: expected pyramids with "
         + ", ".join(f"{name} {expected.get(name)}" for name in differ)
         + "; found "
-        + ", ".join(f"{name} {found[name]}" for name in differ)
+        + ", ".join(f"{name} {made_by[name]}" for name in differ)
     )
     if set(differ) <= NEARLY_THE_SAME:
-        log.warning("%s", told)
+        log.warning("%s", message)
         return
     options = ", ".join(f"--ExtractPyramid-{name}" for name in differ)
-    raise DataError(f"{told}; extract them with {options}")
+    raise DataError(f"{message}; extract them with {options}")

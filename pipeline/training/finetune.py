@@ -1,4 +1,4 @@
-"""Fine-tuning the backbone: pyramids recomputed on the fly, with gradients."""
+"""Fine-tune the backbone: recompute pyramids from pixels in each step, with gradients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +24,12 @@ from pipeline.training.config import BACKBONE
 
 @dataclass(frozen=True)
 class Pixels:
-    """Prepared pixels of posts' regions, decoded anew for each batch.
+    """Prepared pixels of posts' regions, decoded again for each batch.
 
-    regions: for each post its R regions, None where ExtractPyramid found none to use.
+    regions: the R regions of each post; None where ExtractPyramid stored no row.
+    config: of the extraction.
+    made_by: how the pyramids are made; see `rows.made_by`.
+    backbone: the network to fine-tune.
     """
 
     regions: Sequence[Sequence[RowSource | None]]
@@ -36,7 +39,7 @@ class Pixels:
 
     @classmethod
     def open(cls, files: PictureFiles, stored: StoredPyramids) -> "Pixels":
-        """Exactly the regions that have a row in the store."""
+        """Open the pixels of exactly the regions that have a row in the store."""
         slots = stored.there.shape[1]
         usable = []
         for post, there in zip(GroundedPosts(files.grounding), stored.there, strict=True):
@@ -48,7 +51,7 @@ class Pixels:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the four blocks."""
+        """Channels of the four blocks."""
         return self.backbone.channels
 
     @property
@@ -57,7 +60,7 @@ class Pixels:
         return self.config.grid
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """pixels (N, 3, S, S) of the regions that are there, post by post; regions (B, R) bool."""
+        """Return pixels (N, 3, S, S) of the regions, post by post, and regions (B, R) bool."""
         wanted = [self.regions[number] for number in numbers]
         preparation = Preparation(self.config.resize, self.config.size)
         pixels = [
@@ -74,7 +77,7 @@ class Pixels:
 
 
 class FineTuned(nn.Module):
-    """An extractor behind its backbone: the same model, fed with pixels instead of rows."""
+    """The extractor and its backbone: the same model, with pixels instead of rows as input."""
 
     # As in PrefixedEncoder: the loss is not averaged over accumulated steps.
     accepts_loss_kwargs = False
@@ -87,25 +90,25 @@ class FineTuned(nn.Module):
         self.config = extractor.config
 
     def forward(self, pixels: Tensor, regions: Tensor, **batch: Any) -> Any:
-        """pixels (N, 3, S, S): the regions that are True in `regions` (B, R), post by post."""
-        nothing = pixels.new_zeros(1, *pixels.shape[1:])
-        inputs = torch.cat((pixels, nothing))
+        """Run the model. pixels: (N, 3, S, S), the regions that are True in `regions` (B, R)."""
+        absent = pixels.new_zeros(1, *pixels.shape[1:])
+        inputs = torch.cat((pixels, absent))
         inputs = inputs.contiguous(memory_format=torch.channels_last)  # as in extraction
         maps = maps_of(self.backbone, inputs, self.extraction)
-        # Rounded as rows of the store are; the gradient passes as if they were not.
+        # Round to float16 as in the store; the gradient ignores the rounding.
         maps = maps + (maps.half().float() - maps).detach()
         pyramid = maps[-1].expand(*regions.shape, *maps.shape[1:]).clone()
         pyramid[regions] = maps[:-1]
         return self.extractor(pyramid=pyramid, regions=regions, **batch)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The extractor's, and the backbone with a rate of its own."""
+        """Return the extractor's groups, and the backbone's with its own learning rate."""
         return [*self.extractor.parameter_groups(), ParameterGroup("backbone", [self.backbone])]
 
     def save_backbone(self, folder: Path) -> None:
-        """Write the backbone as a file that ExtractPyramid takes for its weights.
+        """Write the backbone's weights as a file for `ExtractPyramid --weights`.
 
-        The extractor's configuration then tells of pyramids of this backbone.
+        Also sets the extractor's configuration to pyramids of this backbone.
         """
         folder.mkdir(parents=True, exist_ok=True)
         save_state(self.backbone.state_dict(), folder / BACKBONE)

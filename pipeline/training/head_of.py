@@ -1,4 +1,4 @@
-"""The two tasks' heads by their names."""
+"""The heads of the two tasks, by name."""
 
 from pipeline.training.entities import Entities
 from pipeline.training.heads import Head

@@ -1,4 +1,4 @@
-"""The two tasks, entities and relations, behind one interface; predictions of either."""
+"""The interface of the two tasks, entities and relations, and writing their predictions."""
 
 import json
 import logging
@@ -19,19 +19,20 @@ from pipeline.training.calibration import Item, calibrated
 from pipeline.training.encode import Encoded
 from pipeline.training.possible import is_labelled, is_readable
 
-if TYPE_CHECKING:  # a training loop, which prediction does without
+if TYPE_CHECKING:  # prediction runs without the Trainer
     from transformers import Trainer
 
 SCORED = ("val", "test")
-DIGITS = 6  # decimals of a score in files: float32 logits hold no more
+DIGITS = 6  # decimals of a score in files; float32 logits give no more
 log = logging.getLogger(__name__)
 
 
 class Scored(NamedTuple):
     """A post's prediction.
 
-    answer: as `Head.read` gives it. scores: the probability of a relation, or the entities with
-    theirs; None for a post that doesn't fit into the model.
+    answer: as returned by `Head.read`.
+    scores: the probability of the relation, or a list of `ScoredEntity`; None for a post that does
+        not fit into the model.
     """
 
     answer: Any
@@ -39,23 +40,23 @@ class Scored(NamedTuple):
 
 
 class Head(ABC):
-    """One task: its labels, its encoding, its model, and how answers are read and scored."""
+    """A task: its labels, encoding and model, and how to read and score the model's answers."""
 
     name: ClassVar[str]  # "ner" or "re"
     model: ClassVar[type[PrefixedEncoder]]
-    least_tokens: ClassVar[int]  # word pieces of the shortest post, special ones included
+    least_tokens: ClassVar[int]  # word pieces of the shortest post, including special pieces
 
     @abstractmethod
     def gold(self, post: Post) -> Any:
-        """A post's own labels: what `read` should give. None where it has none."""
+        """Return a post's gold labels in the form of `read`; None if it has none."""
 
     @abstractmethod
     def labels(self, known: Sequence[str], style: str) -> list[str]:
-        """The head's labels for the data set's, in the order of their numbers."""
+        """Return the head's labels, in the order of their numbers. known: the data set's labels."""
 
     @abstractmethod
     def add_markers(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-        """Give the tokenizer the pieces that the task adds to a text; their ids."""
+        """Add the task's marker pieces to the tokenizer. Returns their ids."""
 
     @abstractmethod
     def encode(
@@ -66,20 +67,21 @@ class Head(ABC):
         longest: int,
         style: str,
     ) -> list[Encoded]:
-        """Numbered posts -> word pieces and labels, without posts that don't fit.
+        """Encode numbered posts as word pieces and labels; posts that don't fit are left out.
 
-        Raises DataError.
+        labels: of `self.labels`. longest: word pieces per post. style: paper or released.
+        Raises DataError for a label that is not in `labels`.
         """
 
     @abstractmethod
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
-        """A batch's tensors of the task's own: positions, and labels if all have them."""
+        """Return the task's tensors of a batch: positions, and labels if all posts have them."""
 
     @abstractmethod
     def read(
         self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
     ) -> list[Any]:
-        """The model's answers -> a prediction for each encoded post."""
+        """Return a prediction for each encoded post. answers: the model's first output."""
 
     @abstractmethod
     def read_scored(
@@ -89,38 +91,38 @@ class Head(ABC):
         labels: Sequence[str],
         model: PrefixedEncoder,
     ) -> list[Scored]:
-        """All of the model's outputs -> a prediction with scores for each encoded post.
+        """Return a prediction with scores for each encoded post.
 
-        outputs: an array (posts, …), or a tuple of them where the model has several outputs.
+        outputs: all outputs of the model: an array (posts, …), or a tuple of several.
         """
 
     @abstractmethod
     def unread(self, post: Post) -> Any:
-        """The prediction for a post that doesn't fit into the model."""
+        """Return the prediction for a post that does not fit into the model."""
 
     @abstractmethod
     def scores(self, gold: Sequence[Any], predicted: Sequence[Any]) -> dict[str, Any]:
-        """The task's figures (0-100)."""
+        """Return the task's figures (0-100)."""
 
     @abstractmethod
     def items(self, gold: Any, predicted: Scored) -> list[Item]:
-        """A post's scored predictions, each compared with its gold labels."""
+        """Return a post's scored predictions, each compared with the gold labels."""
 
     @abstractmethod
     def asked(self, gold: Any) -> int:
-        """How many entities or relations a post's gold labels hold."""
+        """Return the number of entities or relations in a post's gold labels."""
 
     @abstractmethod
     def as_fields(self, predicted: Scored) -> dict[str, Any]:
-        """A prediction as fields of a line of `predictions.jsonl`."""
+        """Return a prediction as fields for a line of `predictions.jsonl`."""
 
     def numbered(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
-        """Number -> post, for the posts of a split that have the task's labels."""
+        """Return number -> post for the posts of a split that have the task's labels."""
         chosen = (n for n, post in enumerate(posts) if post.split == split)
         return {n: posts[n] for n in chosen if is_labelled(self.name, posts[n])}
 
     def readable(self, posts: Sequence[Post], split: str) -> dict[int, Post]:
-        """Number -> post, for the posts of a split that can be predicted, with labels or not."""
+        """Return number -> post for the posts of a split that can be predicted, labelled or not."""
         chosen = (n for n, post in enumerate(posts) if post.split == split)
         return {n: posts[n] for n in chosen if is_readable(self.name, posts[n])}
 
@@ -131,23 +133,23 @@ class Head(ABC):
         posts: Mapping[int, Post],
         labels: Sequence[str],
     ) -> list[Any]:
-        """A prediction for each post, also for those that don't fit.
+        """Return a prediction for each post, including posts that do not fit into the model.
 
-        answers: the model's, to the encoded posts.
+        answers: the model's answers for the encoded posts.
         """
         predicted = self.read(answers, encoded, labels)
-        own = dict(zip((post.number for post in encoded), predicted, strict=True))
-        return [own[n] if n in own else self.unread(post) for n, post in posts.items()]
+        by_number = dict(zip((post.number for post in encoded), predicted, strict=True))
+        return [by_number[n] if n in by_number else self.unread(post) for n, post in posts.items()]
 
 
 def log_shortened(
     splits: Mapping[str, Mapping[int, Post]], encoded: Mapping[str, list[Encoded]], longest: int
 ) -> None:
-    """Count and name posts of which words between the entities are left out, or that don't fit."""
+    """Log the posts that lost words between their entities, and those that do not fit."""
     cut = [
         f"{name} {splits[name][post.number].id!r}"
-        for name, own in encoded.items()
-        for post in own
+        for name, posts_of_split in encoded.items()
+        for post in posts_of_split
         if post.cut
     ]
     if cut:
@@ -171,7 +173,7 @@ def log_shortened(
 
 
 def _counted(names: Sequence[str]) -> str:
-    """How many posts, and the first of them by name."""
+    """Return the number of posts, and the names of the first few."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     posts = "post" if len(names) == 1 else "posts"
     return f"{len(names)} {posts} ({', '.join(names[:NAMED])}{more})"
@@ -186,10 +188,13 @@ def predict_into(
     encoded: Mapping[str, list[Encoded]],
     labels: Sequence[str],
 ) -> dict[str, Any]:
-    """Predict val and test into `folder/predictions.jsonl`, a line a post in the posts' order.
+    """Predict val and test into `folder/predictions.jsonl`, a line per post in the posts' order.
 
-    model: the trainer's, without its backbone. Returns the figures of each split that has posts
-    with labels, on these alone.
+    Returns split -> figures, over the labelled posts, for each split that has some.
+
+    model: the trainer's model, without its backbone.
+    splits: split -> number -> post.
+    encoded: split -> the encoded posts, without those that do not fit.
     """
     results = {}
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
@@ -197,9 +202,9 @@ def predict_into(
             posts = splits[name].values()
             if not posts:
                 continue
-            fitting = _predict(head, trainer, model, encoded[name], labels)
+            by_number = _predict(head, trainer, model, encoded[name], labels)
             predicted = [
-                fitting.get(number, Scored(head.unread(post), None))
+                by_number.get(number, Scored(head.unread(post), None))
                 for number, post in splits[name].items()
             ]
             gold = [head.gold(post) for post in posts]
@@ -207,8 +212,8 @@ def predict_into(
             if labelled:
                 results[name] = _figures(head, labelled)
             for post, scored in zip(posts, predicted, strict=True):
-                kept = json.loads(replace(post, phrases=None, boxes=None, crops=None).to_json())
-                line = json.dumps({**kept, **head.as_fields(scored)}, ensure_ascii=False)
+                fields = json.loads(replace(post, phrases=None, boxes=None, crops=None).to_json())
+                line = json.dumps({**fields, **head.as_fields(scored)}, ensure_ascii=False)
                 file.write(line + "\n")
     return results
 
@@ -220,17 +225,17 @@ def _predict(
     encoded: list[Encoded],
     labels: Sequence[str],
 ) -> dict[int, Scored]:
-    """Number -> prediction, for the encoded posts."""
+    """Return number -> prediction for the encoded posts."""
     if not encoded:
         return {}
-    # Epochs are scored by labels alone; scores of predictions need the other outputs too.
+    # In training only the labels are used; scores of predictions need all outputs.
     outputs = trainer.predict(encoded, ignore_keys=[]).predictions
     scored = head.read_scored(outputs, encoded, labels, model)
     return dict(zip((post.number for post in encoded), scored, strict=True))
 
 
 def _figures(head: Head, pairs: Sequence[tuple[Any, Scored]]) -> dict[str, Any]:
-    """The figures of a split. pairs: each post's gold labels and prediction."""
+    """Return the figures of a split. pairs: gold labels and prediction of each post."""
     gold = [expected for expected, _ in pairs]
     items = [item for expected, predicted in pairs for item in head.items(expected, predicted)]
     return {

@@ -1,4 +1,4 @@
-"""A published `best_model.pth` -> a model folder of ours, and its backbone's weights."""
+"""A published `best_model.pth` -> a model folder of this project, and backbone weights."""
 
 import logging
 from pathlib import Path
@@ -20,18 +20,20 @@ from pipeline.training.encode import load_tokenizer, save_tokenizer
 from pipeline.training.entities import entity_labels
 from pipeline.training.relations import add_markers
 
-ARCHITECTURE = "resnet50"  # the backbone of all that was published
-TYPES = ("MISC", "PER", "ORG", "LOC")  # of entities, in the order of the published labels
+ARCHITECTURE = "resnet50"  # the backbone of all published checkpoints
+TYPES = ("MISC", "PER", "ORG", "LOC")  # entity types, in the order of the published labels
 log = logging.getLogger(__name__)
 
 
 def import_into(
     folder: Path, checkpoint: Path, tokenizer_name: str, posts_folder: Path, longest: int
 ) -> None:
-    """The import stage: `model/`, `backbone.safetensors` and `report.json` into `folder`.
+    """Run the import stage: write `model/`, `backbone.safetensors` and `report.json`.
 
     tokenizer_name: hub name or folder of the encoder that the checkpoint was trained from.
-    posts_folder: of the data set, for the relations' names. longest: word pieces a post.
+    posts_folder: output of ReadPosts, for the names of the relations.
+    longest: word pieces per post.
+
     Raises ReleasedError, WeightsError, DataError.
     """
     transformers.logging.disable_progress_bar()
@@ -58,7 +60,7 @@ def import_into(
     if imported.backbone:
         file = folder / BACKBONE
         save_state(imported.backbone, file)
-        load_backbone(ARCHITECTURE, str(file), seed=0)  # every key accounted for
+        load_backbone(ARCHITECTURE, str(file), seed=0)  # fails unless every key fits
         model.config.pyramids = made_by(ExtractConfig(ARCHITECTURE), in_a_word(of_file(file)))
     tokenizer.model_max_length = longest
     model.save_pretrained(folder / "model")
@@ -72,6 +74,6 @@ def import_into(
         "labels": labels,
     }
     write_json(folder / "report.json", report)
-    log.info("%(keys_taken)d of %(keys)d keys taken; the others:", report)
+    log.info("%(keys_taken)d of %(keys)d keys imported; left out:", report)
     for key, why in imported.left_out.items():
         log.info("  %s: %s", key, why)

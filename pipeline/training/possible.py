@@ -14,11 +14,11 @@ from pipeline.engine.files import read_json
 from pipeline.errors import NAMED, DataError, SettingError
 from pipeline.extraction.config import ExtractConfig
 
-TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # by a saved model's class
-BESIDE = "put those that the encoder was published with beside its weights"
+TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # class of a saved model -> task
+BESIDE = "put the files that the encoder was published with beside its weights"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
-NEARLY_THE_SAME = {"resize", "precision"}  # pyramids that differ in these are read all the same
-LABELLED = {"re": "a relation", "ner": "tags"}  # the labels of a post, in words
+NEARLY_THE_SAME = {"resize", "precision"}  # settings in which a model's pyramids may differ
+LABELLED = {"re": "a relation", "ner": "tags"}  # task -> its labels, for messages
 
 
 def is_labelled(task: str, post: Post) -> bool:
@@ -32,10 +32,10 @@ def is_readable(task: str, post: Post) -> bool:
 
 
 def repeated(posts: Sequence[Post]) -> set[int]:
-    """The numbers of posts that hold a sentence again, for another of its relations.
+    """Return the numbers of posts that repeat a sentence for another of its relations.
 
-    A record with several relations is read as posts `ID#0`, `ID#1`, …; entities are those of the
-    first.
+    A record with several relations is read as posts `ID#0`, `ID#1`, …; only the first counts for
+    entities.
     """
     first = {post.id.removesuffix("#0"): post for post in posts if post.id.endswith("#0")}
     numbers = set()
@@ -48,7 +48,7 @@ def repeated(posts: Sequence[Post]) -> set[int]:
 
 
 def check_training(task: str, posts: Sequence[Post]) -> None:
-    """Raise DataError unless train and val have posts with labels, and these say something."""
+    """Raise DataError unless train and val have labelled posts, of at least two labels."""
     for needed in ("train", "val"):
         if not any(post.split == needed and is_labelled(task, post) for post in posts):
             raise DataError(
@@ -65,13 +65,13 @@ def check_evaluation(task: str, posts: Sequence[Post], model: Path) -> None:
     if not any(is_readable(task, post) for post in held):
         raise DataError(
             f"{model}: predicts the relation of a post's head to its tail; expected posts of val "
-            f"or test with head and tail, found none among {len(held)}; add them to the posts, or "
-            "evaluate a model of TrainNER"
+            f"or test with head and tail, found none among {len(held)}; add head and tail to the "
+            "posts, or evaluate a model of TrainNER"
         )
 
 
 def check_labels(task: str, posts: Sequence[Post], model: Path) -> None:
-    """Raise DataError if posts of val or test have labels that the model does not."""
+    """Raise DataError if posts of val or test have labels that the model lacks."""
     known = read_json(model / "config.json").get("id2label") or {}
     for post in posts:
         if post.split == "train" or not is_readable(task, post):
@@ -79,10 +79,10 @@ def check_labels(task: str, posts: Sequence[Post], model: Path) -> None:
         given = (post.relation,) if task == "re" else (post.tags or ())
         unknown = [label for label in given if label is not None and label not in known.values()]
         if unknown and known:
-            none = f"; if it means no relation, give --ReadPosts-none-label {quote(unknown[0])}"
+            hint = f"; if it means no relation, give --ReadPosts-none-label {quote(unknown[0])}"
             raise DataError(
                 f"{model}: expected labels that the model has ({_listed([*known.values()])}), "
-                f"found {clip(unknown[0])} in post {clip(post.id)}{none if task == 're' else ''}; "
+                f"found {clip(unknown[0])} in post {clip(post.id)}{hint if task == 're' else ''}; "
                 "rename the labels, or leave them out of val and test to predict without scores"
             )
 
@@ -93,9 +93,10 @@ def _listed(labels: Sequence[str]) -> str:
 
 
 def check_tokenizer_files(folder: Path, advice: str) -> None:
-    """Raise DataError if a model's folder has no file of a tokenizer at all.
+    """Raise DataError if a model's folder has no tokenizer file at all.
 
-    Which files its kind needs is known when it is loaded.
+    `load_tokenizer` checks for the files that the tokenizer's class needs. advice: ends the
+    message.
     """
     names = {path.name for path in folder.glob("*") if path.is_file()}
     if names.isdisjoint(_VOCABULARIES) and not any(name.endswith(".model") for name in names):
@@ -106,29 +107,35 @@ def check_tokenizer_files(folder: Path, advice: str) -> None:
 
 
 def check_same_pyramids(models: Sequence[Path]) -> None:
-    """Raise SettingError if saved models were trained on pyramids that no one extraction makes."""
+    """Raise SettingError if saved models need pyramids that a single extraction can't make."""
     kinds = {model: read_json(model / "config.json").get("pyramids") for model in models}
     known = {model: asdict(ExtractConfig()) | kind for model, kind in kinds.items() if kind}
-    for (model, kind), (other, another) in pairwise(known.items()):
-        differ = sorted(n for n in kind if kind[n] != another.get(n) and n not in NEARLY_THE_SAME)
+    for (model, kind), (other, other_kind) in pairwise(known.items()):
+        differ = sorted(
+            n for n in kind if kind[n] != other_kind.get(n) and n not in NEARLY_THE_SAME
+        )
         if differ:
             raise SettingError(
                 "--model: expected models that were trained on pyramids of one kind, found "
                 f"{model} ({', '.join(f'{name} {kind[name]}' for name in differ)}) and "
-                f"{other} ({', '.join(f'{name} {another.get(name)}' for name in differ)}); "
+                f"{other} ({', '.join(f'{name} {other_kind.get(name)}' for name in differ)}); "
                 "predict with each alone, or train one of them again"
             )
 
 
 def task_of(model: Path) -> str:
-    """The task of a saved model: "re" or "ner". Raises DataError."""
+    """Return the task of a saved model: "re" or "ner". Raises DataError."""
     try:
         names = read_json(model / "config.json").get("architectures") or []
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{model}: expected a model folder of ours, found no config.json"
+            f"{model}: expected a model folder made by training or ImportReleased, found no "
+            "config.json"
         ) from error
     for name in names:
         if name in TASKS:
             return TASKS[name]
-    raise DataError(f"{model}: expected a model of ours, {' or '.join(TASKS)}, found another")
+    raise DataError(
+        f"{model}: expected a model of class {' or '.join(TASKS)}, found "
+        f"{', '.join(map(str, names)) or 'no class'} in config.json"
+    )

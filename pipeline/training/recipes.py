@@ -1,4 +1,4 @@
-"""Recipes: the settings that the paper and the published scripts train with."""
+"""Recipes: the training settings of the paper and of the published scripts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -12,9 +12,9 @@ from pipeline.machine import AUTO, well_done
 from pipeline.training.config import SCRATCH, TrainConfig
 
 RECIPES = (PAPER, RELEASED)  # Appendix B.1 of the paper; the published scripts
-# What the sources give; all else is TrainConfig's. Not the paper's but the published code's are the
-# longest text, the seed, no clipping, and dropout before the CRF; before the relation classifier it
-# is ours.
+# Settings that differ from TrainConfig's defaults. The paper states no maximum length, seed,
+# clipping or dropout before the CRF: both recipes use the published code's values. In recipe paper,
+# dropout before the relation classifier is our choice.
 _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     PAPER: {
         "re": {},
@@ -22,7 +22,7 @@ _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epochs": 30,
             "batch_size": 8,
             "learning_rate": 3e-5,  # the paper: 1e-5 to 3e-5
-            "head_learning_rate": 5e-2,  # the published code's; the paper names none
+            "head_learning_rate": 5e-2,  # from the published code; the paper gives none
             "evaluate_from": 16,
         },
     },
@@ -34,7 +34,7 @@ _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "decay_all": True,
             "warmup": 0.06,
             "evaluate_from": 1,
-            "dropout": 0.0,  # there is one, and it is never applied
+            "dropout": 0.0,  # the published code has a dropout layer but never applies it
         },
         "ner": {
             "epochs": 30,
@@ -47,7 +47,7 @@ _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-# The published scripts train without pictures in other parameter groups than with them.
+# The published scripts use other parameter groups for text-only training.
 _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "re": {"decay_all": False},
     "ner": {"head_learning_rate": None},
@@ -66,9 +66,9 @@ _DEMO: Mapping[str, Any] = {
 def train_preset(
     task: str, dataset: str, recipe: str = PAPER, variant: str = HVPNET
 ) -> TrainConfig:
-    """A recipe's values for a task ("re" or "ner") on a data set, before people change any.
+    """Return a recipe's default settings for a task ("re" or "ner") on a data set.
 
-    Encoder, schedule and rates of the demo are its own, whatever the recipe.
+    The demo has its own encoder, schedule and rates in every recipe.
     """
     config = replace(TrainConfig(variant=variant), **_RECIPES[recipe][task])
     if recipe == RELEASED and variant == TEXT_ONLY:
@@ -81,17 +81,20 @@ def train_preset(
 
 
 def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainConfig:
-    """A recipe's training on a data set, with the values given, which win.
+    """Return a recipe's settings for a data set, with the values given.
 
-    values: by the names of TrainConfig, and `recipe`. A setting without effect is left out. Raises
-    SettingError for settings that do not go together.
+    Settings that have no effect are set to fixed values, so that they don't change the key.
+
+    values: by the names of TrainConfig, and `recipe`; they override the recipe.
+
+    Raises SettingError for settings that contradict each other.
     """
     variant = values.get("variant") or HVPNET
     config = changed(train_preset(task, dataset, values.get("recipe", PAPER), variant), values)
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise SettingError(
-            f"--variant {variant}: expected --style {PAPER}, whose blocks it chooses from, found "
-            f"{RELEASED}, in which every piece mixes all blocks"
+            f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
+            f"{RELEASED}, whose four parts each mix all blocks"
         )
     if variant == TEXT_ONLY:
         config = replace(config, finetune_backbone=False)
@@ -107,18 +110,18 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
 
 
 def recipes(dataset: str, variant: str) -> list[str]:
-    """Each setting of both training tasks in each recipe, and how to change one."""
+    """Return a table of the settings of both tasks in each recipe, and how to change them."""
     columns = [(task, recipe) for task in ("re", "ner") for recipe in RECIPES]
     presets = [train_preset(task, dataset, recipe, variant) for task, recipe in columns]
     values = [asdict(replace(preset, precision=well_done(AUTO))) for preset in presets]
     names = {"re": "TrainRE", "ner": "TrainNER"}
-    lines = [f"{dataset}, variant {variant}; choose with --recipe, change with the option's value"]
+    lines = [f"{dataset}, variant {variant}; choose with --recipe, change a value by its option"]
     lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))
     for name in values[0]:
-        if name not in ("variant", "style"):  # these have options of their own
+        if name not in ("variant", "style"):  # not part of a recipe
             row = "".join(
-                f"{_shown(found[name] if has_option(task, name) else '-'):20}"
-                for (task, _), found in zip(columns, values, strict=True)
+                f"{_shown(column[name] if has_option(task, name) else '-'):20}"
+                for (task, _), column in zip(columns, values, strict=True)
             )
             lines.append(f"--{name.replace('_', '-'):24}{row}".rstrip())
     return lines

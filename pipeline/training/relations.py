@@ -1,4 +1,4 @@
-"""Relations: head and tail between markers, and the relation read from their states."""
+"""Relations: put markers around head and tail, and read the relation from the logits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))
 
 
 def add_markers(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Give the tokenizer the four markers, and return their ids: the next four free ones."""
+    """Add the four markers to the tokenizer. Returns their ids, the next four free ones."""
     tokenizer.add_tokens(list(MARKERS), special_tokens=True)
     return tuple(tokenizer.convert_tokens_to_ids(list(MARKERS)))
 
@@ -39,11 +39,16 @@ def encode_relations(
     longest: int,
     style: str = PAPER,
 ) -> list[Encoded]:
-    """Numbered posts with head and tail -> word pieces with markers around the two.
+    """Encode numbered posts as word pieces, with markers around head and tail.
 
-    A sentence that is too long loses the words that are farthest from its entities, and where these
-    are too far apart, words between them too (`Encoded.cut`). A post whose entities alone are too
-    long is left out. Raises DataError for a relation that is not in `labels`.
+    A sentence that is too long loses the words farthest from its entities and, if these are too far
+    apart, words between them too (`Encoded.cut`). A post whose entities alone are too long is left
+    out.
+
+    labels: the relations, in the order of their numbers.
+    longest: word pieces per post, including special pieces and markers.
+
+    Raises DataError for a relation that is not in `labels`.
     """
     number = {label: place for place, label in enumerate(labels)}
     markers: dict[str, int] = {
@@ -73,33 +78,35 @@ def _insert(
     ids: Sequence[int],
     owners: Sequence[int | None],
 ) -> tuple[list[int], dict[str, int]]:
-    """Put the markers' ids between a sentence's pieces. Returns the ids, and the markers' places.
+    """Insert the markers' ids into a sentence's pieces. Returns the ids, and the markers' places.
 
-    marked: the words and Markers in their order. owners: for each piece the number of its word.
+    marked: the words and Markers in their order.
+    markers: marker -> id.
+    owners: the number of each piece's word; None for special pieces.
     """
     inner = [place for place, word in enumerate(owners) if word is not None]
-    # Of a sentence whose words are all dropped the two ends alone are left.
+    # If the tokenizer drops all words, only the two ends are left.
     start, stop = (inner[0], inner[-1] + 1) if inner else (len(ids) // 2, len(ids) // 2)
     of_word: dict[int, list[int]] = {}
     for place in inner:
         of_word.setdefault(owners[place] or 0, []).append(ids[place])
-    found, word = list(ids[:start]), 0
+    result, word = list(ids[:start]), 0
     places: dict[str, int] = {}
     for item in marked:
         if isinstance(item, Marker):
-            places[item] = len(found)
-            found.append(markers[item])
+            places[item] = len(result)
+            result.append(markers[item])
         else:
-            found.extend(of_word.get(word, ()))
+            result.extend(of_word.get(word, ()))
             word += 1
-    return [*found, *ids[stop:]], places
+    return [*result, *ids[stop:]], places
 
 
 def mark_spans(post: Post) -> list[str]:
-    """The tokens with a marker before and after head and tail.
+    """Return the tokens with a marker before and after head and tail.
 
-    Where markers meet, a span closes before the next one opens; of nested spans the longer one is
-    outside, and of equal ones the head.
+    Where markers meet, a span closes before the next opens. Of nested spans the longer is outside;
+    of equal spans the head is.
     """
     spans = dict(enumerate(_spans(post)))  # number of the span -> [start, end)
     tokens: list[str] = []
@@ -115,10 +122,10 @@ def mark_spans(post: Post) -> list[str]:
 
 
 def mark_as_released(post: Post) -> list[str]:
-    """The tokens with markers where the published code puts them.
+    """Return the tokens with markers where the published code puts them.
 
-    Before each word: the head's opening and closing marker, then the tail's, whichever are due. So
-    a span that ends with the sentence is not closed, and one may open before another closes.
+    Markers are put before a word only: the head's opening and closing marker, then the tail's. So a
+    span that ends with the sentence is not closed, and a span may open before the other closes.
     """
     places = [place for span in _spans(post) for place in span]
     tokens: list[str] = []
@@ -135,10 +142,10 @@ def _spans(post: Post) -> tuple[Span, Span]:
 
 
 def _kept(length: int, places: Mapping[str, int], longest: int) -> list[range] | None:
-    """The places to keep of a marked sentence beside its first and last piece.
+    """Return the places to keep of a marked sentence, beside its first and last piece.
 
-    length: of the sentence in pieces. A window around both entities; where they are too far apart,
-    one around each. None where the entities alone don't fit.
+    These are a window around both entities or, if they are too far apart, a window around each.
+    Returns None if the entities alone do not fit. length: of the sentence, in pieces.
     """
     start, stop = min(places.values()), max(places.values()) + 1
     spare = longest - 2 - (stop - start)
@@ -151,41 +158,41 @@ def _kept(length: int, places: Mapping[str, int], longest: int) -> list[range] |
 
 
 def _two_windows(length: int, places: Mapping[str, int], longest: int) -> list[range] | None:
-    """A quarter of the spare pieces on each side of each entity, or what there is of it."""
-    last = length - 2  # where a span ends that the published code doesn't close
-    (start, middle), (rest, stop) = sorted(
+    """Return a window for each entity: the spare pieces are shared evenly by the four sides."""
+    last = length - 2  # end of a span that the published code does not close
+    (start, middle), (second, stop) = sorted(
         (places[MARKERS[n]], places.get(MARKERS[n + 1], last) + 1) for n in (0, 2)
     )
-    spare = longest - 2 - (middle - start) - (stop - rest)
-    if spare < 0 or middle > rest:
+    spare = longest - 2 - (middle - start) - (stop - second)
+    if spare < 0 or middle > second:
         return None
     before = min(spare // 4, start - 1)
     after = min(spare // 4, length - 1 - stop)
     inner = spare - before - after
     first = range(start - before, middle + inner - inner // 2)
-    return [first, range(rest - inner // 2, stop + after)]
+    return [first, range(second - inner // 2, stop + after)]
 
 
 def _shorten(
     ids: Sequence[int], places: Mapping[str, int], kept: Sequence[range]
 ) -> tuple[list[int], dict[str, int]]:
-    """The pieces at these places, and the first and the last; and where the markers are now."""
+    """Return the kept pieces with the first and last one, and the markers' new places."""
     old = [0, *(place for window in kept for place in window), len(ids) - 1]
     new = {place: n for n, place in enumerate(old)}
     return [ids[place] for place in old], {marker: new[at] for marker, at in places.items()}
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax (B, labels) of logits, in float64 (HVPNeT, Eq. 11)."""
+    """Return the softmax of logits (B, labels), in float64 (HVPNeT, Eq. 11)."""
     return torch.softmax(torch.from_numpy(logits).double(), -1).numpy()
 
 
 class Relations(Head):
-    """A relation for each post, of its head to its tail."""
+    """The relation task: the relation of each post's head to its tail."""
 
     name = "re"
     model = RelationExtractor
-    least_tokens = 8  # two ends, four markers, two words
+    least_tokens = 8  # two ends, four markers and two words
     add_markers = staticmethod(add_markers)
     encode = staticmethod(encode_relations)
     scores = staticmethod(relation_scores)
@@ -197,7 +204,7 @@ class Relations(Head):
         return list(known)
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
-        """markers (B, 2): places of the opening markers; labels (B,)."""
+        """Return markers (B, 2): places of the opening markers, and labels (B,)."""
         batch = {"markers": torch.tensor([post.positions for post in posts])}
         if all(post.labels for post in posts):
             batch["labels"] = torch.tensor([post.labels[0] for post in posts])
@@ -206,7 +213,7 @@ class Relations(Head):
     def read(
         self, answers: np.ndarray, encoded: Sequence[Encoded], labels: Sequence[str]
     ) -> list[str]:
-        """answers: (posts, labels) logits."""
+        """Return the most probable relation of each post. answers: logits (posts, labels)."""
         return [labels[number] for number in answers.argmax(-1)]
 
     def read_scored(
@@ -216,7 +223,7 @@ class Relations(Head):
         labels: Sequence[str],
         model: PrefixedEncoder,
     ) -> list[Scored]:
-        """outputs: (posts, labels) logits. The score is the probability of the predicted label."""
+        """Return each post's relation, with its probability. outputs: logits (posts, labels)."""
         answers, best = self.read(outputs, encoded, labels), probabilities(outputs).max(-1)
         return [Scored(*pair) for pair in zip(answers, best.tolist(), strict=True)]
 
@@ -224,7 +231,7 @@ class Relations(Head):
         return NO_RELATION
 
     def items(self, gold: str, predicted: Scored) -> list[Item]:
-        """The predicted relation, None included: it too has a probability of being correct."""
+        """Return the predicted relation. None counts too: it has a probability of being correct."""
         if predicted.scores is None:
             return []
         answer = predicted.answer

@@ -1,4 +1,4 @@
-"""What training runs and evaluations scored, for people to read."""
+"""Scores of training runs and evaluations, as lines and tables, and reading `metrics.json`."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -19,9 +19,10 @@ PRF = ("precision", "recall", "f1")
 
 
 def scores(store: Path, stages: Sequence[str], dataset: str | None) -> list[str]:
-    """A table of all training runs, with pictures and without, the best on validation first.
+    """Return a table of all training runs, with and without pictures, the best on val first.
 
-    stages: the names of the training stages. dataset: only this one's runs.
+    stages: names of the training stages.
+    dataset: only runs on this data set; None: all runs.
     """
     rows = []
     for name in stages:
@@ -33,95 +34,101 @@ def scores(store: Path, stages: Sequence[str], dataset: str | None) -> list[str]
         return ["no training run yet"]
     head = f"{'task':9}{'dataset':13}{'variant':13}{'style':9}{'seed':>10}"
     lines = [f"{head}  {'val F1':>13}  test P / R / F1"]
-    for name, folder, found in rows:
-        config = found["config"]
-        where = folder if "runs" in found else folder / "model"
+    for name, folder, metrics in rows:
+        config = metrics["config"]
+        val, test = figures(metrics, "val", ["f1"]), figures(metrics, "test")
+        where = folder if "runs" in metrics else folder / "model"
         lines.append(
-            f"{name:9}{found['dataset']:13}{config['variant']:13}{config.get('style', PAPER):9}"
-            f"{_seed(found):>10}  {figures(found, 'val', ['f1']):>13}  {figures(found, 'test')}"
-            f"{_labels(found)}   {where}"
+            f"{name:9}{metrics['dataset']:13}{config['variant']:13}{config.get('style', PAPER):9}"
+            f"{_seed(metrics):>10}  {val:>13}  {test}"
+            f"{_labels(metrics)}   {where}"
         )
     return lines
 
 
 def result(folder: Path, text_only: Path, made: bool) -> list[str]:
-    """A run's scores, beside those of the same run without pictures, and where its model is.
+    """Return the scores of a run and of the same run without pictures, and its model's path.
 
-    text_only: the run without pictures; `made`: it is there.
+    text_only: folder of the run without pictures.
+    made: True if that run exists.
     """
-    found = _read_metrics(folder)
-    lines = [_line(found)]
+    metrics = _read_metrics(folder)
+    lines = [_line(metrics)]
     if folder != text_only:
-        bare = _read_metrics(text_only) if made else None
+        other = _read_metrics(text_only) if made else None
         lines.append(
-            _line(bare) if bare else f"{TEXT_ONLY:12}  not run; add --variant text-only to compare"
+            _line(other)
+            if other
+            else f"{TEXT_ONLY:12}  not run; add --variant text-only to compare"
         )
-    kind, where = ("summary", "metrics.json") if "runs" in found else ("model", "model")
+    kind, where = ("summary", "metrics.json") if "runs" in metrics else ("model", "model")
     return [*lines, f"{kind:12}  {folder / where}"]
 
 
 def evaluation(folder: Path) -> list[str]:
-    """The scores of a saved model, and where its predictions are."""
-    found = _read_metrics(folder)
-    lines = [f"{name:4}  P / R / F1 {figures(found, name)}" for name in SPLITS if name in found]
-    for name, count in found["posts"].items():
-        bare = count - found.get("labelled", found["posts"])[name]
-        if bare:
+    """Return the scores of an evaluation, and the path of its predictions."""
+    metrics = _read_metrics(folder)
+    lines = [f"{name:4}  P / R / F1 {figures(metrics, name)}" for name in SPLITS if name in metrics]
+    for name, count in metrics["posts"].items():
+        unlabelled = count - metrics.get("labelled", metrics["posts"])[name]
+        if unlabelled:
+            labels = _LABELS[metrics["task"]]
             lines.append(
-                f"{name:4}  {bare} of {count} posts have no {_LABELS[found['task']]}: predicted, "
-                "not scored"
+                f"{name:4}  {unlabelled} of {count} posts have no {labels}: predicted, not scored"
             )
     return [*lines, f"predictions  {folder / 'predictions.jsonl'}"]
 
 
-def _line(found: dict[str, Any]) -> str:
-    epoch = "" if "runs" in found else f" (epoch {found['best_epoch']})"
+def _line(metrics: dict[str, Any]) -> str:
+    epoch = "" if "runs" in metrics else f" (epoch {metrics['best_epoch']})"
     return (
-        f"{found['config']['variant']:12}  val F1 {figures(found, 'val', ['f1'])}{epoch}  "
-        f"test P / R / F1 {figures(found, 'test')}"
+        f"{metrics['config']['variant']:12}  val F1 {figures(metrics, 'val', ['f1'])}{epoch}  "
+        f"test P / R / F1 {figures(metrics, 'test')}"
     )
 
 
-def _labels(found: dict[str, Any]) -> str:
-    """Name the labels of Twitter-2015 that a run was scored on; "" for other data sets."""
-    if found["dataset"] != label_version.DATASET:
+def _labels(metrics: dict[str, Any]) -> str:
+    """Return the version of Twitter-2015's labels in a run; "" for other data sets."""
+    if metrics["dataset"] != label_version.DATASET:
         return ""
-    version = found.get("label_version", "labels unknown")  # of a run older than the entry
+    version = metrics.get("label_version", "labels unknown")  # the run is older than this entry
     return f"  {'original labels' if version == label_version.ORIGINAL else version}"
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(folder / "metrics.json")
-    return found
+    metrics: dict[str, Any] = read_json(folder / "metrics.json")
+    return metrics
 
 
-def _seed(found: dict[str, Any]) -> str:
-    return f"mean of {len(found['runs'])}" if "runs" in found else str(found["config"]["seed"])
+def _seed(metrics: dict[str, Any]) -> str:
+    return (
+        f"mean of {len(metrics['runs'])}" if "runs" in metrics else str(metrics["config"]["seed"])
+    )
 
 
-def _f1_on_val(found: dict[str, Any]) -> float:
-    return float(found.get("mean", found)["val"]["f1"])
+def _f1_on_val(metrics: dict[str, Any]) -> float:
+    return float(metrics.get("mean", metrics)["val"]["f1"])
 
 
-def figures(found: dict[str, Any], split: str, names: Sequence[str] = PRF) -> str:
-    """Precision, recall, F1 of a run on a split, or their mean ± deviation over several seeds."""
-    if "runs" in found:
-        mean, deviation = found["mean"].get(split), found["deviation"].get(split)
+def figures(metrics: dict[str, Any], split: str, names: Sequence[str] = PRF) -> str:
+    """Return P / R / F1 of a run on a split, or their mean ± deviation over several seeds."""
+    if "runs" in metrics:
+        mean, deviation = metrics["mean"].get(split), metrics["deviation"].get(split)
         both = [f"{mean[n]:.2f} ± {deviation[n]:.2f}" for n in names] if mean else []
     else:
-        both = [f"{found[split][n]:.2f}" for n in names] if split in found else []
+        both = [f"{metrics[split][n]:.2f}" for n in names] if split in metrics else []
     return " / ".join(both) or f"no {split} posts"
 
 
 def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None:
-    """Mean and deviation of runs that differ in their seed alone, into `folder/metrics.json`.
+    """Write mean and deviation of runs that differ only in their seed to `folder/metrics.json`.
 
-    The deviation is that of a sample (n - 1); of one run it is 0.
+    The deviation is the sample standard deviation (n - 1), or 0 for a single run.
     """
-    found = {run: _read_metrics(run) for run in runs}
-    splits = [name for name in SPLITS if all(name in one for one in found.values())]
-    first = found[runs[0]]
-    table = {split: {n: [one[split][n] for one in found.values()] for n in PRF} for split in splits}
+    every = [_read_metrics(run) for run in dict.fromkeys(runs)]
+    splits = [name for name in SPLITS if all(name in metrics for metrics in every)]
+    first = every[0]
+    table = {split: {n: [metrics[split][n] for metrics in every] for n in PRF} for split in splits}
     write_json(
         folder / "metrics.json",
         {
@@ -131,12 +138,12 @@ def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None
             "mean": _each(table, statistics.fmean),
             "deviation": _each(table, lambda x: statistics.stdev(x) if len(x) > 1 else 0.0),
             "runs": {
-                one["config"]["seed"]: {
-                    "fingerprint": one["fingerprint"],
-                    "best_epoch": one["best_epoch"],
-                    **{split: {n: one[split][n] for n in PRF} for split in splits},
+                metrics["config"]["seed"]: {
+                    "fingerprint": metrics["fingerprint"],
+                    "best_epoch": metrics["best_epoch"],
+                    **{split: {n: metrics[split][n] for n in PRF} for split in splits},
                 }
-                for one in found.values()
+                for metrics in every
             },
             "config": {name: v for name, v in first["config"].items() if name != "seed"},
         },
@@ -150,9 +157,9 @@ def _each(
 
 
 def metrics_of(model: Path) -> dict[str, Any]:
-    """The `metrics.json` of the run that made a saved model; empty for a model without its run.
+    """Return the `metrics.json` of the run that made a saved model; empty if there is none.
 
-    Raises DataError where it can't be read.
+    Raises DataError if it can't be read.
     """
     file = (model.parent if model.name == "model" else model) / "metrics.json"
     if not file.is_file():
@@ -163,22 +170,23 @@ def metrics_of(model: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(
             f"{file}: expected a training run's metrics, cannot be read as JSON ({error}); restore "
-            "the file, or move it away to do without"
+            "the file, or move it away to use the model without it"
         ) from error
     return metrics if isinstance(metrics, dict) else {}
 
 
 def precision_of(model: Path) -> str:
-    """The precision of a saved model's training; float32 for one without its run."""
+    """Return the precision that a saved model was trained in; float32 without `metrics.json`."""
     return str(metrics_of(model).get("config", {}).get("precision", FLOAT32))
 
 
 def needs_pictures(model: Path) -> bool:
-    """Whether a saved model reads pyramids. Raises DataError where there is none."""
+    """Return True if a saved model reads pyramids. Raises DataError if there is no model."""
     need_readable(model / "config.json")
     try:
         return bool(read_json(model / "config.json")["variant"] != TEXT_ONLY)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
-            f"{model}: expected a model folder of ours, found no config.json that names a variant"
+            f"{model}: expected a model folder made by training or ImportReleased, found no "
+            "config.json that names a variant"
         ) from error

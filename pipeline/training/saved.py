@@ -1,4 +1,4 @@
-"""A saved model's folder: its parts, loaded and checked against each other."""
+"""The folder of a saved model: load its parts and check that they belong together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipeline.training.vocabulary import check_vocabulary
 class SavedModel:
     """A saved model without its weights, which `load` reads.
 
-    labels: the head's, in the order of their numbers.
+    labels: of the head, in the order of their numbers.
     """
 
     folder: Path
@@ -33,39 +33,39 @@ class SavedModel:
 
     @classmethod
     def open(cls, folder: Path) -> "SavedModel":
-        """Read a folder that training or ImportReleased wrote. Raises DataError, AccessError."""
+        """Open a folder made by training or ImportReleased. Raises DataError, AccessError."""
         need_readable(folder)
         head = HEADS[task_of(folder)]
         config = ExtractorConfig.from_pretrained(folder)
-        tokenizer = load_tokenizer(str(folder), "run what made the model again")
+        tokenizer = load_tokenizer(str(folder), "make the model again")
         _check_tokenizer(tokenizer, config, folder)
         labels = [config.id2label[number] for number in range(config.num_labels)]
         return cls(folder, head, config, tokenizer, labels)
 
     @property
     def longest(self) -> int:
-        """Word pieces of the longest post that the model reads whole, special ones included."""
+        """Word pieces of the longest post that is not cut, including special pieces."""
         return int(self.tokenizer.model_max_length)
 
     @property
     def is_text_only(self) -> bool:
-        """True for a model that looks at no picture."""
+        """True if the model uses no pictures."""
         return bool(self.config.variant == TEXT_ONLY)
 
     def load(self) -> PrefixedEncoder:
-        """The model with its weights. Raises EncoderError."""
+        """Load the model with its weights. Raises EncoderError."""
         return load_saved(self.head.model, self.folder)
 
 
 def _check_tokenizer(
     tokenizer: PreTrainedTokenizerBase, config: ExtractorConfig, folder: Path
 ) -> None:
-    """Raise DataError unless the tokenizer is the one that was saved with the model."""
+    """Raise DataError unless the tokenizer fits the model's encoder and markers."""
     rows = config.encoder["vocab_size"]
     check_vocabulary(tokenizer, config.encoder_config(), rows, str(folder))
     markers = tuple(config.marker_ids)
     if markers and tuple(tokenizer.convert_tokens_to_ids(list(MARKERS))) != markers:
         raise DataError(
             f"{folder}: expected a tokenizer whose markers have the ids "
-            f"{', '.join(map(str, markers))}, found another; run what made the model again"
+            f"{', '.join(map(str, markers))}, found another; make the model again"
         )

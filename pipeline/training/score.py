@@ -1,4 +1,4 @@
-"""Scores: micro-F1 of relations, and F1 of entities on words."""
+"""Scores: micro F1 of relations, and of entities over words."""
 
 import warnings
 from collections import Counter
@@ -13,23 +13,24 @@ from pipeline.corpus.tags import BIO, scheme_of, to_bio
 
 
 def relation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
-    """Micro precision, recall and F1 (0-100) over relations other than None, and per relation.
+    """Return micro precision, recall and F1 (0-100) over relations other than None.
 
-    A None that is predicted as a relation costs precision, a relation predicted as None recall.
+    A None predicted as a relation lowers precision; a relation predicted as None lowers recall.
+    `per_class` has the same figures of each relation.
     """
     assert len(gold) == len(predicted), (len(gold), len(predicted))
-    right = Counter(g for g, p in zip(gold, predicted, strict=True) if g == p)
-    asked, answered = Counter(gold), Counter(predicted)
-    names = sorted((asked.keys() | answered.keys()) - {NO_RELATION})
+    correct = Counter(g for g, p in zip(gold, predicted, strict=True) if g == p)
+    asked, given = Counter(gold), Counter(predicted)
+    names = sorted((asked.keys() | given.keys()) - {NO_RELATION})
     return {
         **prf(
-            sum(right[n] for n in names),
-            sum(answered[n] for n in names),
+            sum(correct[n] for n in names),
+            sum(given[n] for n in names),
             sum(asked[n] for n in names),
         ),
-        "accuracy": 100 * right.total() / len(gold) if gold else 0.0,
+        "accuracy": 100 * correct.total() / len(gold) if gold else 0.0,
         "per_class": {
-            n: {**prf(right[n], answered[n], asked[n]), "support": asked[n]} for n in names
+            n: {**prf(correct[n], given[n], asked[n]), "support": asked[n]} for n in names
         },
     }
 
@@ -37,29 +38,30 @@ def relation_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, 
 def entity_scores(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
-    """Micro precision, recall and F1 (0-100) of entities, by seqeval on BIO tags of words.
+    """Return micro precision, recall and F1 (0-100) of entities, by seqeval on the tags of words.
 
-    The figures at the top are lenient, as published ones are: an I- without its B- opens an
-    entity. `strict` counts only entities that open with B-; where no gold entity does (IO, IOB1),
-    an I- that opens one counts as its B-, in gold and predictions. A prediction that is no BIO tag,
-    but a label of the published CRF for something else, counts as O. `uncleaned`, where there is
-    any, leaves it to seqeval, which takes some for entities, as the published scripts do.
+    The top-level figures are lenient, as in published results: an I- without a B- opens an entity.
+    `strict` counts only entities that open with B-. If the gold tags are not BIO (but IO or IOB1),
+    gold and predicted tags are converted to BIO first.
+    A predicted label of the published CRF that is not a tag counts as O. If there is any,
+    `uncleaned` has the figures with these labels, as in the published scripts: seqeval counts some
+    as entities.
     """
     cleaned = [clean_tags(tags) for tags in predicted]
     lenient = _seqeval(gold, cleaned)
-    found = {**lenient, "strict": _strict(gold, cleaned)}
+    scores = {**lenient, "strict": _strict(gold, cleaned)}
     if cleaned != [list(tags) for tags in predicted]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # seqeval's, of each label that is no tag
-            found["uncleaned"] = _seqeval(gold, predicted)
-    return found
+            warnings.simplefilter("ignore")  # seqeval warns of each label that is not a tag
+            scores["uncleaned"] = _seqeval(gold, predicted)
+    return scores
 
 
 def _strict(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, Any]:
     if scheme_of(gold) != BIO:
         gold, predicted = [to_bio(tags) for tags in gold], [to_bio(tags) for tags in predicted]
     if not any(tag.startswith("B-") for tags in (*gold, *predicted) for tag in tags):
-        return {**prf(0, 0, 0), "per_class": {}}  # seqeval warns of an empty mean
+        return {**prf(0, 0, 0), "per_class": {}}  # seqeval would warn of an empty mean
     return _seqeval(gold, predicted, mode="strict", scheme=IOB2)
 
 
@@ -67,7 +69,7 @@ def _seqeval(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], **options: Any
 ) -> dict[str, Any]:
     if not any(tag != OUTSIDE for tags in (*gold, *predicted) for tag in tags):
-        return {**prf(0, 0, 0), "per_class": {}}  # seqeval can't report on no entity at all
+        return {**prf(0, 0, 0), "per_class": {}}  # seqeval fails if there is no entity
     report = classification_report(
         [list(tags) for tags in gold],
         [list(tags) for tags in predicted],
@@ -89,7 +91,10 @@ def _percent(row: dict[str, float], support: bool = True) -> dict[str, Any]:
 
 
 def prf(right: int, answered: int, asked: int) -> dict[str, float]:
-    """Precision, recall and F1 (0-100) from counts; 0 where nothing was answered or asked."""
+    """Return precision, recall and F1 (0-100) from counts; 0 if the denominator is 0.
+
+    right: correct predictions. answered: all predictions. asked: gold items.
+    """
     precision = right / answered if answered else 0.0
     recall = right / asked if asked else 0.0
     total = precision + recall

@@ -1,4 +1,4 @@
-"""Stages that run a model: training, published checkpoints, evaluation; and lists of them."""
+"""Stages of training, import and evaluation, and the listings of recipes and scores."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -43,7 +43,7 @@ from pipeline.training.recipes import RECIPES, recipes, train_config, train_pres
 
 
 class RunsModel(ReadsPyramids):
-    """A stage whose task may not be possible on the posts; it says so before pictures are read."""
+    """A stage that runs a model. It checks the posts before pictures are read."""
 
     _checked = False
 
@@ -52,7 +52,7 @@ class RunsModel(ReadsPyramids):
         raise NotImplementedError
 
     def deps(self) -> Any:
-        """The stages required, as Luigi asks for them, unless what they make would be of no use."""
+        """Return the required stages. Raises DataError first if the posts do not suit the task."""
         if not self._checked and self.with_pictures():
             with self._errors_logged():
                 posts = self._posts()
@@ -62,20 +62,20 @@ class RunsModel(ReadsPyramids):
         return super().deps()
 
     def _posts(self) -> Sequence[Post] | None:
-        """The data set's posts; None where ReadPosts itself will say what is wrong with them."""
+        """Return the data set's posts; None if ReadPosts will report what is wrong with them."""
         from pipeline.corpus.posts import load_posts
 
         reading, layout = ReadPosts(dataset=self.dataset), self.layout_if_any()
         with suppress(DataError, OSError):
             if reading.complete():
                 return load_posts(reading.folder)
-            if layout is not None:  # the demo has all labels
+            if layout is not None:  # None: the demo, which has all labels
                 return corpus.read(layout, reading.config).posts
         return None
 
 
 class _Seeds(luigi.Parameter):
-    """Several seeds, separated by commas."""
+    """A parameter of several seeds, separated by commas."""
 
     def parse(self, x: str) -> tuple[int, ...]:
         seeds = [seed.strip() for seed in x.split(",")]
@@ -88,7 +88,7 @@ class _Seeds(luigi.Parameter):
 
 
 class _Training(RunsModel):
-    """The options that a training run and a summary of several share."""
+    """The options of a training run, and of a summary of several runs."""
 
     TASK: str
     VERSION = 3
@@ -96,25 +96,31 @@ class _Training(RunsModel):
     RESULT = True
 
     recipe = luigi.ChoiceParameter(
-        choices=RECIPES, default=PAPER, description="where values that aren't given are from"
+        choices=RECIPES, default=PAPER, description="source of the values that are not given"
     )
     variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
     style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
     encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
     seed = luigi.OptionalIntParameter(default=None)
-    seeds = _Seeds(default=(), description="runs each; 1,49,1234: mean and deviation")
+    seeds = _Seeds(
+        default=(), description="several seeds, such as 1,49,1234: a run each, mean and deviation"
+    )
     epochs = luigi.OptionalIntParameter(default=None)
     batch_size = luigi.OptionalIntParameter(default=None)
     learning_rate = luigi.OptionalFloatParameter(default=None)
     head_learning_rate = luigi.OptionalFloatParameter(default=None)
     weight_decay = luigi.OptionalFloatParameter(default=None)
     decay_all = luigi.OptionalBoolParameter(
-        default=None, description="weight decay on biases and normalisation too"
+        default=None, description="apply weight decay to biases and normalisation too"
     )
-    warmup = luigi.OptionalFloatParameter(default=None, description="share of all steps")
-    evaluate_from = luigi.OptionalIntParameter(default=None, description="first epoch scored")
-    max_tokens = luigi.OptionalIntParameter(default=None, description="word pieces a post")
-    dropout = luigi.OptionalFloatParameter(default=None, description="before the head")
+    warmup = luigi.OptionalFloatParameter(
+        default=None, description="length of the warm-up, as a share of all steps"
+    )
+    evaluate_from = luigi.OptionalIntParameter(
+        default=None, description="first epoch scored on val"
+    )
+    max_tokens = luigi.OptionalIntParameter(default=None, description="most word pieces per post")
+    dropout = luigi.OptionalFloatParameter(default=None, description="dropout before the head")
     max_grad_norm = luigi.OptionalFloatParameter(default=None)
     precision = luigi.OptionalChoiceParameter(choices=PRECISIONS, default=None)
     finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
@@ -128,7 +134,7 @@ class _Training(RunsModel):
 
     @cached_property
     def config(self) -> TrainConfig:
-        """The recipe's values with those given."""
+        """The recipe's settings, with the values given."""
         check("--max-unknown", "a share from 0 to 1", self.max_unknown, 0 <= self.max_unknown <= 1)
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
@@ -151,18 +157,18 @@ class _Training(RunsModel):
 
 
 class _Train(_Training):
-    """One run: train, choose the epoch, score on test."""
+    """One training run: train, choose the epoch, score on test."""
 
     RESUMES = True
 
     def __new__(cls, *args: Any, **values: Any) -> "_Train | _Summary":
-        """`--seeds` leads to the summary of one run for each seed."""
+        """With `--seeds`, make the summary of a run for each seed instead of a run."""
         given = dict(cls.get_param_values(cls.get_params(), args, values))
         return cls.summary()(**given) if given["seeds"] else super().__new__(cls)
 
     @classmethod
     def summary(cls) -> "type[_Summary]":
-        """The class of this stage's summaries."""
+        """Return the class of this stage's summaries."""
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -191,18 +197,18 @@ class _Train(_Training):
 
 
 class _Summary(_Training):
-    """Mean and deviation of runs that differ in their seed alone."""
+    """Mean and deviation of runs that differ only in their seed."""
 
     RUN: type[_Train]
 
     def requires(self) -> list[Stage]:
-        precision = self.config.precision  # one for all, whichever of them are there
+        precision = self.config.precision  # the same for all runs, whatever outputs exist
         return [
             self.clone(self.RUN, seed=seed, seeds=(), precision=precision) for seed in self.seeds
         ]
 
     def settings(self) -> dict[str, Any]:
-        return {"seeds": sorted(self.seeds)}  # all else that decides the result decides the runs'
+        return {"seeds": sorted(self.seeds)}  # all other settings are in the runs' keys
 
     def work(self, folder: Path) -> None:
         from pipeline.training.results import summarise
@@ -211,7 +217,7 @@ class _Summary(_Training):
 
 
 class _OfRelations(_Training):
-    """The options that relations have and entities lack."""
+    """The options that only relations have."""
 
     TASK = "re"
 
@@ -252,13 +258,13 @@ class _SummaryNER(_Summary):
 
 
 class ImportReleased(OfDataset):
-    """A published best_model.pth -> a model folder of ours, and its backbone's weights."""
+    """A published best_model.pth -> a model folder of this project, and backbone weights."""
 
     RESULT = True
 
     checkpoint = luigi.Parameter(description="a published best_model.pth")
     tokenizer = luigi.Parameter(
-        default=TrainConfig.encoder, description="of the checkpoint's encoder: hub name or folder"
+        default=TrainConfig.encoder, description="hub name or folder of the checkpoint's encoder"
     )
 
     def requires(self) -> list[Stage]:
@@ -285,11 +291,13 @@ class ImportReleased(OfDataset):
 
     def lines(self) -> list[str]:
         made = [self.folder / name for name in ("model", BACKBONE)]
-        return [str(path) for path in made if path.exists()]  # without pictures, no backbone
+        return [
+            str(path) for path in made if path.exists()
+        ]  # a text-only checkpoint has no backbone
 
 
 class Evaluate(RunsModel):
-    """A saved model on a data set: predictions and scores of val and test."""
+    """A saved model evaluated on a data set: predictions and scores of val and test."""
 
     VERSION = 2
     RESULT = True
@@ -307,10 +315,10 @@ class Evaluate(RunsModel):
         model = self.model_folder()
         check_evaluation(task_of(model), posts, model)
         check_labels(task_of(model), posts, model)
-        check_tokenizer_files(model, "run what made the model again")
+        check_tokenizer_files(model, "make the model again")
 
     def model_folder(self) -> Path:
-        """The model itself, also where people named the folder of the run that made it."""
+        """Return the model folder; --model may also name the folder of the run that made it."""
         named = existing("--model", self.model)
         return named / "model" if (named / "model").is_dir() else named
 
@@ -340,7 +348,7 @@ class Evaluate(RunsModel):
 
 
 class Recipes(Listing):
-    """The named recipes' values for both tasks on a data set."""
+    """The settings of the recipes for both tasks on a data set."""
 
     dataset = luigi.Parameter(default="mnre")
     variant = luigi.ChoiceParameter(choices=VARIANTS, default=VARIANTS[0])
@@ -352,7 +360,7 @@ class Recipes(Listing):
 class Scores(Listing):
     """A table of all training runs in the store."""
 
-    dataset = luigi.OptionalStrParameter(default=None, description="only this one's")
+    dataset = luigi.OptionalStrParameter(default=None, description="only runs on this data set")
 
     def lines(self) -> list[str]:
         from pipeline.training.results import scores

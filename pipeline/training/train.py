@@ -1,4 +1,4 @@
-"""Training and evaluation of both tasks, with transformers' Trainer."""
+"""Training of both tasks with transformers' Trainer, and scoring of val and test."""
 
 import logging
 import shutil
@@ -35,7 +35,7 @@ from pipeline.training.possible import check_training
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
 from pipeline.training.vocabulary import check_vocabulary, check_words, most_tokens
 
-METRICS = "metrics.json"  # written when all else of a run is
+METRICS = "metrics.json"  # written last: it marks a complete run
 log = logging.getLogger(__name__)
 SCRATCH_SHAPE = {
     "hidden_size": 128,
@@ -55,15 +55,18 @@ def train_into(
     about: dict[str, Any],
     max_unknown: float = MOST_UNKNOWN,
 ) -> None:
-    """The training stage: read posts and labels, train, write everything into `folder`.
+    """Run the training stage: read posts and labels, train, write everything into `folder`.
 
-    about: what else `metrics.json` should tell, such as fingerprints and versions. With pictures it
-    tells too how many there were, and how many regions each grounder gave.
+    task: "re" or "ner".
+    posts_folder: output of ReadPosts.
+    files: the folders of pyramids; None for a text-only run.
+    about: further entries of `metrics.json`, such as fingerprints and versions.
+    max_unknown: largest share of the training posts' words that the tokenizer may not know.
     """
-    if (folder / METRICS).exists():  # a killed run had only its checkpoints to remove
+    if (folder / METRICS).exists():  # a run was killed while it removed its checkpoints
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         return
-    if files is not None:  # scores with other crops can't be compared
+    if files is not None:  # recorded, as scores with other crops are not comparable
         about |= about_pictures(files)
     posts = load_posts(posts_folder)
     about |= about_labels(about.get("dataset"), posts)
@@ -83,7 +86,7 @@ def train_into(
 
 
 def about_pictures(files: PictureFiles) -> dict[str, Any]:
-    """How many pictures there are, and how many regions each grounder gave."""
+    """Return the number of pictures, and of regions from each grounder, for `metrics.json`."""
     return {
         "crops": read_json(files.grounding / "report.json")["regions_by_grounder"],
         "pictures": read_json(files.extraction / "report.json")["pictures"],
@@ -91,7 +94,7 @@ def about_pictures(files: PictureFiles) -> dict[str, Any]:
 
 
 def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
-    """Stored pyramids, or pixels where the backbone is to be fine-tuned; None without pictures."""
+    """Open the stored pyramids, or the pixels to fine-tune the backbone; None without pictures."""
     if files is None:
         return None
     stored = StoredPyramids.open(files.extraction, files.pyramids)
@@ -110,11 +113,15 @@ def train(
 ) -> dict[str, Any]:
     """Train on train, keep the epoch that is best on val, score it on val and test.
 
-    pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for a text-only
-    variant. Writes into `folder`: `model/` (a Hugging Face folder, with `backbone.safetensors`
-    where the backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`, and checkpoints, which
-    it leaves there. Goes on from the last one that a killed run left. max_unknown: the largest
-    share of the training posts' words that the tokenizer may not know. Returns the figures.
+    Writes into `folder`: `model/` (a Hugging Face folder, with `backbone.safetensors` if the
+    backbone was fine-tuned), `predictions.jsonl`, `tensorboard/`, and the checkpoints. Resumes from
+    the last checkpoint of a killed run. Returns the figures.
+
+    labels: the data set's labels, in the order of their numbers.
+    pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for text-only.
+    max_unknown: largest share of the training posts' words that the tokenizer may not know.
+
+    Raises DataError, SettingError.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -149,9 +156,9 @@ def train(
 
     def figures(answers: EvalPrediction) -> dict[str, float]:
         predicted = head.read_all(answers.predictions, encoded["val"], splits["val"], labels)
-        found = _figures(head.scores(gold, predicted))
-        # Of equal epochs the latest is the best, as in the published scripts.
-        return {**found, RANK: found["f1"] + 1e-9 * round(trainer.state.epoch)}
+        scores = _figures(head.scores(gold, predicted))
+        # The latest of equally good epochs wins, as in the published scripts.
+        return {**scores, RANK: scores["f1"] + 1e-9 * round(trainer.state.epoch)}
 
     trainer.compute_metrics = figures
     trainer.train(resume_from_checkpoint=last_checkpoint(folder))
@@ -171,7 +178,7 @@ def train(
 
 
 def _space(model: PrefixedEncoder | FineTuned) -> int:
-    """Bytes of the model and of three checkpoints: its weights and AdamW's two moments."""
+    """Return the bytes of the model and three checkpoints: weights and AdamW's two moments each."""
     size = sum(weight.nbytes for weight in model.parameters())
     return size * (1 + 3 * 3)
 
@@ -183,7 +190,7 @@ def build(
     config: TrainConfig,
     pictures: Pictures | None,
 ) -> tuple[PreTrainedTokenizerBase, PrefixedEncoder | FineTuned]:
-    """Tokenizer and untrained model; `posts` train the tokenizer of a scratch encoder."""
+    """Return tokenizer and untrained model. posts: used to make a scratch encoder's tokenizer."""
     encoder = None
     if config.encoder == SCRATCH:
         tokenizer: PreTrainedTokenizerBase = scratch_tokenizer(posts)
@@ -204,9 +211,9 @@ def build(
             f"--max-tokens: expected from {head.least_tokens} to {most} with encoder "
             f"{config.encoder!r}, found {config.max_tokens}"
         )
-    seen: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     if pictures is not None:
-        seen = {
+        inputs = {
             "block_channels": pictures.channels,
             "grid": pictures.grid,
             "pyramids": pictures.made_by,
@@ -221,7 +228,7 @@ def build(
             relation_head=config.relation_head,
             id2label=dict(enumerate(labels)),
             label2id={label: n for n, label in enumerate(labels)},
-            **seen,
+            **inputs,
         )
     )
     if encoder is not None:
@@ -236,18 +243,18 @@ def _extractor(model: PrefixedEncoder | FineTuned) -> PrefixedEncoder:
 
 
 def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
-    """The hub's commit of a downloaded encoder; None for one from disk or from scratch."""
+    """Return the hub's commit of a downloaded encoder; None if it is from disk or scratch."""
     return getattr(_extractor(model).encoder.config, "_commit_hash", None)
 
 
 def _log_unseen_words(encoded: Mapping[str, list[Encoded]]) -> None:
-    """Log how many words that get a tag the model does not see."""
+    """Log how many words have no token in the model, although they get a tag."""
     for name, posts in encoded.items():
         unseen = sum(token < 0 for post in posts for token in post.words)
         total = sum(len(post.words) for post in posts)
         if unseen:
             log.info(
-                "%s: %d of %d words have no word piece or lie beyond the longest text: tagged O",
+                "%s: %d of %d words have no word piece or exceed the longest text: tagged O",
                 name,
                 unseen,
                 total,
@@ -259,7 +266,7 @@ def _figures(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def _epochs(trainer: Trainer) -> list[dict[str, float]]:
-    """Validation figures by epoch, from the Trainer's log."""
+    """Return the figures on val of each epoch, from the Trainer's log."""
     return [
         {
             "epoch": round(entry["epoch"]),
@@ -271,7 +278,7 @@ def _epochs(trainer: Trainer) -> list[dict[str, float]]:
 
 
 def _best_epoch(epochs: list[dict[str, float]]) -> int:
-    """The epoch that the Trainer keeps: the latest of the equal best."""
+    """Return the epoch that the Trainer keeps: the best one, the latest of equals."""
     return int(max(epochs, key=lambda entry: (entry["f1"], entry["epoch"]))["epoch"])
 
 
@@ -281,7 +288,7 @@ def _save(
     config: TrainConfig,
     folder: Path,
 ) -> None:
-    """A Hugging Face folder that tells all that evaluation needs."""
+    """Write the model as a Hugging Face folder with everything that evaluation needs."""
     if isinstance(model, FineTuned):
         model.save_backbone(folder)
     _extractor(model).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""transformers' Trainer with our parameter groups, batches, and one line an epoch."""
+"""transformers' Trainer with our parameter groups and batches, and a log line per epoch."""
 
 import logging
 import shutil
@@ -28,19 +28,19 @@ from pipeline.training.encode import Encoded
 from pipeline.training.finetune import FineTuned
 
 EVAL_BATCH = 64
-CHECKPOINTS = "checkpoints"  # folder of a run that has not ended
-SEAL = "digests.json"  # of a whole checkpoint's files
-RANK = "rank"  # the figure of an epoch by which the best is chosen
+CHECKPOINTS = "checkpoints"  # folder in the output of an unfinished run
+SEAL = "digests.json"  # digests of a complete checkpoint's files
+RANK = "rank"  # figure by which the best epoch is chosen
 log = logging.getLogger(__name__)
 
 
 def optimizer_groups(
     model: PrefixedEncoder | FineTuned, config: TrainConfig
 ) -> list[dict[str, Any]]:
-    """AdamW's groups: three rates; biases and normalisation do not decay (Appendix B.1).
+    """Return AdamW's groups: three rates; biases and normalisation don't decay (Appendix B.1).
 
     With `decay_all` everything decays, as in the published scripts. Raises ModelError for a
-    parameter that is in no group of the model's: it would train at a rate that nobody chose.
+    parameter in no group of the model: its learning rate is undefined.
     """
     head = config.head_learning_rate
     rates = {
@@ -61,7 +61,7 @@ def optimizer_groups(
         if id(parameter) not in declared:
             raise ModelError(
                 f"{type(model).__name__}: expected each parameter in one of parameter_groups(), "
-                f"found {name} in none; name its module there, with the rate it trains at"
+                f"found {name} in none; add its module there, with the rate it trains at"
             )
         group = declared[id(parameter)]
         decays = config.decay_all or parameter.ndim > 1 or group.vectors_decay
@@ -74,25 +74,26 @@ def optimizer_groups(
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint of a killed run, if any; those that aren't whole are removed."""
-    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"))
-    states = {checkpoint.name: state for checkpoint in found if (state := _state(checkpoint))}
+    """Return the newest complete checkpoint of a killed run, if any. Removes incomplete ones."""
+    saved = sorted((folder / CHECKPOINTS).glob("checkpoint-*"))
+    states = {checkpoint.name: state for checkpoint in saved if (state := _state(checkpoint))}
     good: dict[str, int] = {}
-    for checkpoint in found:
+    for checkpoint in saved:
         best = states.get(checkpoint.name, {}).get("best_model_checkpoint")
-        # Without the best so far, a run that goes on would end with another model.
+        # Without the best checkpoint so far, a resumed run would end with another model.
         if checkpoint.name in states and (best is None or Path(best).name in states):
             good[str(checkpoint)] = states[checkpoint.name]["global_step"]
         else:
-            log.warning("%s is not whole: it is made again", checkpoint.name)
+            log.warning("%s is incomplete: it is made again", checkpoint.name)
             shutil.rmtree(checkpoint)
     return max(good, key=good.__getitem__, default=None)
 
 
 def _state(checkpoint: Path) -> dict[str, Any] | None:
-    """The state of a checkpoint of which each file has the digest that `_Seal` wrote down.
+    """Return the state of a complete checkpoint: each file has the digest that `_Seal` recorded.
 
-    A run killed before it sealed a checkpoint may have written it: the state comes last.
+    A checkpoint without digests may be complete, as the state is written last: check its files.
+    Returns None for an incomplete one.
     """
     try:
         state: dict[str, Any] = read_json(checkpoint / "trainer_state.json")
@@ -100,7 +101,7 @@ def _state(checkpoint: Path) -> dict[str, Any] | None:
             return state if _ends_well(checkpoint) else None
         digests = read_json(checkpoint / SEAL)
         good = all(of_file(checkpoint / name) == digest for name, digest in digests.items())
-    except PermissionError:  # another member's: it may be whole
+    except PermissionError:  # of another group member; it may be complete
         raise
     except (OSError, ValueError):
         return None
@@ -108,7 +109,7 @@ def _state(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def _ends_well(checkpoint: Path) -> bool:
-    """Whether no file was cut short, as by a power cut: both forms of file tell their end."""
+    """Return True if no file is truncated, as by a power cut; both file formats show that."""
     try:
         with safe_open(checkpoint / "model.safetensors", "pt"):
             pass
@@ -119,10 +120,10 @@ def _ends_well(checkpoint: Path) -> bool:
 
 
 class _Seal(TrainerCallback):
-    """Digests of a checkpoint's files, written when all are there; then older ones may go."""
+    """Record the digests of each complete checkpoint, then remove those no longer needed."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """A run that goes on may lie elsewhere than where it began."""
+        """Correct the best checkpoint's path: a resumed run may have been moved."""
         if state.best_model_checkpoint is not None:
             best = Path(args.output_dir) / Path(state.best_model_checkpoint).name
             state.best_model_checkpoint = str(best)
@@ -140,7 +141,7 @@ class _Seal(TrainerCallback):
 
 
 class _Trainer(Trainer):
-    """The Trainer with our parameter groups and batches of similar length."""
+    """The Trainer with our parameter groups and batches of posts of similar length."""
 
     def __init__(self, config: TrainConfig, **options: Any) -> None:
         self.run_config = config
@@ -156,7 +157,7 @@ class _Trainer(Trainer):
         return self.optimizer
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """What clipping found, if it was asked for: for the log alone it costs 5 % of a step."""
+        """Return the norm if clipping computed it. Computing it for the log costs 5 % of a step."""
         return grad_norm
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -165,14 +166,14 @@ class _Trainer(Trainer):
 
 
 class _Bars(ProgressCallback):
-    """The Trainer's bars, without its dictionaries between them."""
+    """The Trainer's progress bars, without printing its log between them."""
 
     def on_log(self, *_: Any, **__: Any) -> None:
-        """The log goes to TensorBoard."""
+        """Print nothing: the log goes to TensorBoard."""
 
 
 class _EpochLines(TrainerCallback):
-    """One readable line for each epoch that is scored."""
+    """Log one line for each epoch that is scored."""
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         figures = others["metrics"]
@@ -189,7 +190,7 @@ class _EpochLines(TrainerCallback):
 
 
 def _arguments(folder: Path, device: str, precision: str, **training: Any) -> TrainingArguments:
-    """What training and evaluation have in common."""
+    """Return the Trainer's arguments that training and evaluation share."""
     arguments = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         per_device_eval_batch_size=EVAL_BATCH,
@@ -202,8 +203,7 @@ def _arguments(folder: Path, device: str, precision: str, **training: Any) -> Tr
         dataloader_pin_memory=pick_device(device) != "cpu",
         **training,
     )
-    # Several GPUs need several processes; one process must not spread its batch over them, which
-    # would multiply it.
+    # With several GPUs, the Trainer would multiply the batch size by their number: use only one.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
@@ -211,7 +211,7 @@ def _arguments(folder: Path, device: str, precision: str, **training: Any) -> Tr
 def make_evaluator(
     model: nn.Module, collator: Collator, folder: Path, device: str, precision: str
 ) -> Trainer:
-    """A Trainer that only predicts."""
+    """Return a Trainer that only predicts."""
     arguments = _arguments(folder, device, precision)
     trainer = Trainer(model=model, args=arguments, data_collator=collator)
     trainer.remove_callback(PrinterCallback)
@@ -226,7 +226,7 @@ def make_trainer(
     folder: Path,
     device: str,
 ) -> Trainer:
-    """A Trainer of `model` on encoded posts: best epoch by RANK on val, a checkpoint an epoch."""
+    """Return a Trainer of `model`. It saves a checkpoint per epoch and keeps the best by RANK."""
     arguments = _arguments(
         folder,
         device,
@@ -235,7 +235,7 @@ def make_trainer(
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        warmup_steps=config.warmup,  # below 1: a share of all steps
+        warmup_steps=config.warmup,  # a value below 1 is a share of all steps
         lr_scheduler_type="linear",
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,

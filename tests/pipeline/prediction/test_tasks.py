@@ -200,7 +200,7 @@ def test_models_of_different_pyramids_are_refused(made: World, tmp_path: Path) -
     ("model", "error", "message"),
     [
         ("nothing", DataError, "--model: expected a file or folder, found nothing at .*nothing"),
-        ("own", DataError, "own: expected a model folder of ours, found no config.json"),
+        ("own", DataError, "own: expected a model folder made by .*, found no config.json"),
         ("ner,ner-words", SettingError, "--model: expected one model for entities and one for "
          "relations, found two for entities: .*ner/model and .*ner-words/model"),
     ],

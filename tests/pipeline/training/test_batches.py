@@ -1,4 +1,4 @@
-"""Batches: what is padded, what is absent, and in which order posts come."""
+"""Batches: padding, absent regions, and the order of posts."""
 
 from pathlib import Path
 
@@ -26,11 +26,14 @@ def pyramids(tmp_path: Path) -> StoredPyramids:
     return StoredPyramids(Reader(tmp_path, shards), index, absent, {}, (1, 2, 4, 8), 2)
 
 
-def test_stored_rows_come_to_their_posts_and_slots(pyramids: StoredPyramids) -> None:
+def test_posts_and_slots_get_their_stored_rows(pyramids: StoredPyramids) -> None:
     batch = pyramids([1, 0])
     assert batch["regions"].tolist() == [[True, False], [True, True]]
     firsts = batch["pyramid"][..., 0, 0, 0].tolist()
-    assert firsts == [[0.0, 120.0], [60.0, 120.0]]  # the row of nothing where there is no region
+    assert firsts == [
+        [0.0, 120.0],
+        [60.0, 120.0],
+    ]  # an absent region has the row of an all-zero input
     assert batch["pyramid"].dtype == torch.float16
 
 
@@ -55,7 +58,7 @@ def test_marker_batch_with_pictures(pyramids: StoredPyramids) -> None:
     assert batch["pyramid"][..., 0, 0, 0].tolist() == [[0.0, 120.0], [60.0, 120.0]]
 
 
-def test_each_post_comes_once_an_epoch_and_batches_are_of_similar_length() -> None:
+def test_each_post_is_once_in_an_epoch_and_batches_have_similar_lengths() -> None:
     lengths = np.random.default_rng(0).integers(5, 80, 1003)
     sampler = BucketSampler(lengths.tolist(), batch_size=10, seed=1)
     order = list(sampler)

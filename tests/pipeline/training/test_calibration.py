@@ -1,4 +1,4 @@
-"""Calibration by hand, and thresholds against the figures of what is left."""
+"""Calibration computed by hand, and thresholds compared with figures of filtered predictions."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ RELATIONS = ["None", "a", "b"]
 
 
 def test_error_and_bins_by_hand() -> None:
-    """Two items of one bin, (0.6, 0.667], and one of the last."""
+    """Two items are in the bin (0.6, 0.667], a third in the last bin."""
     result = calibration([Item(0.61, True), Item(0.65, False), Item(0.98, True)])
     filled = {n: entry for n, entry in enumerate(result["bins"]) if entry["count"]}
     assert len(result["bins"]) == BINS
@@ -50,7 +50,7 @@ def test_none_predicted_counts_for_calibration_alone() -> None:
     assert by_threshold([none], asked=0)[0]["f1"] == 0
 
 
-def test_without_a_prediction_there_is_no_error() -> None:
+def test_the_error_of_no_prediction_is_none() -> None:
     result = calibrated([], asked=3)
     assert result["calibration"]["error"] is None
     assert {entry["confidence"] for entry in result["calibration"]["bins"]} == {None}
@@ -58,7 +58,7 @@ def test_without_a_prediction_there_is_no_error() -> None:
 
 
 def scored_tags(seed: int) -> tuple[list[list[str]], list[Scored]]:
-    """Gold tags, and predictions that are often the same; many I- open an entity."""
+    """Return gold tags, and predictions that are often equal; many entities open with I-."""
     draw = np.random.default_rng(seed)
     gold = [list(draw.choice(TAGS, size=draw.integers(1, 8))) for _ in range(60)]
     predicted = []
@@ -70,7 +70,7 @@ def scored_tags(seed: int) -> tuple[list[list[str]], list[Scored]]:
 
 
 def scored_relations(seed: int) -> tuple[list[str], list[Scored]]:
-    """Gold relations, and predictions; some posts don't fit into the model."""
+    """Return gold relations and predictions; the last five posts do not fit into the model."""
     draw = np.random.default_rng(seed)
     gold = [str(label) for label in draw.choice(RELATIONS, size=200)]
     answers = [str(draw.choice(RELATIONS)) if draw.random() < 0.4 else label for label in gold]
@@ -79,7 +79,7 @@ def scored_relations(seed: int) -> tuple[list[str], list[Scored]]:
 
 
 def without_entities(predicted: Scored, least: float) -> list[str]:
-    """Tags in which the words of entities with a lower score are O, and the others open with B-."""
+    """Return tags in BIO without the entities whose score is lower."""
     tags = ["O"] * len(predicted.answer)
     for entity in predicted.scores:
         if entity.score >= least:

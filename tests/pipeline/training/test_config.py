@@ -1,4 +1,4 @@
-"""Values of training options that are out of range are refused before anything is computed."""
+"""Training options out of range are refused before anything is computed."""
 
 import re
 from typing import Any

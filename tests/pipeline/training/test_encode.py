@@ -1,4 +1,4 @@
-"""Word pieces: tags stay with their words, markers with their entities."""
+"""Encoding as word pieces: tags stay with their words, markers with their entities."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from pipeline.training.relations import (
 from tests.tiny import MINILM, SHARED
 
 GOLDEN = SHARED / "golden" / "hvpnet" / "set_a"
-needs_shared = pytest.mark.skipif(not GOLDEN.exists(), reason="the shared data is not there")
+needs_shared = pytest.mark.skipif(not GOLDEN.exists(), reason="needs the shared data")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,11 @@ def test_markers(head: tuple[int, int], tail: tuple[int, int], expected: str) ->
     ("head", "tail", "expected"),
     [
         ((0, 1), (2, 3), "<head> a </head> b <tail> c"),  # not closed at the sentence's end
-        ((1, 2), (0, 1), "<tail> a <head> </tail> b </head> c"),  # adjacent: opens before it closes
+        (
+            (1, 2),
+            (0, 1),
+            "<tail> a <head> </tail> b </head> c",
+        ),  # adjacent: the second span opens before the first closes
         ((0, 1), (1, 2), "<head> a </head> <tail> b </tail> c"),
         ((0, 2), (1, 2), "<head> a <tail> b </head> </tail> c"),
     ],
@@ -78,7 +82,7 @@ def test_tags_stay_with_their_words(tokenizer: PreTrainedTokenizerFast) -> None:
     words = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert encoded.number == 7
     assert [words[place] for place in encoded.positions] == ["zu", "in", "tokyo"]
-    assert encoded.words == [0, -1, 1, 2]  # one word without any piece
+    assert encoded.words == [0, -1, 1, 2]  # the second word has no piece
     assert encoded.labels == [1, 0, 2]
 
 
@@ -95,8 +99,8 @@ def test_released_tokens_are_all_pieces(tokenizer: PreTrainedTokenizerFast) -> N
 
 
 def test_post_without_any_word_keeps_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
-    nothing = post("\ufe0f \u200b", tags=("B-PER", "O"))
-    [encoded] = encode_entities({0: nothing}, tokenizer, ["O", "B-PER"], 80)
+    dropped = post("\ufe0f \u200b", tags=("B-PER", "O"))
+    [encoded] = encode_entities({0: dropped}, tokenizer, ["O", "B-PER"], 80)
     assert (encoded.positions, encoded.labels, encoded.words) == ([0], [0], [-1, -1])
 
 
@@ -170,7 +174,7 @@ def test_a_post_that_fits_is_not_cut(tokenizer: PreTrainedTokenizerFast) -> None
 
 @pytest.mark.parametrize("style", ["paper", "released"])
 def test_a_span_up_to_the_end_is_kept_whole(tokenizer: PreTrainedTokenizerFast, style: str) -> None:
-    """The published code doesn't close it."""
+    """The published code does not close the span."""
     text = " ".join(["start", *"x" * 90, "the", "end"])
     far = post(text, head=(0, 1), tail=(91, 93), relation="r")
     [encoded] = encode_relations({0: far}, tokenizer, ["r"], 20, style)
@@ -231,7 +235,7 @@ SPECIAL_WORDS = (
 
 
 def tokenizers() -> list[PreTrainedTokenizerFast]:
-    """MiniLM's, and one from scratch that knows the special words' letters; both with markers."""
+    """Return MiniLM's tokenizer and one made of the special words, both with markers."""
     both = [load_tokenizer(str(MINILM)), scratch_tokenizer([post(SPECIAL_WORDS)])]
     for tokenizer in both:
         add_markers(tokenizer)
@@ -239,7 +243,7 @@ def tokenizers() -> list[PreTrainedTokenizerFast]:
 
 
 def apart(words: str) -> list[str]:
-    """The same words with their signs set apart: they have the same pieces, none is special."""
+    """Split off the signs of the words, so that the pieces are the same and none is special."""
     return [re.sub(r"([<>\[\]/])", r" \1 ", word) for word in words.split(" ")]
 
 
@@ -250,16 +254,16 @@ def test_words_like_special_pieces_are_plain_text(number: int, style: str) -> No
     plain = tokenizer(apart(SPECIAL_WORDS), is_split_into_words=True)["input_ids"]
     last = len(SPECIAL_WORDS.split(" ")) - 1
     tagged = post(SPECIAL_WORDS, head=(last, last + 1), tail=(0, 1), relation="r")
-    [found] = encode_entities({0: tagged}, tokenizer, ["O"], 80, style)
-    assert found.input_ids == plain
-    [found] = encode_relations({0: tagged}, tokenizer, ["r"], 80, style)
+    [encoded] = encode_entities({0: tagged}, tokenizer, ["O"], 80, style)
+    assert encoded.input_ids == plain
+    [encoded] = encode_relations({0: tagged}, tokenizer, ["r"], 80, style)
     markers = tokenizer.convert_tokens_to_ids(["<head>", "<tail>"])
-    assert [found.input_ids[place] for place in found.positions] == markers
-    pieces = tokenizer.convert_ids_to_tokens(found.input_ids)
+    assert [encoded.input_ids[place] for place in encoded.positions] == markers
+    pieces = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert pieces[:6] == "[CLS] <tail> < head > </tail>".split()
-    assert found.positions == [pieces.index("ann") - 1, 1]
+    assert encoded.positions == [pieces.index("ann") - 1, 1]
     special = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(list(MARKERS))}
-    assert [n for n in found.input_ids if n not in special] == plain[1:-1]
+    assert [n for n in encoded.input_ids if n not in special] == plain[1:-1]
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["minilm", "scratch"])
@@ -271,12 +275,12 @@ def test_ordinary_texts_keep_their_pieces(number: int) -> None:
         "a",
     ]
     posts = {n: post(text, head=(0, 1), tail=(0, 1), relation="r") for n, text in enumerate(texts)}
-    found = encode_entities(posts, tokenizer, ["O"], 80)
+    tagged = encode_entities(posts, tokenizer, ["O"], 80)
     marked = encode_relations(posts, tokenizer, ["r"], 80)
-    for entities, relations, one in zip(found, marked, posts.values(), strict=True):
-        expected = tokenizer(list(one.tokens), is_split_into_words=True)["input_ids"]
+    for entities, relations, source in zip(tagged, marked, posts.values(), strict=True):
+        expected = tokenizer(list(source.tokens), is_split_into_words=True)["input_ids"]
         assert entities.input_ids == expected
-        expected = tokenizer(mark_spans(one), is_split_into_words=True)["input_ids"]
+        expected = tokenizer(mark_spans(source), is_split_into_words=True)["input_ids"]
         assert relations.input_ids == expected
 
 
@@ -285,9 +289,9 @@ def test_ordinary_texts_keep_their_pieces(number: int) -> None:
 def test_real_texts_keep_their_pieces(tokenizer: PreTrainedTokenizerFast, style: str) -> None:
     mark = mark_as_released if style == "released" else mark_spans
     posts = corpus.read(corpus.locate("mnre", SHARED / "data")).posts[::20]
-    found = encode_relations(dict(enumerate(posts)), tokenizer, list(RELATIONS), 999, style)
+    result = encode_relations(dict(enumerate(posts)), tokenizer, list(RELATIONS), 999, style)
     expected = tokenizer([mark(p) for p in posts], is_split_into_words=True)["input_ids"]
-    assert [encoded.input_ids for encoded in found] == expected
+    assert [encoded.input_ids for encoded in result] == expected
 
 
 def test_special_pieces_of_the_vocabulary_are_unknown_as_words() -> None:
@@ -300,23 +304,23 @@ def test_special_pieces_of_the_vocabulary_are_unknown_as_words() -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
-    [found] = encode_entities({0: post("a <s>", tags=("O", "O"))}, tokenizer, ["O"], 80)
-    pieces = tokenizer.convert_ids_to_tokens(found.input_ids)
+    [encoded] = encode_entities({0: post("a <s>", tags=("O", "O"))}, tokenizer, ["O"], 80)
+    pieces = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert pieces == ["<s>", "▁", "a", "▁", "<unk>", "</s>"]
 
 
 def test_dropped_words_keep_their_markers(tokenizer: PreTrainedTokenizerFast) -> None:
-    nothing = post("\ufe0f \u200b", head=(0, 1), tail=(1, 2), relation="r")
-    [found] = encode_relations({0: nothing}, tokenizer, ["r"], 80)
-    pieces = tokenizer.convert_ids_to_tokens(found.input_ids)
+    dropped = post("\ufe0f \u200b", head=(0, 1), tail=(1, 2), relation="r")
+    [encoded] = encode_relations({0: dropped}, tokenizer, ["r"], 80)
+    pieces = tokenizer.convert_ids_to_tokens(encoded.input_ids)
     assert pieces == "[CLS] <head> </head> <tail> </tail> [SEP]".split()
-    assert found.positions == [1, 3]
+    assert encoded.positions == [1, 3]
 
 
 def test_ten_thousand_words(tokenizer: PreTrainedTokenizerFast) -> None:
     many = post(" ".join(["word"] * 10_000), head=(5000, 5001), tail=(5002, 5003), relation="r")
-    [found] = encode_relations({0: many}, tokenizer, ["r"], 80)
-    assert len(found.input_ids) == 80
+    [encoded] = encode_relations({0: many}, tokenizer, ["r"], 80)
+    assert len(encoded.input_ids) == 80
 
 
 @needs_shared
@@ -330,11 +334,11 @@ def test_published_word_pieces_of_mnre(tokenizer: PreTrainedTokenizerFast, case:
     golden = np.load(GOLDEN / f"{case}.npz")
     chosen = {int(row): test[row] for row in golden["rows"]}
     encoded = encode_relations(chosen, tokenizer, posts.relations or [], 80, "released")
-    for ours, ids, mask, label in zip(
+    for result, ids, mask, label in zip(
         encoded, golden["input_ids"], golden["attention_mask"], golden["labels"], strict=True
     ):
-        assert ours.input_ids == ids[mask == 1].tolist()
-        assert ours.labels == [label]
+        assert result.input_ids == ids[mask == 1].tolist()
+        assert result.labels == [label]
 
 
 @needs_shared
@@ -350,14 +354,16 @@ def test_published_word_pieces_of_twitter2017(
     assert entity_labels(labels[1:-3], "released") == labels
     chosen = {int(row): test[row] for row in golden["rows"]}
     encoded = encode_entities(chosen, tokenizer, labels, 80, "released")
-    for ours, ids, mask, taught in zip(
+    for result, ids, mask, numbers in zip(
         encoded, golden["input_ids"], golden["attention_mask"], golden["labels"], strict=True
     ):
-        assert ours.input_ids == ids[mask == 1].tolist()
-        assert ours.labels == taught[mask == 1].tolist()
+        assert result.input_ids == ids[mask == 1].tolist()
+        assert result.labels == numbers[mask == 1].tolist()
 
 
-def test_without_a_network_no_tokenizer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_loading_a_tokenizer_fails_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     offline: list[bool] = []
 
     def loader(name: str, local_files_only: bool = False, **others: Any) -> None:

@@ -1,4 +1,4 @@
-"""Probabilities of entities against sums over every tag sequence."""
+"""Probabilities of entities, compared with sums over all tag sequences."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ def random_chain(tokens: int, tags: int) -> Chain:
 def brute_force(
     words: list[int], labels: list[str], chain: Chain
 ) -> dict[tuple[str, int, int], float]:
-    """Each entity that any tag sequence reads as -> the share of those that do, by weight."""
+    """Return entity -> its probability, by summing over all tag sequences that contain it."""
     weights: dict[tuple[str, int, int], float] = {}
     total = 0.0
     for tags in itertools.product(range(len(labels)), repeat=len(chain.emissions)):
@@ -44,7 +44,7 @@ def brute_force(
 
 
 def tags_with(entity: tuple[str, int, int], words: int) -> list[str]:
-    """Tags that are read as this entity alone."""
+    """Return tags that are read as exactly this entity."""
     label, start, end = entity
     inside = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
     return [*[OUTSIDE] * start, *inside, *[OUTSIDE] * (words - end)]
@@ -84,13 +84,13 @@ def test_all_entities_of_a_sentence_are_scored_in_their_order() -> None:
     assert [entity.score for entity in scored] == pytest.approx([expected[e] for e in entities])
 
 
-def test_labels_that_are_no_tags_are_no_entities() -> None:
+def test_labels_that_are_not_tags_give_no_entities() -> None:
     labels = entity_labels(KNOWN, RELEASED)
     assert scored_entities(["X", "[SEP]"], [0, 1], labels, random_chain(2, len(labels))) == []
 
 
 def test_padding_changes_no_score() -> None:
-    """The Trainer fills rows up to the longest post."""
+    """The Trainer pads outputs to the longest post."""
     torch.manual_seed(0)
     model = EntityTagger(extractor_config(labels=len(KNOWN)))
     encoded = [
@@ -112,6 +112,6 @@ def test_padding_changes_no_score() -> None:
         assert len(entities) == 2
 
 
-def test_a_post_that_was_not_read_has_no_scores() -> None:
+def test_a_post_that_does_not_fit_has_no_scores() -> None:
     fields = Entities().as_fields(Scored(["O", "O"], None))
     assert fields == {"predicted_tags": ["O", "O"]}

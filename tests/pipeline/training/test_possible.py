@@ -1,4 +1,4 @@
-"""Which posts a task can be done on."""
+"""Checks that a task can be done on the posts."""
 
 import json
 from dataclasses import replace
@@ -16,8 +16,8 @@ POST = Post("17#0", "test", ("Ada", "joins", "Globex"), head=(0, 1), tail=(2, 3)
 POSTS = [
     POST,
     replace(POST, id="17#1"),
-    replace(POST, id="17#2", tokens=("another", "sentence")),  # an id of somebody's own
-    replace(POST, id="18#1"),  # no 18#0 is there
+    replace(POST, id="17#2", tokens=("another", "sentence")),  # another sentence: not a repetition
+    replace(POST, id="18#1"),  # there is no post 18#0
     replace(POST, id="plain"),
 ]
 
@@ -61,7 +61,7 @@ def test_tags_that_a_model_does_not_have_are_refused(tmp_path: Path) -> None:
         ("ner", {"tags": ("O", "O", "O")}, "tags other than O"),
     ],
 )
-def test_labels_that_say_nothing_are_refused(
+def test_labels_that_are_all_equal_are_refused(
     task: str, labels: dict[str, Any], missing: str
 ) -> None:
     posts = [replace(POST, split=split, **labels) for split in ("train", "val")]

@@ -1,4 +1,4 @@
-"""Results for people: several seeds, tables, and what is refused."""
+"""Results: summaries of several seeds, tables, and models that are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from pipeline.training.results import figures, precision_of, scores, summarise
 
 
 def run(folder: Path, seed: int, f1: float) -> Path:
-    """A run's folder, with what `summarise` reads of it."""
+    """Write the folder of a run, with all that `summarise` reads."""
     folder = folder / str(seed)
     folder.mkdir()
     scores: dict[str, Any] = {"precision": f1 + 1, "recall": f1 - 1, "f1": f1, "per_class": {}}
-    scores |= calibrated([Item(0.9, True)], asked=1)  # which no table shows
+    scores |= calibrated([Item(0.9, True)], asked=1)  # not shown in tables
     config = {"variant": "hvpnet", "style": "paper", "seed": seed}
     metrics = {"task": "re", "fingerprint": f"of {seed}", "best_epoch": 2, "config": config}
     write_json(folder / "metrics.json", {**metrics, "val": scores, "test": scores})
@@ -28,14 +28,14 @@ def run(folder: Path, seed: int, f1: float) -> Path:
 def test_mean_and_sample_deviation(tmp_path: Path) -> None:
     runs = [run(tmp_path, seed, f1) for seed, f1 in ((1, 60.0), (49, 62.0), (7, 67.0))]
     summarise(runs, tmp_path, {"dataset": "mnre"})
-    found = read_json(tmp_path / "metrics.json")
-    assert found["mean"]["test"]["f1"] == pytest.approx(63)
-    assert found["deviation"]["test"]["f1"] == pytest.approx(13**0.5)  # (9 + 1 + 16) / 2
-    assert found["mean"]["val"]["precision"] == pytest.approx(64)
-    assert found["runs"]["49"]["test"]["f1"] == 62
-    assert found["runs"]["7"]["fingerprint"] == "of 7"
-    assert found["config"] == {"variant": "hvpnet", "style": "paper"}
-    assert figures(found, "test", ["f1"]) == "63.00 ± 3.61"
+    summary = read_json(tmp_path / "metrics.json")
+    assert summary["mean"]["test"]["f1"] == pytest.approx(63)
+    assert summary["deviation"]["test"]["f1"] == pytest.approx(13**0.5)  # (9 + 1 + 16) / 2
+    assert summary["mean"]["val"]["precision"] == pytest.approx(64)
+    assert summary["runs"]["49"]["test"]["f1"] == 62
+    assert summary["runs"]["7"]["fingerprint"] == "of 7"
+    assert summary["config"] == {"variant": "hvpnet", "style": "paper"}
+    assert figures(summary, "test", ["f1"]) == "63.00 ± 3.61"
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_summary_has_the_label_version_of_its_runs(tmp_path: Path) -> None:
 
 
 class Made:
-    """Pyramids, as far as they tell how they were made."""
+    """Pyramids of which only `made_by` is used."""
 
     def __init__(self, **made_by: Any) -> None:
         self.made_by = made_by
@@ -92,7 +92,7 @@ def test_pyramids_of_another_kind_are_refused(name: str) -> None:
         check_pyramids(config, other, Path("model"))
 
 
-def test_pyramids_nearly_of_the_kind_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_pyramids_of_nearly_the_same_kind_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     made: Any = Made(**MADE | {"resize": "stretch"})
     check_pyramids(ExtractorConfig(pyramids=MADE), made, Path("model"))
     [warning] = caplog.messages
@@ -100,9 +100,9 @@ def test_pyramids_nearly_of_the_kind_are_a_warning(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize(("pooling", "good"), [("floor", True), ("adaptive", False)])
-def test_a_setting_younger_than_the_model_had_its_default(pooling: str, good: bool) -> None:
+def test_a_model_older_than_a_setting_has_its_default(pooling: str, good: bool) -> None:
     made: Any = Made(**MADE | {"pooling": pooling})
-    config = ExtractorConfig(pyramids=MADE)  # which does not know it
+    config = ExtractorConfig(pyramids=MADE)  # without `pooling`
     if good:
         check_pyramids(config, made, Path("model"))
     else:
@@ -115,7 +115,11 @@ def test_a_setting_younger_than_the_model_had_its_default(pooling: str, good: bo
     [
         ("run/model", '{"config": {"precision": "bfloat16"}}', "bfloat16"),
         ("run/model", '{"task": "ner"}', "float32"),  # a run older than the setting
-        ("run/renamed", '{"config": {"precision": "bfloat16"}}', "float32"),  # somebody else's
+        (
+            "run/renamed",
+            '{"config": {"precision": "bfloat16"}}',
+            "float32",
+        ),  # not the model of this run
     ],
 )
 def test_precision_is_that_of_the_run(
@@ -133,5 +137,5 @@ def test_damaged_metrics_of_a_run_are_named(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path}/metrics.json: expected a training run's metrics, cannot be read as JSON "
         "(Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); restore "
-        "the file, or move it away to do without"
+        "the file, or move it away to use the model without it"
     )

@@ -1,4 +1,4 @@
-"""Training runs through the real command line: killed, several seeds, evaluated again."""
+"""Training through the command line: a killed run, several seeds, evaluation."""
 
 import json
 import os
@@ -27,12 +27,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_file(run / "model" / "model.safetensors")
-    return found
+    state: dict[str, torch.Tensor] = load_file(run / "model" / "model.safetensors")
+    return state
 
 
 def whole_json(file: Path) -> bool:
-    """Whether a file is written to its end."""
+    """Return True if a JSON file is complete."""
     try:
         json.loads(file.read_text())
     except (OSError, ValueError):
@@ -40,7 +40,7 @@ def whole_json(file: Path) -> bool:
     return True
 
 
-def test_killed_run_goes_on_and_ends_with_the_same_weights(world: World) -> None:
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(world: World) -> None:
     options = (*TRAIN, *EXTRACT, "--epochs", "4", "--variant", "only-objects")
     undisturbed = World(world.data, world.store.with_name("undisturbed"))
     whole = undisturbed.result("TrainRE", *options)
@@ -50,20 +50,20 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(world: World) -> None
     partial = f"TrainRE/.{whole.name}.partial"
     checkpoints = f"{partial}/checkpoints/checkpoint-*/trainer_state.json"
     while not any(map(whole_json, world.store.glob(checkpoints))):
-        assert training.poll() is None, "it ended before it could be killed"
+        assert training.poll() is None, "the run ended before it could be killed"
         time.sleep(0.02)
     os.kill(training.pid, signal.SIGKILL)
     assert training.wait() == -signal.SIGKILL
     assert not outputs(world.store, "TrainRE")
     resumed = world.run("TrainRE", "--dataset", "own", *options)
     assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 1/4" not in resumed.stderr  # it went on, and did not start over
+    assert "epoch 1/4" not in resumed.stderr  # resumed, not started again
     assert "epoch 4/4" in resumed.stderr
     [again] = outputs(world.store, "TrainRE")
     assert again.name == whole.name
     assert not (again / "checkpoints").exists()
-    ours, theirs = weights(again), weights(whole)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    resumed_weights, expected = weights(again), weights(whole)
+    assert all(torch.equal(resumed_weights[name], expected[name]) for name in expected)
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (again, whole)]
     assert metrics[0]["epochs"] == metrics[1]["epochs"]
     predictions = [(run / "predictions.jsonl").read_text() for run in (again, whole)]
@@ -74,16 +74,16 @@ def test_seeds_are_run_once_each_and_summarised(world: World) -> None:
     options = (*TRAIN, *EXTRACT, "--variant", "text-only")
     before = len(outputs(world.store, "TrainNER"))
     first = world.metrics("TrainNER", *options, "--seed", "49")
-    found = world.metrics("TrainNER", *options, "--seeds", "1,49")
+    summary = world.metrics("TrainNER", *options, "--seeds", "1,49")
     assert len(outputs(world.store, "TrainNER")) == before + 3  # seed 49 was there
-    assert found["runs"].keys() == {"1", "49"}
-    assert found["runs"]["49"]["test"]["f1"] == first["test"]["f1"]
-    assert found["runs"]["49"]["fingerprint"] == first["fingerprint"]
+    assert summary["runs"].keys() == {"1", "49"}
+    assert summary["runs"]["49"]["test"]["f1"] == first["test"]["f1"]
+    assert summary["runs"]["49"]["fingerprint"] == first["fingerprint"]
     for split in ("val", "test"):
-        scores = [run[split]["f1"] for run in found["runs"].values()]
-        assert found["mean"][split]["f1"] == pytest.approx(sum(scores) / 2)
+        scores = [run[split]["f1"] for run in summary["runs"].values()]
+        assert summary["mean"][split]["f1"] == pytest.approx(sum(scores) / 2)
         difference = abs(scores[0] - scores[1])
-        assert found["deviation"][split]["f1"] == pytest.approx(difference / 2**0.5)
+        assert summary["deviation"][split]["f1"] == pytest.approx(difference / 2**0.5)
     done = world.run("TrainNER", "--dataset", "own", *options, "--seeds", "1,49,2021")
     assert done.returncode == 0, done.stderr
     assert len(outputs(world.store, "TrainNER")) == before + 5  # 2021, and the summary
@@ -95,13 +95,13 @@ def test_seeds_are_run_once_each_and_summarised(world: World) -> None:
 
 @pytest.mark.parametrize("task", ["TrainRE", "TrainNER"])
 def test_evaluation_gives_the_runs_own_scores(world: World, task: str) -> None:
-    exact = ("--precision", "float32")  # what Evaluate computes in, whatever the device does well
+    exact = ("--precision", "float32")  # Evaluate's default on every device
     run = world.result(task, *TRAIN, *EXTRACT, "--style", "released", *exact)
     trained = json.loads((run / "metrics.json").read_text())
     evaluated = world.result("Evaluate", "--model", str(run), *EXTRACT)
     assert not (evaluated / "checkpoints").exists()
-    found = json.loads((evaluated / "metrics.json").read_text())
-    assert {name: found[name] for name in ("task", "val", "test")} == {
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert {name: metrics[name] for name in ("task", "val", "test")} == {
         name: trained[name] for name in ("task", "val", "test")
     }
     predictions = [(folder / "predictions.jsonl").read_text() for folder in (run, evaluated)]
@@ -141,7 +141,7 @@ def test_fine_tuned_backbone_is_given_back_to_extraction(world: World) -> None:
     weights = ("--ExtractPyramid-weights", str(run / "model/backbone.safetensors"))
     evaluated = world.metrics("Evaluate", *model, *EXTRACT, *weights)
     trained = json.loads((run / "metrics.json").read_text())
-    assert trained["weights"] == {}  # random
+    assert trained["weights"] == {}  # the weights are random
     assert evaluated["weights"]["backbone"]["file"] == str(run / "model/backbone.safetensors")
     for split in ("val", "test"):
         assert evaluated[split]["f1"] == pytest.approx(trained[split]["f1"])
@@ -152,7 +152,7 @@ def test_prune_keeps_what_the_configuration_names_or_reads(world: World) -> None
     few = (*TRAIN, "--epochs", "1", "--variant", "text-only")
     world.result("TrainNER", *few, "--seeds", "7,8")
     kept = {folder.name for folder in outputs(world.store, "TrainNER")[-3:]}
-    ours = [
+    options = [
         f"--TrainNER-{option.removeprefix('--')}" if option.startswith("--") else option
         for option in few
     ]
@@ -161,7 +161,7 @@ def test_prune_keeps_what_the_configuration_names_or_reads(world: World) -> None
     (imported / "manifest.json").write_text('{"files": {}}')
     (imported / "backbone.safetensors").write_bytes(b"weights")
     weights = ("--ExtractPyramid-weights", str(imported / "backbone.safetensors"))
-    command = ("Prune", "--dry-run", "--runs", *ours, "--TrainNER-seeds", "7,8", *weights)
+    command = ("Prune", "--dry-run", "--runs", *options, "--TrainNER-seeds", "7,8", *weights)
     printed = world.printed(*command)
     assert not [line for line in printed.splitlines() if any(name in line for name in kept)]
     assert imported.name not in printed
@@ -174,12 +174,12 @@ def test_prune_keeps_what_the_configuration_names_or_reads(world: World) -> None
     [
         ("TrainRE", ("--variant", "1t3", "--style", "released"), "expected --style paper"),
         ("Evaluate", ("--model", "nowhere"), "--model: expected a file or folder, found nothing"),
-        ("Evaluate", ("--model", "bench"), "bench: expected a model folder of ours"),
+        ("Evaluate", ("--model", "bench"), "bench: expected a model folder made by training"),
         ("TrainRE", ("--seeds", "1,x"), "--seeds: expected numbers such as 1,49,1234, found '1,x'"),
         ("ImportReleased", ("--checkpoint", "no.pth"), "--checkpoint: expected a file or folder"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_an_impossible_option_is_an_error_of_one_line(
     world: World, task: str, options: tuple[str, ...], message: str
 ) -> None:
     done = world.run(task, "--dataset", "own", *options)
@@ -192,8 +192,8 @@ def test_recipes_are_printed_and_can_be_overridden(world: World) -> None:
     table = world.printed("Recipes", "--dataset", "own")
     [epochs] = [line.split() for line in table.splitlines() if line.startswith("--epochs")]
     assert epochs == ["--epochs", "12", "15", "30", "30"]
-    found = world.metrics(
+    metrics = world.metrics(
         "TrainRE", "--recipe", "released", *TRAIN, *EXTRACT, "--variant", "text-only"
     )
-    assert found["config"]["warmup"] == 0.06  # the recipe's
-    assert found["config"]["epochs"] == 2  # people's own
+    assert metrics["config"]["warmup"] == 0.06  # from the recipe
+    assert metrics["config"]["epochs"] == 2  # given

@@ -1,4 +1,4 @@
-"""Training: fine-tuning equals the cache, seeds decide, parameter groups are exact."""
+"""Training: fine-tuning equals stored rows, seeds fix results, parameter groups are exact."""
 
 import json
 import math
@@ -48,7 +48,7 @@ LABELS += ["partners", "teammates", "works_for"]
 
 @dataclass(frozen=True)
 class Extracted:
-    """Posts with pyramids in a store."""
+    """Posts, with pyramids in a store."""
 
     posts: list[Post]
     files: PictureFiles
@@ -64,7 +64,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Extracted:
 
 
 def fine_tuned(world: Extracted) -> tuple[FineTuned, Any, Collator, Collator, list[Encoded]]:
-    """The same weights behind pixels and behind rows, and collators for both."""
+    """Return models with the same weights for pixels and for rows, and a collator for each."""
     pixels = open_pictures(world.files, finetune=True)
     assert isinstance(pixels, Pixels)
     torch.manual_seed(0)
@@ -99,7 +99,7 @@ def test_pyramids_on_the_fly_are_rounded_as_rows_are(
     tuned, _, pixels, rows, encoded = fine_tuned(world)
     seen: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(tuned.extractor, "forward", lambda **given: seen.update(given))
-    with torch.autocast("cpu", torch.bfloat16):  # training's precision, not the extraction's
+    with torch.autocast("cpu", torch.bfloat16):  # the precision of training, not of extraction
         tuned(**pixels(encoded))
     assert torch.equal(seen["pyramid"], seen["pyramid"].half().float())
     there = seen["regions"]
@@ -120,8 +120,8 @@ def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
         pictures = open_pictures(world.files, chosen.finetune_backbone)
         folder = tmp_path / name
         folder.mkdir()
-        found = train(HEADS["re"], world.posts, LABELS, chosen, pictures, folder, "cpu")
-        results.append([{k: v for k, v in e.items() if k != "loss"} for e in found["epochs"]])
+        result = train(HEADS["re"], world.posts, LABELS, chosen, pictures, folder, "cpu")
+        results.append([{k: v for k, v in e.items() if k != "loss"} for e in result["epochs"]])
         answers.append([json.loads(line) for line in (folder / "predictions.jsonl").open()])
     assert results[0] == results[1]
     probabilities = [[line.pop("score") for line in lines] for lines in answers]
@@ -162,17 +162,17 @@ def test_same_seed_same_figures_and_predictions(world: Extracted, tmp_path: Path
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / name).mkdir()
         config = replace(CONFIG, seed=seed)
-        found = train(
+        result = train(
             HEADS["re"], world.posts, LABELS, config, world.stored, tmp_path / name, "cpu"
         )
         weights = load_file(tmp_path / name / "model/model.safetensors")
-        results.append((found["epochs"], weights["classifier.weight"]))
+        results.append((result["epochs"], weights["classifier.weight"]))
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
     assert not torch.equal(results[0][1], results[2][1])
 
 
-def test_a_run_that_stopped_ends_with_the_same_weights(
+def test_an_interrupted_run_ends_with_the_same_weights(
     world: Extracted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(CONFIG, epochs=3, evaluate_from=1)
@@ -192,9 +192,9 @@ def test_a_run_that_stopped_ends_with_the_same_weights(
     with pytest.raises(KeyboardInterrupt):
         train(*arguments, tmp_path / "stopped", "cpu")
     assert last_checkpoint(tmp_path / "stopped") is not None
-    found = train(*arguments, tmp_path / "stopped", "cpu")
-    assert len(calls) == 4  # the third epoch again, not all of them
-    assert [entry["epoch"] for entry in found["epochs"]] == [1, 2, 3]
+    result = train(*arguments, tmp_path / "stopped", "cpu")
+    assert len(calls) == 4  # only the third epoch runs again
+    assert [entry["epoch"] for entry in result["epochs"]] == [1, 2, 3]
     whole, stopped = (
         load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "stopped")
     )
@@ -202,7 +202,7 @@ def test_a_run_that_stopped_ends_with_the_same_weights(
 
 
 def checkpoint(folder: Path, step: int, best: int | None = None) -> Path:
-    """A whole checkpoint, as far as its files tell."""
+    """Write a checkpoint whose files are complete."""
     made = folder / "checkpoints" / f"checkpoint-{step}"
     made.mkdir(parents=True)
     save_file({"weight": torch.zeros(8)}, made / "model.safetensors")
@@ -221,13 +221,13 @@ def flip(file: Path) -> None:
 
 
 def cut(file: Path) -> None:
-    """A power cut before the checkpoint was sealed."""
+    """Damage a checkpoint as a power cut does before its digests are written."""
     file.write_bytes(file.read_bytes()[:-3])
     (file.parent / "digests.json").unlink()
 
 
-def test_a_checkpoint_without_the_best_so_far_is_passed_over(tmp_path: Path) -> None:
-    """Going on from it, the run would end with the last epoch's model and call it the best."""
+def test_a_checkpoint_without_the_best_so_far_is_removed(tmp_path: Path) -> None:
+    """A run resumed from it would keep the last epoch's model as the best."""
     checkpoint(tmp_path, 3, best=3)
     flip(checkpoint(tmp_path, 6, best=6) / "model.safetensors")
     last = checkpoint(tmp_path, 9, best=6)
@@ -235,9 +235,9 @@ def test_a_checkpoint_without_the_best_so_far_is_passed_over(tmp_path: Path) -> 
     assert not last.exists()
 
 
-def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
+def test_the_newest_complete_checkpoint_is_used(tmp_path: Path) -> None:
     made = {step: checkpoint(tmp_path, step) for step in (3, 12, 9)}
-    (made[12] / "digests.json").unlink()  # killed before that, when all else was written
+    (made[12] / "digests.json").unlink()  # killed just before writing the digests
     assert last_checkpoint(tmp_path) == str(made[12])
 
 
@@ -253,7 +253,7 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     ],
     ids=["half a seal", "half written", "flipped", "cut model", "cut moments", "missing"],
 )
-def test_a_checkpoint_that_is_not_whole_is_passed_over(spoil: Callable, tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_removed(spoil: Callable, tmp_path: Path) -> None:
     made = {step: checkpoint(tmp_path, step) for step in (3, 12)}
     spoil(made[12])
     assert last_checkpoint(tmp_path) == str(made[3])
@@ -264,8 +264,8 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(spoil: Callable, tmp_path
 def test_every_variant_is_trained(world: Extracted, variant: str, tmp_path: Path) -> None:
     config = replace(CONFIG, variant=variant, epochs=1)
     pictures = None if variant == "text-only" else world.stored
-    found = train(HEADS["re"], world.posts, LABELS, config, pictures, tmp_path, "cpu")
-    assert found["config"]["variant"] == variant
+    result = train(HEADS["re"], world.posts, LABELS, config, pictures, tmp_path, "cpu")
+    assert result["config"]["variant"] == variant
     saved = RelationExtractor.from_pretrained(tmp_path / "model")
     assert saved.config.variant == variant
     assert (saved.prefix is None) == (variant == "text-only")
@@ -293,7 +293,7 @@ def test_every_encoder_is_trained_from_its_folder(
     tokenizer = scratch_tokenizer(world.posts)
     tokenizer.save_pretrained(tmp_path / "encoder")
     tiny = encoder_config(kind)
-    tiny.vocab_size = len(tokenizer)  # the markers come on top
+    tiny.vocab_size = len(tokenizer)  # markers are added to these
     AutoModel.from_config(tiny).save_pretrained(tmp_path / "encoder")
     encoder = str(tmp_path / "encoder")
     config = replace(CONFIG, encoder=encoder, epochs=1, max_tokens=30, evaluate_from=1)
@@ -305,11 +305,13 @@ def test_every_encoder_is_trained_from_its_folder(
 
 def test_entities_are_trained_scored_and_predicted(world: Extracted, tmp_path: Path) -> None:
     tags = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
-    config = replace(CONFIG, epochs=8, learning_rate=5e-3)  # some entities are predicted
-    found = train(HEADS["ner"], world.posts, tags, config, world.stored, tmp_path, "cpu")
-    assert [entry["epoch"] for entry in found["epochs"]] == [8]  # evaluate_from is beyond it
-    assert {"precision", "recall", "f1", "strict", "per_class"} <= found["test"].keys()
-    assert {"calibration", "by_threshold"} <= found["test"].keys()
+    config = replace(CONFIG, epochs=8, learning_rate=5e-3)  # enough to predict some entities
+    result = train(HEADS["ner"], world.posts, tags, config, world.stored, tmp_path, "cpu")
+    assert [entry["epoch"] for entry in result["epochs"]] == [
+        8
+    ]  # evaluate_from is beyond the last epoch
+    assert {"precision", "recall", "f1", "strict", "per_class"} <= result["test"].keys()
+    assert {"calibration", "by_threshold"} <= result["test"].keys()
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
     assert len(lines) == 16
     for line in lines:
@@ -329,9 +331,9 @@ def test_best_epoch_is_kept_and_of_equal_ones_the_latest(
         training, "_figures", lambda _: {"precision": 0.0, "recall": 0.0, "f1": next(figures)}
     )
     config = replace(CONFIG, epochs=4, evaluate_from=1)
-    found = train(HEADS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
-    assert found["best_epoch"] == 3
-    assert [entry["f1"] for entry in found["epochs"]] == [10.0, 50.0, 50.0, 30.0]
+    result = train(HEADS["re"], world.posts, LABELS, config, world.stored, tmp_path / "a", "cpu")
+    assert result["best_epoch"] == 3
+    assert [entry["f1"] for entry in result["epochs"]] == [10.0, 50.0, 50.0, 30.0]
     kept = load_file(tmp_path / "a/model/model.safetensors")["classifier.weight"]
     left = {checkpoint.name for checkpoint in (tmp_path / "a/checkpoints").iterdir()}
     assert left == {"checkpoint-9", "checkpoint-12"}  # the best and the last: three batches each
@@ -339,7 +341,7 @@ def test_best_epoch_is_kept_and_of_equal_ones_the_latest(
     assert torch.equal(load_file(best / "model.safetensors")["classifier.weight"], kept)
 
 
-def test_no_validation_posts_is_one_clear_line(world: Extracted, tmp_path: Path) -> None:
+def test_missing_val_posts_are_a_clear_error(world: Extracted, tmp_path: Path) -> None:
     train_only = [post for post in world.posts if post.split == "train"]
     with pytest.raises(DataError, match="posts with a relation in split 'val'"):
         train(HEADS["re"], train_only, LABELS, CONFIG, world.stored, tmp_path, "cpu")
@@ -349,9 +351,9 @@ def test_parameter_groups() -> None:
     config = replace(CONFIG, weight_decay=0.1)
     _, model = build(HEADS["ner"], [Post("1", "train", ("a",))], ["O", "B-X"], config, None)
     groups = optimizer_groups(model, replace(config, learning_rate=1.0, head_learning_rate=2.0))
-    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    options = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
     names = dict(model.named_parameters())
-    assert len(found) == len(names) == sum(len(group["params"]) for group in groups)
+    assert len(options) == len(names) == sum(len(group["params"]) for group in groups)
     expected = {
         "encoder.embeddings.word_embeddings.weight": (1.0, 0.1),
         "encoder.embeddings.LayerNorm.weight": (1.0, 0.0),
@@ -362,7 +364,7 @@ def test_parameter_groups() -> None:
         "crf.transitions": (2.0, 0.1),
         "crf.start_transitions": (2.0, 0.1),
     }
-    assert {name: found[id(names[name])] for name in expected} == expected
+    assert {name: options[id(names[name])] for name in expected} == expected
 
 
 def test_weight_decay_on_everything_as_in_the_published_scripts() -> None:
@@ -391,22 +393,22 @@ def test_recipe_of_the_paper() -> None:
 def test_recipe_of_the_published_scripts() -> None:
     assert recipe("re", "released") == (15, 16, 3e-5, None, 0.01, True, 0.06, 1, 0, 0, 1234)
     assert recipe("ner", "released") == (30, 8, 3e-5, 5e-2, 0.01, True, 0.01, 3, 0.1, 0, 1234)
-    bare = {"variant": "text-only"}
-    assert recipe("re", "released", **bare) == (
+    text_only = {"variant": "text-only"}
+    assert recipe("re", "released", **text_only) == (
         15, 16, 3e-5, None, 0.01, False, 0.06, 1, 0, 0, 1234,
     )  # fmt: skip
-    assert recipe("ner", "released", **bare) == (
+    assert recipe("ner", "released", **text_only) == (
         30, 8, 3e-5, None, 0.01, True, 0.01, 3, 0.1, 0, 1234,
     )  # fmt: skip
 
 
 def test_a_parameter_that_no_group_declares_is_an_error() -> None:
-    """A new head would train at a rate that nobody chose for it."""
+    """A new head would have no learning rate of its own."""
     _, model = build(HEADS["re"], [Post("1", "train", ("a",))], ["None", "x"], CONFIG, None)
     model.second_head = torch.nn.Linear(4, 4)
     with pytest.raises(ModelError, match=r"RelationExtractor: .* found second_head.weight in none"):
         optimizer_groups(model, CONFIG)
-    model.second_head.requires_grad_(False)  # what is not trained needs no rate
+    model.second_head.requires_grad_(False)  # a frozen parameter needs no rate
     assert optimizer_groups(model, CONFIG)
 
 
@@ -426,7 +428,7 @@ def test_settings_without_effect_are_left_out() -> None:
     assert extract_config("mnre", random) != extract_config("mnre", {"weights": "random"})
 
 
-def test_words_that_were_not_seen_are_outside() -> None:
+def test_words_without_a_token_are_outside() -> None:
     head = HEADS["ner"]
     encoded = [Encoded(0, [1, 2, 3], [1, 2], [0, 0], [0, -1, 1])]
     assert head.read(np.array([[1, 0, -100]]), encoded, ["O", "B-X"]) == [["B-X", "O", "O"]]

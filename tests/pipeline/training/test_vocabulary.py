@@ -1,4 +1,4 @@
-"""A tokenizer that isn't the encoder's, or knows too little, is never used without a word."""
+"""A tokenizer that does not fit its encoder, or knows too few words, is refused or logged."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ BERTWEET = {"tokenizer_config.json": '{"tokenizer_class": "BertweetTokenizer"}'}
 
 
 def encoder(folder: Path, files: Mapping[str, str], kind: str = "bert", **fields: Any) -> Path:
-    """A tiny encoder's folder with these files of a tokenizer."""
+    """Write a tiny encoder's folder with the given tokenizer files."""
     config = encoder_config(kind)
     for name, value in fields.items():
         setattr(config, name, value)
@@ -47,7 +47,7 @@ def encoder(folder: Path, files: Mapping[str, str], kind: str = "bert", **fields
 
 
 def words(*pieces: str, size: int = 60) -> str:
-    """A vocab.txt of special pieces, these, and unused ones."""
+    """Return a vocab.txt of special pieces, the given pieces, and unused ones."""
     unused = [f"[unused{n}]" for n in range(size - len(SPECIAL) - len(pieces))]
     return "\n".join((*SPECIAL, *pieces, *unused)) + "\n"
 
@@ -58,7 +58,7 @@ def post(text: str = "ann in oslo", split: str = "train") -> Post:
 
 
 def check(folder: Path) -> None:
-    """Tokenizer and encoder as training checks them."""
+    """Check tokenizer and encoder as training does."""
     build(HEADS["ner"], [], ["O", "B-X"], replace(CONFIG, encoder=str(folder), max_tokens=30), None)
 
 
@@ -112,7 +112,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
         ("bert", {"tokenizer_config.json": "{"}, "tokenizer_config.json is not JSON: Expecting"),
         ("bert", {"tokenizer_config.json": "[]"}, "tokenizer_config.json holds no JSON object"),
         ("bert", {"tokenizer_config.json": '{"tokenizer_class": "X"}'}, "no class 'X'"),
-        ("bert", {"config.json": "{}"}, "config.json names no type of model .*: None"),
+        ("bert", {"config.json": "{}"}, "config.json: expected a model_type .*, found None"),
         ("roberta", {"vocab.json": ROBERTA}, r"are missing: merges.txt \(or tokenizer.json\)"),
         ("roberta", {"vocab.json": ROBERTA, "merges.txt": "\nb c\n"}, "merges.txt: Error while"),
         ("roberta", {"vocab.json": "[]", "merges.txt": ""}, "vocab.json holds no JSON object"),
@@ -129,7 +129,7 @@ def test_the_file_at_fault_is_named(
         load_tokenizer(str(folder))
 
 
-def test_merges_that_are_cut_short_are_missed(tmp_path: Path) -> None:
+def test_missing_merges_are_refused(tmp_path: Path) -> None:
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", *LETTERS, "Ġa", "an", "Ġan", "nn"]
     vocabulary = json.dumps({piece: n for n, piece in enumerate(pieces)})
     files = {"vocab.json": vocabulary, "merges.txt": "#version: 0.2\nĠ a\na n\nĠa n\nn n\n"}
@@ -157,7 +157,7 @@ def spoil(folder: Path) -> None:
         (spoil, "its weight embeddings.word_embeddings.weight holds values that are not finite"),
     ],
 )
-def test_weights_that_are_not_the_configurations_are_named(
+def test_weights_that_do_not_fit_the_configuration_are_named(
     change: Callable[[Path], None], message: str, tmp_path: Path
 ) -> None:
     folder = encoder(tmp_path / "encoder", {"vocab.txt": words(*LETTERS)})
@@ -181,7 +181,7 @@ def test_another_vocabulary_is_refused(files: dict[str, str], message: str, tmp_
 
 
 def test_ids_count_and_not_pieces(tmp_path: Path) -> None:
-    """A vocabulary with a word twice has fewer pieces than ids."""
+    """A vocabulary that has a word twice has fewer pieces than ids."""
     twice = words("a", "a", *LETTERS[:20], size=61)
     with pytest.raises(DataError, match="found one of 61"):
         check(encoder(tmp_path / "encoder", {"vocab.txt": twice}))
@@ -199,7 +199,7 @@ def test_embeddings_may_be_padded_and_no_more(
         check(large)
 
 
-def test_another_padding_piece_is_said_or_refused(
+def test_another_padding_piece_is_logged_or_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = {"vocab.txt": words(*LETTERS)}
@@ -216,7 +216,7 @@ def test_another_padding_piece_is_said_or_refused(
 def test_a_cached_encoder_without_its_tokenizer_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where only configuration and weights were downloaded."""
+    """Only configuration and weights were downloaded before."""
     folder = encoder(tmp_path / "encoder", {})
     load = AutoTokenizer.from_pretrained
     asked: list[str] = []
@@ -234,7 +234,7 @@ def test_a_cached_encoder_without_its_tokenizer_is_fetched_again(
 
 
 def lose(*beginnings: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Weights without those whose names begin so."""
+    """Return a function that drops the weights whose names start with `beginnings`."""
     return lambda state: {n: w for n, w in state.items() if not n.startswith(beginnings)}
 
 
@@ -248,7 +248,7 @@ def lose(*beginnings: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (dict, {"vocab_size": 61}, "have another shape"),
     ],
 )
-def test_weights_are_never_drawn_in_silence(
+def test_missing_weights_are_never_initialised_silently(
     change: Callable[[dict[str, Any]], dict[str, Any]],
     config: dict[str, int],
     message: str,
@@ -257,8 +257,8 @@ def test_weights_are_never_drawn_in_silence(
     folder = encoder(tmp_path / "encoder", {})
     state = load_file(folder / "model.safetensors")
     save_file(change(state), folder / "model.safetensors")
-    told = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(told | config))
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(fields | config))
     with pytest.raises(EncoderError, match=message):
         load_encoder(str(folder), lambda name: None)
 
@@ -290,8 +290,8 @@ def test_more_unknown_words_than_allowed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=refused):
         train(*arguments, tmp_path / "run", "cpu")
     assert not (tmp_path / "run/model").exists()
-    found = train(*arguments, tmp_path / "run", "cpu", max_unknown=0.25)
-    assert found["unknown_words"] == 0.25
+    result = train(*arguments, tmp_path / "run", "cpu", max_unknown=0.25)
+    assert result["unknown_words"] == 0.25
 
 
 def slow_bert() -> PreTrainedTokenizerBase:
@@ -300,10 +300,10 @@ def slow_bert() -> PreTrainedTokenizerBase:
     return BertTokenizerLegacy(MINILM / "vocab.txt")
 
 
-@pytest.mark.skipif(not (SHARED / "data").exists(), reason="the shared data is not there")
+@pytest.mark.skipif(not (SHARED / "data").exists(), reason="needs the shared data")
 @pytest.mark.parametrize("longest", [None, 20])
 @pytest.mark.parametrize("dataset", ["mnre", "twitter2015", "twitter2017"])
-def test_slow_tokenizers_give_the_fast_ones_pieces(dataset: str, longest: int | None) -> None:
+def test_slow_tokenizers_give_the_pieces_of_fast_ones(dataset: str, longest: int | None) -> None:
     posts = corpus.read(corpus.locate(dataset, SHARED / "data")).posts[::8]
     sentences = [p.tokens for p in posts]
     slow, fast = slow_bert(), BertTokenizer.from_pretrained(MINILM)
@@ -312,7 +312,7 @@ def test_slow_tokenizers_give_the_fast_ones_pieces(dataset: str, longest: int | 
 
 
 def bertweet(folder: Path) -> Path:
-    """A tiny encoder with BERTweet's tokenizer, which knows its letters and one merge."""
+    """Write a tiny encoder with BERTweet's tokenizer, which has all letters and one merge."""
     vocabulary = ["an", *LETTERS, *(f"{c}@@" for c in LETTERS)]
     files = {
         **BERTWEET,
@@ -333,14 +333,14 @@ def test_a_tokenizer_in_python_trains_and_is_saved_as_it_was(
     ]
     config = replace(CONFIG, encoder=str(folder), max_tokens=38)
     train(HEADS["re"], posts, ["None", "r"], config, None, tmp_path, "cpu", max_unknown=0.5)
-    saved, own = load_tokenizer(str(tmp_path / "model")), load_tokenizer(str(folder))
-    HEADS["re"].add_markers(own)
+    saved, original = load_tokenizer(str(tmp_path / "model")), load_tokenizer(str(folder))
+    HEADS["re"].add_markers(original)
     assert not saved.is_fast
-    assert own.tokenize("an ban") == ["an", "b@@", "an"]
-    [ours] = HEADS["re"].encode({0: posts[0]}, own, ["None", "r"], 38, "paper")
-    [theirs] = HEADS["re"].encode({0: posts[0]}, saved, ["None", "r"], 38, "paper")
-    assert ours == theirs
-    pieces = saved.convert_ids_to_tokens(ours.input_ids)
+    assert original.tokenize("an ban") == ["an", "b@@", "an"]
+    [expected] = HEADS["re"].encode({0: posts[0]}, original, ["None", "r"], 38, "paper")
+    [encoded] = HEADS["re"].encode({0: posts[0]}, saved, ["None", "r"], 38, "paper")
+    assert encoded == expected
+    pieces = saved.convert_ids_to_tokens(encoded.input_ids)
     assert " ".join(pieces) == (
         "<s> an <unk> s@@ <unk> <head> b@@ an </head> i@@ n <tail> o@@ s@@ l@@ o </tail> </s>"
     )
@@ -359,7 +359,7 @@ def lose_tokenizer(model: Path) -> None:
 
 
 def take_another_tokenizer(model: Path) -> None:
-    """The encoder's own: it lacks the markers."""
+    """Save MiniLM's tokenizer, which lacks the markers, with the model."""
     other = load_tokenizer(str(MINILM))
     save_tokenizer(other, model)
 
@@ -369,7 +369,7 @@ def take_another_tokenizer(model: Path) -> None:
     [
         (
             lose_tokenizer,
-            "the tokenizer's files are missing: tokenizer.json.* run what made the model again",
+            "the tokenizer's files are missing: tokenizer.json.* make the model again",
         ),
         (take_another_tokenizer, "expected a tokenizer .*found"),
     ],
@@ -386,7 +386,7 @@ def test_a_model_without_its_tokenizer_is_refused(
         evaluate_into(tmp_path / "e", tmp_path / "model", tmp_path, None, "cpu", "float32", {})
 
 
-@pytest.mark.skipif(not CASE.exists(), reason="the cases are not there")
+@pytest.mark.skipif(not CASE.exists(), reason="needs the shared cases")
 @pytest.mark.parametrize("task", ["re", "ner"])
 def test_case_encoder_without_tokenizer(task: str, tmp_path: Path) -> None:
     layout = corpus.locate("posts", CASE / "data")
