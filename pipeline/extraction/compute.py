@@ -1,4 +1,4 @@
-"""Pixels -> rows, by one backbone on one device; without a store, as prediction needs none."""
+"""Pixels -> rows, by one backbone on one device. It needs no store: prediction uses it too."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -43,7 +43,7 @@ class Wanted:
 class Decoded:
     """A picture's prepared pixels.
 
-    problem: why some or all squares are missing; None if none is.
+    problem: why some or all squares are missing; None if all are there.
     filled: share of the file's data that was missing and has been filled.
     """
 
@@ -91,9 +91,9 @@ class RowComputer:
     ) -> Iterator[Keyed]:
         """Yield the rows in the order of `wanted`, batch by batch.
 
-        problems: filled with the reason for each file, or box in it, that can't be used and so has
+        problems: receives the reason for each file, or box in it, that can't be used and so has
             no row.
-        filled: filled with the missing share of the data of each file that was completed.
+        filled: receives the missing share of the data of each file that was completed.
         open_file: opens a picture; called in threads.
         span: no batch crosses a multiple of `span` rows, so that an interrupted run resumes with
             the batches that it would have made.
@@ -199,7 +199,7 @@ class RowComputer:
 def _use_one_core(cores: int) -> None:
     """Make torch use a single core in the calling thread only.
 
-    New threads start with the number that any thread set last. So a helper thread sets it back to
+    New threads start with the number that any thread set last, so a helper thread sets it back to
     `cores`.
     """
     torch.get_num_threads()  # else torch's first operation in this thread undoes the next line

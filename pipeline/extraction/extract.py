@@ -63,7 +63,7 @@ class Extraction:
 
 @dataclass
 class Lookup:
-    """The rows that posts need, in little memory: there may be millions.
+    """The rows that posts need, stored compactly: there may be millions.
 
     keys: 32 bytes for each slot of each post; zeros if there is nothing to compute a row from.
     """

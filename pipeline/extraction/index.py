@@ -1,4 +1,4 @@
-"""The index of a data set, from its posts to rows of the store, and reading pyramids by it."""
+"""The index of a data set: the places of its posts' rows in the store, and reading them."""
 
 from collections.abc import Sequence
 from pathlib import Path

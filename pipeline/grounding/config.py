@@ -49,7 +49,7 @@ class Grounders:
 
     @classmethod
     def named(cls, name: str) -> "Grounders":
-        """Return the grounders of a `name`: its inverse."""
+        """Return the grounders that have this `name`."""
         first, _, finder = name.partition(", ")
         return cls(finder or NONE, released=True) if first == RELEASED else cls(name)
 
@@ -61,7 +61,7 @@ class GroundConfig:
     grounder: Grounders = Grounders(SALIENCE)
     phrases: str = AUTO
     max_crops: int = 3  # m of the paper
-    order: str = BY_SCORE  # of the regions; or by the order of their phrases
+    order: str = BY_SCORE  # order of the regions: by score, or as their phrases
     min_score: float | None = None  # None: the grounder's default, _MIN_SCORES
     overlap: float = 0.5  # IoU above which the later of two regions is dropped
     boxes_per_phrase: int = 1
@@ -69,7 +69,7 @@ class GroundConfig:
     weights: str | None = None  # hub name or folder of a detector; checkpoint of faoa
     vocabulary: str | None = None  # of faoa
     trained_on: str | None = None  # faoa's data, which decides its anchors
-    precision: str = "float32"  # of a learned grounder; or "bfloat16"
+    precision: str = "float32"  # of a learned grounder: float32 or bfloat16
     longest_side: int | None = None  # of a detector's input, pixels; None: the model's own
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ def _auto(dataset: str, released: bool, weights: str, learned: bool) -> Grounder
 
 
 def _of_faoa(config: GroundConfig) -> GroundConfig:
-    """Fill in FAOA's settings. It has no default checkpoint; its training data sets the anchors."""
+    """Fill in FAOA's settings. A checkpoint is required; its training data decides the anchors."""
     from features.grounding.anchors import ANCHORS, trained_on
 
     checkpoint = Path(config.weights or "")

@@ -37,7 +37,7 @@ class Grounded:
 
     @classmethod
     def from_json(cls, line: str) -> "Grounded":
-        """Read a line of `to_json`."""
+        """Read a line written by `to_json`."""
         fields: dict[str, Any] = json.loads(line)
         fields["regions"] = tuple(_region(region) for region in fields["regions"])
         for name in ("tokens", "phrases"):

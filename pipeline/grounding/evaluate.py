@@ -31,7 +31,7 @@ SIDES = np.arange(1, 21) / 20  # sides of the centred boxes tried, as shares of 
 class Entity:
     """A name in a post, with its gold boxes: none if the picture does not show it."""
 
-    post: int  # its number
+    post: int  # number of the post
     name: str
     type: str | None
     size: tuple[int, int]  # width and height of the picture
@@ -103,8 +103,8 @@ def _file(folder: Path, picture: Path, names: Mapping[str, int]) -> Path | None:
         return within
     if beside.is_file() and names[picture.stem] > 1:
         raise DataError(
-            f"{beside}: expected one picture of that name, found {names[picture.stem]}; put the "
-            f"files into folders named as the pictures' ({within.parent}, …), or give --split"
+            f"{beside}: expected one picture of that name, found {names[picture.stem]}; put "
+            f"each file into a folder named as its picture's ({within.parent}, …), or give --split"
         )
     return beside if beside.is_file() else None
 

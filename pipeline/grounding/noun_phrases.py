@@ -204,7 +204,7 @@ def _package(model: str) -> str | None:
 
 
 def _visible(token: str) -> str:
-    """Drop emoji. Variation selectors have the category of letters' marks: list them by name."""
+    """Drop emoji. Variation selectors share a category with letters' marks: list them here."""
     return "".join(
         c for c in token if unicodedata.category(c) not in _UNSEEN and c not in "\ufe0e\ufe0f\u20e3"
     )

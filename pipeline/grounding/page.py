@@ -151,7 +151,7 @@ def _crops(post: Grounded, picture: Image | None, root: Path) -> list[Crop]:
 
 
 def _crop(crop: Crop) -> str:
-    """Return a crop with its number, phrase, score and source."""
+    """Return the HTML of a crop with its number, phrase, score and source."""
     image = inline_image(crop.pixels, CROP) if crop.pixels else ""
     size = f"{crop.pixels.width}×{crop.pixels.height} pixels" if crop.pixels else crop.why
     sources = filter(None, (crop.region.source, crop.region.phrase_source))
@@ -166,7 +166,7 @@ def _crop(crop: Crop) -> str:
 
 
 def _sentence(post: Grounded, crops: Sequence[Crop]) -> str:
-    """Return the tokens with the phrases marked, then the phrases that are not in the sentence."""
+    """Return the HTML of the tokens with phrases marked, then of phrases not in the sentence."""
     words = [_plain(token) for token in post.tokens]
     before, behind, taken = dict[int, str](), dict[int, str](), set[int]()
     absent = []
@@ -197,7 +197,7 @@ def _mark(phrase: str, crops: Sequence[Crop]) -> tuple[str, str]:
 
 
 def _find(phrase: str, words: Sequence[str], taken: set[int]) -> range:
-    """Return the words that spell the phrase together, as a range of numbers; empty if none do."""
+    """Return the range of words whose letters spell the phrase; empty if there is none."""
     for start in range(len(words)):
         letters = ""
         for end in range(start, len(words)):

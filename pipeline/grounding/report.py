@@ -94,7 +94,7 @@ def log_filled(filled: Mapping[str, float]) -> None:
 
 
 def in_short(error: PictureError) -> str:
-    """Return a picture's problem for reports: its kind, then the reason unless the kind says it."""
+    """Return a picture's problem for reports: its kind and, unless the file is missing, why."""
     return error.kind if error.reason == NO_FILE else f"{error.kind}: {error.reason}"
 
 

@@ -115,7 +115,7 @@ class GroundCrops(DecodesPictures):
 
     @cached_property
     def config(self) -> GroundConfig:
-        """The settings, with "auto" resolved for this machine once."""
+        """The settings, with "auto" resolved once for this machine."""
         layout = self.layout_if_any()
         return ground_config(
             self.param_kwargs, self.dataset, layout is not None and layout.released
@@ -143,7 +143,7 @@ class GroundCrops(DecodesPictures):
 
     @contextmanager
     def finders(self) -> Iterator[Callable[[str], Any]]:
-        """Give a function from a grounder's name to its Finder, with the store's cached answers."""
+        """Yield a function that returns a Finder by name. Answers are cached in the store."""
         from pipeline.grounding.finder import BoxCache, make_finder
 
         machine = changed(Machine(), self.param_kwargs)
@@ -164,7 +164,7 @@ class GroundCrops(DecodesPictures):
 
 
 class ReadsCrops(OfDataset):
-    """A stage whose result is for reading: it uses GroundCrops, and no other stage needs it."""
+    """A stage that presents the regions of GroundCrops. No other stage depends on it."""
 
     IMPLIED = ("MakeDemo",)
     RESULT = True

@@ -67,10 +67,10 @@ def rows(root: Path) -> np.ndarray:
     index = np.load(root / "out/index.npy")
     about = json.loads((root / "out/pyramids.json").read_text())
     reader = Reader(root / "rows", about["shards"])
-    found = np.zeros((*index.shape[:2], *reader.row_shape), np.float16)
+    values = np.zeros((*index.shape[:2], *reader.row_shape), np.float16)
     there = index[..., 0] >= 0
-    found[there] = reader.read(reader.places(index[there]))
-    return found
+    values[there] = reader.read(reader.places(index[there]))
+    return values
 
 
 def test_row_of_absent_regions_is_stored_once_and_comes_from_zeros(root: Path) -> None:
@@ -105,8 +105,8 @@ def test_rows_are_those_of_torchvisions_own_forward(root: Path) -> None:
         expected = torch.cat(
             [torch.nn.functional.avg_pool2d(m, m.shape[-1] // 2)[..., :2, :2] for m in maps], 1
         )
-        found = torch.from_numpy(rows(root)[0, slot]).float()
-        torch.testing.assert_close(found, expected[0], atol=2e-3, rtol=1e-3)
+        actual = torch.from_numpy(rows(root)[0, slot]).float()
+        torch.testing.assert_close(actual, expected[0], atol=2e-3, rtol=1e-3)
 
 
 def test_same_picture_is_computed_once_and_shared(root: Path) -> None:

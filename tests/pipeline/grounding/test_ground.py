@@ -568,7 +568,7 @@ def test_finder_answers_with_the_size_of_the_picture(world: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cached", "people", "grounder"),
+    ("cached", "values", "grounder"),
     [
         (False, {}, "released, salience"),
         (True, {}, "released, detector"),
@@ -577,10 +577,10 @@ def test_finder_answers_with_the_size_of_the_picture(world: Scene) -> None:
     ],
 )
 def test_auto_is_decided(
-    cached: bool, people: dict[str, Any], grounder: str, monkeypatch: pytest.MonkeyPatch
+    cached: bool, values: dict[str, Any], grounder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "is_cached", lambda name: cached)
-    assert ground_config(people, "own").grounder.name == grounder
+    assert ground_config(values, "own").grounder.name == grounder
 
 
 def test_auto_asks_for_no_weights_where_all_posts_are_grounded() -> None:

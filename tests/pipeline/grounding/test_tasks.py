@@ -185,7 +185,9 @@ def test_crops_are_written_under_published_names(data: Path, weights: Path, grou
     assert not report["problems"]
 
 
-def test_boxes_of_people_score_a_grounder(data: Path, weights: Path, grounded: Path) -> None:
+def test_a_grounder_is_scored_on_hand_drawn_boxes(
+    data: Path, weights: Path, grounded: Path
+) -> None:
     posts = read(locate("own", data)).posts
     boxes = data / "own/xml"
     boxes.mkdir(exist_ok=True)

@@ -140,8 +140,8 @@ def test_relations_are_read_back(relations: Path) -> None:
         boxes = REGIONS.get(post.id, ())
         assert post.crops is not None
         assert len(post.crops) == len(boxes)
-        for file, one in zip(post.crops, boxes, strict=True):
-            assert_same(relations, file, post.picture, one)
+        for file, sides in zip(post.crops, boxes, strict=True):
+            assert_same(relations, file, post.picture, sides)
 
 
 def test_entities_are_read_back(entities: Path) -> None:
