@@ -94,7 +94,7 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise SettingError(
             f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
-            f"{RELEASED}, whose four parts each mix all blocks"
+            f"{RELEASED}, which mixes all blocks"
         )
     if variant == TEXT_ONLY:
         config = replace(config, finetune_backbone=False)

@@ -264,7 +264,7 @@ def test_nothing_is_asked_twice(world: Scene) -> None:
     again, report = world.ground(*posts)
     assert again == first
     assert report["grounded_now"] == {"detector": 0}
-    assert world.made == 1  # the grounder is not even loaded
+    assert world.made == 1  # the grounder is not loaded again
 
 
 def test_a_changed_sentence_grounds_that_post_alone(world: Scene) -> None:
