@@ -18,7 +18,7 @@ FINDERS = (DETECTOR, FAOA, SALIENCE, NONE)
 
 
 @pytest.mark.parametrize("value", [0, -640])
-def test_a_longest_side_has_pixels(value: int) -> None:
+def test_longest_side_below_1_is_refused(value: int) -> None:
     with pytest.raises(SettingError, match=f"--longest-side: expected 1 or more, found {value}"):
         GroundConfig(longest_side=value)
 

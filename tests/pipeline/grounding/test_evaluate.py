@@ -209,7 +209,7 @@ def test_left_out_is_over_entities_that_are_not_in_the_picture() -> None:
     assert figures["accuracy"] == 0.0
 
 
-def test_of_nothing_there_is_no_share() -> None:
+def test_figures_of_no_entity_are_none() -> None:
     assert score([], []) == {"accuracy": None, "left_out": None, "accuracy_by_type": {}}
 
 

@@ -103,7 +103,7 @@ def test_a_grounder_is_loaded_once_for_all_batches(monkeypatch: pytest.MonkeyPat
     assert (finder.answered, other.answered) == (1, 1)
 
 
-def test_no_digest_is_computed_without_a_memory(tmp_path: Path) -> None:
+def test_no_digest_is_computed_without_a_cache(tmp_path: Path) -> None:
     """Missing weights are an error when the grounder is loaded, not before."""
     config = GroundConfig(
         Grounders("faoa"), weights=str(tmp_path / "a.pth"), vocabulary="x", trained_on="unc"
@@ -113,7 +113,7 @@ def test_no_digest_is_computed_without_a_memory(tmp_path: Path) -> None:
     assert finder.answers([]) == {}
 
 
-def test_salience_answers_as_with_a_memory(tmp_path: Path) -> None:
+def test_salience_answers_are_the_same_without_a_cache(tmp_path: Path) -> None:
     drawn(200, 150).save(tmp_path / "a.png")
     question = Question(tmp_path / "a.png", (200, 150), ())
     machine = Machine("cpu", threads=1)

@@ -128,7 +128,7 @@ def summary(line: Grounded) -> str:
     return " ".join(f"{r.source}:{r.phrase}:{r.phrase_source}:{r.score}" for r in line.regions)
 
 
-def test_phrases_become_regions_the_best_first(world: Scene) -> None:
+def test_regions_of_phrases_are_sorted_by_score(world: Scene) -> None:
     lines, report = world.ground(post("a.png", "cat", "dog"))
     assert summary(lines[0]) == "detector:dog:given:0.9 detector:cat:given:0.6"
     assert lines[0].regions[0].box == (10.0, 10.0, 60.0, 60.0)
@@ -139,12 +139,12 @@ def test_phrases_become_regions_the_best_first(world: Scene) -> None:
     assert report["settings"]["min_score"] == 0.25
 
 
-def test_or_in_the_order_of_phrases(world: Scene) -> None:
+def test_regions_can_be_sorted_by_phrase(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "cat", "dog"), order="phrase")
     assert summary(lines[0]) == "detector:cat:given:0.6 detector:dog:given:0.9"
 
 
-def test_the_order_is_that_of_the_sentence_whatever_the_scores(world: Scene) -> None:
+def test_sorting_by_phrase_ignores_scores(world: Scene) -> None:
     world.grounders["detector"].known = {
         phrase: [(x, 0, x + 30, 30, score)]
         for phrase, x, score in (("c", 0, 0.5), ("a", 50, 0.3), ("b", 100, 0.9))
@@ -159,12 +159,12 @@ def test_fewer_regions_than_m_stay_fewer(world: Scene) -> None:
     assert lines[0].problem is None
 
 
-def test_lines_come_back_as_they_were(world: Scene) -> None:
+def test_lines_are_read_back(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "dog", boxes=(BOX,)), post("b.png", "cat"))
     assert [Grounded.from_json(line.to_json()) for line in lines] == lines
 
 
-def test_grounding_that_came_with_the_data_is_kept(world: Scene) -> None:
+def test_released_grounding_is_kept(world: Scene) -> None:
     boxes = post("a.png", "dog", boxes=(BOX, (-5.0, 0.0, 400.0, 100.0)))
     crops = post("a.png", "dog", crops=tuple(f"{n}.png" for n in range(4)))
     none = post("a.png", "dog", crops=())
@@ -176,25 +176,25 @@ def test_grounding_that_came_with_the_data_is_kept(world: Scene) -> None:
     assert world.made == 0
 
 
-def test_unless_another_is_wanted(world: Scene) -> None:
+def test_released_grounding_is_ignored_if_not_wanted(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "dog", boxes=(BOX,)), grounder=Grounders("detector"))
     assert summary(lines[0]) == "detector:dog:given:0.9"
 
 
-def test_released_alone_asks_nobody(world: Scene) -> None:
+def test_released_alone_needs_no_grounder(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "dog"), grounder=Grounders.of("released"))
     assert lines[0].regions == ()
     assert world.made == 0
 
 
-def test_released_crops_outlive_their_picture(world: Scene) -> None:
+def test_released_crops_need_no_picture(world: Scene) -> None:
     lines, _ = world.ground(post("gone.png", crops=("a.png",)), post("gone.png", boxes=(BOX,)))
     assert lines[0].problem == "missing"
     assert [r.file for r in lines[0].regions] == ["a.png"]
     assert lines[1].regions == ()
 
 
-def test_boxes_that_are_none_are_rejected_and_counted(world: Scene) -> None:
+def test_invalid_boxes_are_rejected_and_counted(world: Scene) -> None:
     released = post("b.png", boxes=((50.0, 50.0, 20.0, 60.0), (300.0, 0.0, 400.0, 50.0), BOX))
     lines, report = world.ground(post("a.png", "broken"), released)
     assert lines[0].regions == ()
@@ -210,7 +210,7 @@ def test_boxes_that_are_none_are_rejected_and_counted(world: Scene) -> None:
 # --- posts without a phrase
 
 
-def test_generic_phrases_are_next(world: Scene) -> None:
+def test_fallback_to_generic_phrases(world: Scene) -> None:
     world.grounders["detector"].known |= FULL
     lines, report = world.ground(post("a.png"))
     assert (
@@ -221,25 +221,25 @@ def test_generic_phrases_are_next(world: Scene) -> None:
     assert report["regions_by_phrases"] == {"generic": 1}
 
 
-def test_then_salience(world: Scene) -> None:
+def test_fallback_to_salience(world: Scene) -> None:
     lines, _ = world.ground(post("a.png"), post("b.png", "dog"))
     assert summary(lines[0]) == "salience:None:None:0.4"
     assert summary(lines[1]) == "detector:dog:given:0.9"
     assert world.grounders["detector"].asked[0][1] == GENERIC_PHRASES
 
 
-def test_then_none(world: Scene) -> None:
+def test_fallback_to_no_region(world: Scene) -> None:
     world.grounders["salience"].known = {}
     lines, _ = world.ground(post("a.png"))
     assert lines[0].regions == ()
 
 
-def test_salience_has_its_own_least_score(world: Scene) -> None:
+def test_min_score_does_not_apply_to_fallback_salience(world: Scene) -> None:
     lines, _ = world.ground(post("a.png"), min_score=0.7)
     assert summary(lines[0]) == "salience:None:None:0.4"
 
 
-def test_where_to_begin_is_a_setting(world: Scene) -> None:
+def test_first_fallback_is_a_setting(world: Scene) -> None:
     world.grounders["detector"].known |= FULL
     lines, _ = world.ground(post("a.png"), fallback="salience")
     assert summary(lines[0]) == "salience:None:None:0.4"
@@ -248,7 +248,7 @@ def test_where_to_begin_is_a_setting(world: Scene) -> None:
     assert world.grounders["detector"].asked == []
 
 
-def test_a_phrase_that_is_nowhere_is_no_reason_to_look_for_another(world: Scene) -> None:
+def test_a_phrase_without_a_box_causes_no_fallback(world: Scene) -> None:
     lines, _ = world.ground(post("a.png", "ghost"))
     assert lines[0].regions == ()
     assert world.grounders["salience"].asked == []
@@ -257,7 +257,7 @@ def test_a_phrase_that_is_nowhere_is_no_reason_to_look_for_another(world: Scene)
 # --- each question once
 
 
-def test_nothing_is_asked_twice(world: Scene) -> None:
+def test_no_question_is_asked_twice(world: Scene) -> None:
     posts = [post("a.png", "dog"), post("a.png", "dog"), post("b.png", "dog")]
     first, report = world.ground(*posts)
     assert report["grounded_now"] == {"detector": 2}
@@ -267,14 +267,14 @@ def test_nothing_is_asked_twice(world: Scene) -> None:
     assert world.made == 1  # the grounder is not loaded again
 
 
-def test_a_changed_sentence_grounds_that_post_alone(world: Scene) -> None:
+def test_a_changed_sentence_grounds_only_its_post_again(world: Scene) -> None:
     world.ground(post("a.png", "dog"), post("b.png", "dog"))
     lines, report = world.ground(post("a.png", "cat"), post("b.png", "dog"))
     assert report["grounded_now"] == {"detector": 1}
     assert summary(lines[0]) == "detector:cat:given:0.6"
 
 
-def test_so_does_a_changed_picture(world: Scene) -> None:
+def test_a_changed_picture_grounds_only_its_post_again(world: Scene) -> None:
     world.ground(post("a.png", "dog"), post("b.png", "dog"))
     Image.new("RGB", (300, 300), "red").save(world.root / "a.png")
     _, report = world.ground(post("a.png", "dog"), post("b.png", "dog"))
@@ -298,14 +298,16 @@ def test_other_weights_ground_again(world: Scene) -> None:
 @pytest.mark.parametrize(
     "settings", [{"max_crops": 1}, {"min_score": 0.7}, {"overlap": 0.1}, {"boxes_per_phrase": 2}]
 )
-def test_choosing_among_the_candidates_asks_nobody(settings: dict[str, Any], world: Scene) -> None:
+def test_choosing_among_candidates_needs_no_grounder(
+    settings: dict[str, Any], world: Scene
+) -> None:
     before, _ = world.ground(post("a.png", "dog", "cat"))
     after, report = world.ground(post("a.png", "dog", "cat"), **settings)
     assert report["grounded_now"] == {"detector": 0}
     assert (after == before) == ("overlap" in settings)
 
 
-def test_pictures_of_one_size_go_together(world: Scene) -> None:
+def test_pictures_of_the_same_size_share_a_batch(world: Scene) -> None:
     for name in "de":
         Image.new("RGB", (200, 150), (name == "d" and "red") or "blue").save(
             world.root / f"{name}.png"
@@ -341,7 +343,7 @@ def test_a_picture_is_decoded_once_for_all_its_questions(
     ]
 
 
-def test_phrases_that_make_no_difference_to_each_other_are_asked_together(world: Scene) -> None:
+def test_independent_phrases_are_asked_together(world: Scene) -> None:
     world.grounders["detector"].joint = False
     lines, report = world.ground(
         post("a.png", "dog", "cat"), post("a.png", "cat", "ghost"), post("b.png", "cat")
@@ -354,13 +356,13 @@ def test_phrases_that_make_no_difference_to_each_other_are_asked_together(world:
     assert report["grounded_now"] == {"detector": 3}
 
 
-def test_sizes_are_mixed_where_a_grounder_takes_them(world: Scene) -> None:
+def test_sizes_are_mixed_if_the_grounder_allows_it(world: Scene) -> None:
     world.grounders["detector"].one_size = False
     world.ground(post("a.png", "dog"), post("c.png", "dog"))
     assert world.grounders["detector"].calls == 1
 
 
-def test_what_was_done_is_written_every_few_seconds(
+def test_answers_are_written_every_few_seconds(
     world: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Answers, "SECONDS", 0.0)
@@ -371,7 +373,7 @@ def test_what_was_done_is_written_every_few_seconds(
             assert another.get("key") == answer
 
 
-def test_an_answer_that_was_damaged_is_asked_for_again(
+def test_a_damaged_answer_is_asked_for_again(
     world: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     detector = world.grounders["detector"]
@@ -388,7 +390,7 @@ def test_an_answer_that_was_damaged_is_asked_for_again(
     assert f"is computed again: {key[:16]}" in caplog.text
 
 
-def test_boxes_of_a_picture_that_changed_meanwhile_are_not_kept(world: Scene) -> None:
+def test_boxes_of_a_picture_that_changed_meanwhile_are_not_cached(world: Scene) -> None:
     """If the old picture is restored, it must not get the boxes of the new one."""
     detector = world.grounders["detector"]
     answer, first = detector._answer, (world.root / "a.png").read_bytes()
@@ -418,7 +420,7 @@ def test_a_link_that_leads_out_is_refused(world: Scene) -> None:
     assert good.problem is None
 
 
-def test_pictures_of_a_linked_folder_are_good(tmp_path: Path) -> None:
+def test_pictures_of_a_linked_folder_are_used(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "elsewhere/a.png").touch()
@@ -428,7 +430,7 @@ def test_pictures_of_a_linked_folder_are_good(tmp_path: Path) -> None:
         assert not leads_out(tmp_path / "data/pictures" / name, tmp_path / "data")
 
 
-def test_what_is_done_before_a_failure_is_kept(world: Scene) -> None:
+def test_answers_before_a_failure_are_kept(world: Scene) -> None:
     detector = world.grounders["detector"]
     answer = detector._answer
 
@@ -547,7 +549,7 @@ def test_a_post_without_a_picture_has_no_regions(world: Scene) -> None:
     assert report["posts_without_picture"] == 1
 
 
-def test_upright_is_what_a_grounder_sees(world: Scene) -> None:
+def test_grounders_get_upright_pictures(world: Scene) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (200, 150), "red").save(world.root / "turned.jpg", exif=exif)
@@ -576,20 +578,20 @@ def test_finder_answers_with_the_size_of_the_picture(world: Scene) -> None:
         (True, {"grounder": "salience"}, "salience"),
     ],
 )
-def test_auto_is_decided(
+def test_auto_is_resolved(
     cached: bool, values: dict[str, Any], grounder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "is_cached", lambda name: cached)
     assert ground_config(values, "own").grounder.name == grounder
 
 
-def test_auto_asks_for_no_weights_where_all_posts_are_grounded() -> None:
+def test_auto_needs_no_weights_if_all_posts_are_grounded() -> None:
     assert ground_config({}, "mnre", released=True).grounder == Grounders.of("released")
     assert ground_config({}, "demo").grounder == Grounders.of("salience")
 
 
 @pytest.mark.parametrize(("grounder", "score"), [("detector", 0.25), ("salience", 0.0)])
-def test_least_scores_are_the_grounders_own(grounder: str, score: float) -> None:
+def test_each_grounder_has_its_default_min_score(grounder: str, score: float) -> None:
     assert ground_config({"grounder": grounder}, "own").min_score == score
     assert ground_config({"grounder": grounder, "min_score": 0.4}, "own").min_score == 0.4
 

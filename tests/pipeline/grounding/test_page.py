@@ -107,7 +107,7 @@ def pixels(image: Element) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_the_page_needs_nothing_else(root: Path) -> None:
+def test_the_page_is_self_contained(root: Path) -> None:
     page = shown(root, post(region(), text="see http://t.co/x dog"), post(problem="missing"))
     assert {element.attributes["src"][:23] for element in page.all("img")} == {
         "data:image/jpeg;base64,"
@@ -117,7 +117,7 @@ def test_the_page_needs_nothing_else(root: Path) -> None:
     assert not any(word in page.all("style")[0].text for word in ("url(", "@import", "http"))
 
 
-def test_the_page_says_what_it_is(root: Path) -> None:
+def test_the_page_has_a_title_and_encoding(root: Path) -> None:
     page = shown(root, post())
     assert (root / "page.html").read_bytes().startswith(b"<!DOCTYPE html>\n<html lang=")
     assert page.all("meta")[0].attributes == {"charset": "utf-8"}
@@ -309,11 +309,11 @@ def test_a_post_without_regions_says_why(fields: dict[str, Any], why: str, root:
     assert card.all("figure") == []
 
 
-def test_a_post_with_regions_has_nothing_to_explain(root: Path) -> None:
+def test_a_post_with_regions_has_no_explanation(root: Path) -> None:
     assert shown(root, post(region())).all("p", "why") == []
 
 
-def test_all_posts_with_a_picture_are_there_once(root: Path) -> None:
+def test_each_post_with_a_picture_is_shown_once(root: Path) -> None:
     grounded = [
         post(id="one"),
         post(id="the same", regions=(region(),)),
@@ -327,7 +327,7 @@ def test_all_posts_with_a_picture_are_there_once(root: Path) -> None:
     assert "4 of 4 posts with a picture" in page.text
 
 
-def test_pictures_that_cannot_be_used_take_no_place(root: Path) -> None:
+def test_unusable_pictures_are_not_shown(root: Path) -> None:
     lost = [post(id=f"{n}", picture=f"{n}.png", problem="missing") for n in range(9)]
     assert ids(shown(root, *lost, post(id="one"), posts=5)) == ["one"]
     assert len(ids(shown(root, *lost, posts=5))) == 5

@@ -203,7 +203,7 @@ def test_clean_cuts(phrase: str, expected: tuple[str, ...]) -> None:
     assert clean([phrase]) == expected
 
 
-def test_clean_keeps_order_and_drops_what_occurred() -> None:
+def test_clean_keeps_order_and_drops_repetitions() -> None:
     assert clean(["the band", "Oslo", "A Band", "oslo", "it"]) == ("band", "Oslo")
 
 
@@ -282,7 +282,7 @@ def test_nltk_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         NltkPhrases()
 
 
-def test_asking_imports_no_tagger() -> None:
+def test_resolving_auto_imports_no_parser() -> None:
     code = "import sys, pipeline.grounding.phrases as p; p.resolve_phrases('auto'); "
     code += "sys.exit(bool({'spacy', 'nltk'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -74,13 +74,15 @@ def lines(world: Layouts) -> dict[str, str]:
         ("ExtractPyramid", "crop: box", NOTHING),
     ],
 )
-def test_what_goes_stale(world: Layouts, stage: str, why: str, cell: str) -> None:
+def test_recovered_pictures_make_stages_stale(
+    world: Layouts, stage: str, why: str, cell: str
+) -> None:
     before = world.fingerprints()
     note(world, stage, first=why, broken=OLD, gone=OLD)
     assert differing(before, world.fingerprints()) == cell
 
 
-def test_an_output_without_problems_costs_nothing(
+def test_an_output_without_unreadable_pictures_opens_none(
     world: Layouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note(world, "GroundCrops", gone="missing")
@@ -123,7 +125,7 @@ def everything_fresh(world: Layouts) -> bool:
     return all(line.startswith("fresh") for line in lines(world).values())
 
 
-def test_what_was_made_again_stays_fresh_also_after_the_first_output_is_gone(
+def test_a_repeated_output_stays_fresh_after_the_first_is_pruned(
     world: Layouts, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = output(world, "GroundCrops", "own")
@@ -162,7 +164,7 @@ def test_an_installation_that_reads_less_gets_its_own_output(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"problems": []}', '{"problems": {"a": 3}}'])
-def test_a_damaged_report_is_no_reason(world: Layouts, content: str) -> None:
+def test_a_damaged_report_makes_nothing_stale(world: Layouts, content: str) -> None:
     before = world.fingerprints()
     (output(world, "GroundCrops", "own") / "report.json").write_text(content)
     assert world.fingerprints() == before

@@ -82,7 +82,7 @@ def test_auto_takes_weights_that_are_given(data: Path, weights: Path, tmp_path: 
     assert "sha256" in key["sources"]["weights"]
 
 
-def test_weights_that_cannot_be_had_are_one_line(
+def test_missing_weights_are_an_error_of_one_line(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
@@ -126,7 +126,7 @@ def test_another_name_with_other_anchors_grounds_again(data: Path, tmp_path: Pat
     assert answered == [6, 6]
 
 
-def test_other_settings_choose_among_answers_that_are_there(
+def test_other_settings_choose_among_cached_answers(
     data: Path, weights: Path, grounded: Path
 ) -> None:
     report = ground(data, grounded, *detector(weights), "--max-crops", "1", "--order", "phrase")
@@ -134,7 +134,7 @@ def test_other_settings_choose_among_answers_that_are_there(
     assert set(report["posts_by_regions"]) <= {"0", "1"}
 
 
-def test_what_cannot_change_a_box_makes_nothing_stale(
+def test_options_without_effect_make_nothing_stale(
     data: Path, weights: Path, grounded: Path
 ) -> None:
     before = len(outputs(grounded, "GroundCrops"))
@@ -142,7 +142,7 @@ def test_what_cannot_change_a_box_makes_nothing_stale(
     assert len(outputs(grounded, "GroundCrops")) == before
 
 
-def test_a_changed_sentence_grounds_that_post_alone(
+def test_a_changed_sentence_grounds_only_its_post_again(
     data: Path, weights: Path, grounded: Path
 ) -> None:
     file = data / "own/posts.jsonl"
@@ -157,7 +157,7 @@ def test_a_changed_sentence_grounds_that_post_alone(
     assert report["grounded_now"]["detector"] == 1
 
 
-def test_a_page_to_look_at(data: Path, weights: Path, grounded: Path) -> None:
+def test_show_crops_writes_a_page(data: Path, weights: Path, grounded: Path) -> None:
     options = as_upstream(*detector(weights))
     done = luigi(
         "ShowCrops", "--dataset", "own", "--posts", "3", *options, data=data, store=grounded
@@ -210,7 +210,7 @@ def test_a_grounder_is_scored_on_hand_drawn_boxes(
     assert "best centred box" in done.stderr
 
 
-def test_boxes_that_are_not_there_are_one_line(data: Path, tmp_path: Path) -> None:
+def test_missing_boxes_are_an_error_of_one_line(data: Path, tmp_path: Path) -> None:
     done = luigi(
         "EvaluateGrounding", "--dataset", "own", "--boxes", "/no/such", data=data, store=tmp_path
     )
