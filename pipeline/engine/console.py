@@ -1,4 +1,7 @@
-"""The console: progress, errors in one line, and a prompt end on Ctrl-C or SIGTERM."""
+"""The console: progress, errors in one line, and a prompt end on Ctrl-C or SIGTERM.
+
+Messages of Luigi and warnings of libraries are shown with `--verbose` only.
+"""
 
 import errno
 import io
@@ -12,10 +15,17 @@ import socket
 import sqlite3
 import sys
 import threading
+import warnings
+from typing import TextIO
+
+import luigi
+from luigi.configuration import get_config
 
 from pipeline.errors import FAMILY
 
 OURS = ("pipeline", "features", "model")
+LUIGI_LOGGER = "luigi-interface"  # the logger of everything that Luigi says
+SUMMARY = "Execution Summary"  # in Luigi's last message
 GO_ON = "the same command goes on from what is finished"
 
 # What the operating system refuses, and what to do about it.
@@ -90,38 +100,111 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     return line is not None
 
 
+class messages(luigi.Config):
+    """Options of every command that decide how much is printed."""
+
+    use_cmdline_section = False  # the option is --verbose, not --messages-verbose
+
+    verbose = luigi.BoolParameter(
+        description="show Luigi's messages and the warnings of libraries too", always_in_help=True
+    )
+
+
+def _is_verbose() -> bool:
+    return bool(messages().verbose)
+
+
 class _Plain(logging.Filter):
-    """The summary passes; a known error becomes one line; what is said twice, or chatter, goes."""
+    """Of Luigi's messages, pass warnings, errors and the summary; known errors become one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if _in_one_line(record):
+        if _in_one_line(record) or _is_verbose():
             return True
         text = record.getMessage()
         if text.startswith("Will not run ") and " due to error in " in text:
             return False  # Luigi's own text of an error that the stage has logged
-        return record.levelno >= logging.WARNING or "Execution Summary" in text
+        return record.levelno >= logging.WARNING or SUMMARY in text
+
+
+class _Lines(logging.Formatter):
+    """A line a record: progress with the time, an error as such."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if record.levelno >= logging.ERROR:
+            return f"ERROR: {record.message}"
+        return super().formatMessage(record)
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Prints the lines of a command on stderr; the last line of one that failed is its error.
+
+    Luigi goes on with other stages after an error, so the error may have to be repeated. Luigi's
+    summary, its last message, is hidden unless `--verbose` is given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_Lines())
+        self.addFilter(lambda record: _in_one_line(record) or True)
+        self._last: logging.LogRecord | None = None
+        self._error: logging.LogRecord | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        is_summary = record.name == LUIGI_LOGGER and SUMMARY in record.getMessage()
+        if not is_summary or _is_verbose():
+            super().emit(record)
+            self._last = record
+        if record.levelno >= logging.ERROR:
+            self._error = record
+        if is_summary and self._error is not None and self._error is not self._last:
+            super().emit(self._error)
 
 
 def set_up() -> None:
     """Show our own progress, and of Luigi's only what people need; end when told to."""
-    logging.getLogger("luigi-interface").addFilter(_Plain())
+    logging.getLogger(LUIGI_LOGGER).addFilter(_Plain())
     if "luigi.cmdline" not in sys.modules:  # other code uses the tasks, and has its own ways
         return
     _use_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
-    handler = logging.StreamHandler()
-    handler.addFilter(lambda record: _in_one_line(record) or True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    for name in OURS:
+    get_config().set("core", "no_configure_logging", "true")  # Luigi adds no handler of its own
+    handler = _Console()
+    for name in (*OURS, LUIGI_LOGGER):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.handlers = [handler]
         logger.propagate = False
+    _hide_warnings()
     threading.excepthook = _thread_failed
     _open_more_files()
     _end_when_told()
+
+
+def _hide_warnings() -> None:
+    """Show warnings of libraries with `--verbose` only, which is known once Luigi has parsed it."""
+    show = warnings.showwarning
+
+    def show_if_verbose(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if _is_verbose():
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show_if_verbose
+    if logging.lastResort is not None:  # the handler of loggers that nobody has configured
+        logging.lastResort.addFilter(
+            lambda record: record.levelno >= logging.ERROR or _is_verbose()
+        )
 
 
 def _use_utf8() -> None:

@@ -113,6 +113,11 @@ class Stage(luigi.Task):
         """The stage's name in the keys of stages that require it."""
         return self.STAGE
 
+    @property
+    def title(self) -> str:
+        """The stage's name on the console."""
+        return self.STAGE
+
     @cached_property
     def key(self) -> dict[str, Any]:
         """Everything that decides the result, in a readable form."""
@@ -184,6 +189,7 @@ class Stage(luigi.Task):
                 self._state = ""
 
     def _make(self) -> None:
+        log.info("making %s", self.title)
         partial = partial_of(self.folder)
         if damage(partial, self.paths.digests) is not None:  # else it only needs to be renamed
             self._fill(partial)
@@ -235,10 +241,16 @@ class Stage(luigi.Task):
         write_json(partial / MANIFEST, manifest)
 
 
-@Stage.event_handler(luigi.Event.SUCCESS)
 @Stage.event_handler(luigi.Event.DEPENDENCY_PRESENT)
+def _log_fresh(stage: Stage) -> None:
+    """Log that a stage has nothing to do, and its lines."""
+    log.info("%s is %s", stage.title, FRESH)
+    _log_lines(stage)
+
+
+@Stage.event_handler(luigi.Event.SUCCESS)
 def _log_lines(stage: Stage) -> None:
-    """Log a stage's lines after it ran, or after Luigi saw that its output exists."""
+    """Log a stage's lines after it ran."""
     for line in stage.lines():
         log.info("%s", line)
 

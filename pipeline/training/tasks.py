@@ -181,6 +181,10 @@ class _Train(_Training):
     def name(self) -> str:
         return f"{super().name} seed {self.config.seed}"
 
+    @property
+    def title(self) -> str:
+        return f"{self.STAGE} ({self.config.variant}, seed {self.config.seed})"
+
     def work(self, folder: Path) -> None:
         from pipeline.training.train import train_into
 
@@ -200,6 +204,10 @@ class _Summary(_Training):
     """Mean and deviation of runs that differ only in their seed."""
 
     RUN: type[_Train]
+
+    @property
+    def title(self) -> str:
+        return f"{self.STAGE} ({self.config.variant}, mean of {len(self.seeds)} seeds)"
 
     def requires(self) -> list[Stage]:
         precision = self.config.precision  # the same for all runs, whatever outputs exist

@@ -1,6 +1,7 @@
 """Errors in one line, and a command that ends when it is told to."""
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from safetensors import SafetensorError
 
 from features.store import StoreError
-from pipeline.engine.console import _in_one_line, _Plain, line_of
+from pipeline.engine.console import LUIGI_LOGGER, SUMMARY, _Console, _in_one_line, _Plain, line_of
 from pipeline.errors import DataError
 from tests.cli import HOME, LUIGI, luigi
 from tests.world import write_own_data
@@ -70,6 +71,64 @@ def test_the_text_of_an_error_that_its_stage_has_logged_is_not_shown() -> None:
     assert _in_one_line(record)
     assert record.getMessage().startswith("/s: Permission denied; give the rights")
     assert record.exc_info is None
+
+
+def printed(*records: tuple[str, int, str]) -> list[str]:
+    """The lines that the console prints of records: each a logger's name, a level, a message."""
+    console = _Console()
+    console.stream = io.StringIO()
+    for name, level, text in records:
+        console.handle(logging.LogRecord(name, level, "", 0, text, (), None))
+    return console.stream.getvalue().splitlines()
+
+
+END = (LUIGI_LOGGER, logging.INFO, f"\n== {SUMMARY} ==\nThis progress looks :(")
+
+
+def test_an_error_is_repeated_where_other_lines_follow_it() -> None:
+    error, line = (LUIGI_LOGGER, logging.ERROR, "no room"), ("pipeline", logging.INFO, "epoch 1/12")
+    assert printed(error, line, END)[-1] == "ERROR: no room"
+
+
+def test_an_error_that_is_the_last_line_is_printed_once() -> None:
+    line, error = ("pipeline", logging.INFO, "epoch 1/12"), (LUIGI_LOGGER, logging.ERROR, "no room")
+    assert printed(line, error, END)[1:] == ["ERROR: no room"]
+
+
+def test_luigis_own_messages_are_for_verbose(tmp_path: Path) -> None:
+    quiet = luigi("Recipes", store=tmp_path)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    verbose = luigi("Recipes", "--verbose", store=tmp_path)
+    assert SUMMARY in verbose.stderr
+    assert verbose.stdout == quiet.stdout
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_warnings_of_libraries_are_for_verbose(verbose: bool) -> None:
+    code = (
+        "import luigi.cmdline, tasks, logging, warnings\n"
+        f"luigi.configuration.get_config().set('messages', 'verbose', '{verbose}')\n"
+        "warnings.warn('old')\n"
+        "logging.getLogger('library').warning('odd')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert ("UserWarning: old" in run.stderr, "odd" in run.stderr) == (verbose, verbose)
+
+
+def test_each_stage_is_said_to_be_made_or_fresh(tmp_path: Path) -> None:
+    write_own_data(tmp_path / "data", posts=(2, 1, 1))
+    options = {"data": tmp_path / "data", "store": tmp_path / "store"}
+    first, second = (luigi("ReadPosts", "--dataset", "own", **options) for _ in range(2))
+    assert "making ReadPosts" in first.stderr
+    assert second.stderr.split(" ", 1)[1] == "ReadPosts is fresh\n"
+
+
+def test_an_error_is_the_last_line_of_a_command(tmp_path: Path) -> None:
+    run = luigi("ReadPosts", "--dataset", "nothing", data=tmp_path, store=tmp_path / "store")
+    assert run.returncode == 35
+    assert run.stderr.startswith("ERROR: no texts of nothing: looked for ")
+    assert run.stderr.count("\n") == 1
 
 
 def test_a_store_that_cannot_be_is_one_line(tmp_path: Path) -> None:
