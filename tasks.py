@@ -9,6 +9,7 @@
                                └─ Evaluate         a saved model on a data set
                                   ImportReleased   a published checkpoint → a model folder
     pipeline/prediction        └─ Predict          saved models on all posts: entities, relations
+                                  ShowPredictions  a page: with pictures and without, and why
     pipeline/grounding      ShowCrops, WriteCrops, EvaluateGrounding: from GroundCrops's output
 
     luigi --module tasks ExtractPyramid --dataset mnre
@@ -33,12 +34,12 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.status import status
 from pipeline.extraction.tasks import ExtractPyramid
 from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, ShowCrops, WriteCrops
-from pipeline.prediction.tasks import Predict
+from pipeline.prediction.tasks import Predict, ShowPredictions
 from pipeline.training.tasks import Evaluate, ImportReleased, Recipes, Scores, TrainNER, TrainRE
 
 DATA_STAGES = (ReadPosts, GroundCrops, ExtractPyramid, TrainRE, TrainNER)  # of every data set
 STAGES = (
-    *(MakeDemo, *DATA_STAGES, Evaluate, Predict, ImportReleased),
+    *(MakeDemo, *DATA_STAGES, Evaluate, Predict, ShowPredictions, ImportReleased),
     *(ShowCrops, WriteCrops, EvaluateGrounding),
 )
 LISTINGS = (ImportPosts, Recipes, Scores)  # beside Status and Prune, below; each runs when asked

@@ -20,7 +20,7 @@ from luigi.task_register import Register
 import tasks
 from pipeline.engine.stage import Stage, upstream
 
-COLUMNS = "MRGXTNOEPSWBI"  # the letters of `columns`, as the table has them
+COLUMNS = "MRGXTNOEPHSWBI"  # the letters of `columns`, as the table has them
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 BARE = "bare/posts.jsonl"  # no folder of pictures yet
@@ -64,6 +64,7 @@ FILES = (  # what options name
     *("lstm_flickr_model.pth.tar", "words.json", "resnet.pth", "best_model.pth"),
     *("run/model/model.safetensors", "run/metrics.json", "tokenizer/vocab.txt", "boxes/a.xml"),
     *("entities/model/model.safetensors", "relations/model/model.safetensors"),
+    "entities-of-text/model/model.safetensors",
 )
 
 
@@ -101,6 +102,9 @@ class Layouts:
             "paths.store": self.store,
             "Evaluate.model": str(self.root / "files/run"),
             "Predict.model": f"{self.root}/files/entities,{self.root}/files/relations",
+            "ShowPredictions.model": f"{self.root}/files/entities,{self.root}/files/relations",
+            "ShowPredictions.beside": f"{self.root}/files/entities-of-text,"
+            f"{self.root}/files/relations-of-text",
             "ImportReleased.checkpoint": str(self.root / "files/best_model.pth"),
             "EvaluateGrounding.boxes": str(self.root / "files/boxes"),
         }
@@ -148,7 +152,8 @@ def write_layouts(root: Path) -> Layouts:
     for name, kind, variant in (
         ("entities", "EntityTagger", "hvpnet"),
         ("relations", "RelationExtractor", "hvpnet"),
-        ("entities-of-words", "EntityTagger", "text-only"),
+        ("entities-of-text", "EntityTagger", "text-only"),
+        ("relations-of-text", "RelationExtractor", "text-only"),
     ):
         config = {"variant": variant, "architectures": [kind]}
         (root / f"files/{name}/model").mkdir(parents=True, exist_ok=True)
@@ -168,6 +173,7 @@ def columns(dataset: str) -> dict[str, Stage]:
         "N": tasks.TrainNER,
         "E": tasks.Evaluate,
         "P": tasks.Predict,
+        "H": tasks.ShowPredictions,
         "S": tasks.ShowCrops,
         "W": tasks.WriteCrops,
         "B": tasks.EvaluateGrounding,

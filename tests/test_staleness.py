@@ -5,6 +5,7 @@ A cell names the stages that go stale, each letter in its column; a point is a s
     M MakeDemo  R ReadPosts  G GroundCrops  X ExtractPyramid  T TrainRE  N TrainNER
     O TrainRE --variant text-only  E Evaluate, of a model that reads pictures
     P Predict, by two models that read pictures
+    H ShowPredictions, of these two models beside one for entities and one for relations of words
     S ShowCrops  W WriteCrops  B EvaluateGrounding  I ImportReleased
 """
 
@@ -59,7 +60,7 @@ from tests.staleness import (
 )
 from tests.world import write_own_data
 
-NOTHING = "............."
+NOTHING = ".............."
 DETECTOR = {"GroundCrops.grounder": "detector", "GroundCrops.weights": "FILES/detector"}
 FAOA = {
     "GroundCrops.grounder": "faoa",
@@ -86,222 +87,229 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
 
 # fmt: off
 SOURCES = [
-    # data set, what happens to a file below the data root                  MRGXTNOEPSWBI
-    ("own", alter, "own/posts.jsonl",                                      ".RGXTNOEPSWBI"),
-    ("own", alter, "own/pictures/a.jpg",                                   "..GXTN.EPSWB."),
-    ("own", add, "own/pictures/c.jpg",                                     "..GXTN.EPSWB."),
-    ("own", add, "own/pictures/more/c.jpg",                                "..GXTN.EPSWB."),
-    ("own", remove, "own/pictures/a.jpg",                                  "..GXTN.EPSWB."),
-    ("own", rename, "own/pictures/a.jpg",                                  "..GXTN.EPSWB."),
+    # data set, what happens to a file below the data root                  MRGXTNOEPHSWBI
+    ("own", alter, "own/posts.jsonl",                                      ".RGXTNOEPHSWBI"),
+    ("own", alter, "own/pictures/a.jpg",                                   "..GXTN.EPHSWB."),
+    ("own", add, "own/pictures/c.jpg",                                     "..GXTN.EPHSWB."),
+    ("own", add, "own/pictures/more/c.jpg",                                "..GXTN.EPHSWB."),
+    ("own", remove, "own/pictures/a.jpg",                                  "..GXTN.EPHSWB."),
+    ("own", rename, "own/pictures/a.jpg",                                  "..GXTN.EPHSWB."),
     ("own", alter, "own/pictures/.hidden",                                 NOTHING),
     ("own", remove, "own/pictures/.hidden",                                NOTHING),
     ("own", add, "own/.hidden",                                            NOTHING),
     ("own", add, "own/notes.txt",                                          NOTHING),
-    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXTN.EPSWB."),
-    ("bare", add, "bare/pictures/a.jpg",                                   "..GXTN.EPSWB."),
+    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXTN.EPHSWB."),
+    ("bare", add, "bare/pictures/a.jpg",                                   "..GXTN.EPHSWB."),
     ("own", add, "other/posts.jsonl",                                      NOTHING),
-    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXTNOEPSWBI"),
-    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXTNOEPSWBI"),
-    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXTNOEPSWBI"),
-    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXTN.EPSWB."),
-    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXTN.EPSWB."),
-    ("labelled", add, "labelled/posts.jsonl",                              ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXTNOEPSWBI"),
-    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXTNOEPSWBI"),
-    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXTNOEPSWBI"),
-    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXTNOEPSWBI"),
+    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXTNOEPHSWBI"),
+    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXTNOEPHSWBI"),
+    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXTNOEPHSWBI"),
+    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXTN.EPHSWB."),
+    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXTN.EPHSWB."),
+    ("labelled", add, "labelled/posts.jsonl",                              ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXTNOEPHSWBI"),
+    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXTNOEPHSWBI"),
+    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXTNOEPHSWBI"),
+    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXTNOEPHSWBI"),
     ("mnre", add, "RE_data/mre_test_dict.pth",                             NOTHING),  # second place
-    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXTN.EPSWB."),
-    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXTN.EPSWB."),
-    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXTN.EPSWB."),
+    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXTN.EPHSWB."),
+    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXTN.EPHSWB."),
+    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXTN.EPHSWB."),
     ("mnre", add, "RE_data/img_org/b.jpg",                                 NOTHING),
     ("mnre", add, "RE_data/pictures/b.jpg",                                NOTHING),
-    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GXTN.EPSWB."),
-    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GXTN.EPSWB."),
-    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GXTN.EPSWB."),
-    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXTNOEPSWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXTNOEPSWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXTNOEPSWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPSWBI"),
-    ("twitter2015", remove, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPSWBI"),
-    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.EPSWB."),
-    ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png", "..GXTN.EPSWB."),
+    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GXTN.EPHSWB."),
+    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GXTN.EPHSWB."),
+    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GXTN.EPHSWB."),
+    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXTNOEPHSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXTNOEPHSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXTNOEPHSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPHSWBI"),
+    ("twitter2015", remove, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPHSWBI"),
+    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.EPHSWB."),
+    ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png", "..GXTN.EPHSWB."),
     ("twitter2015", add, "NER_data/twitter2017_images/a.jpg",              NOTHING),
-    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXTNOEPSWBI"),
-    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXTNOEPSWBI"),
-    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXTNOEPSWBI"),
-    ("typed", add, "typed/posts.jsonl",                                    ".RGXTNOEPSWBI"),
-    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXTN.EPSWB."),
+    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXTNOEPHSWBI"),
+    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXTNOEPHSWBI"),
+    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXTNOEPHSWBI"),
+    ("typed", add, "typed/posts.jsonl",                                    ".RGXTNOEPHSWBI"),
+    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXTN.EPHSWB."),
     ("demo", add, "demo/posts.jsonl",                                      NOTHING),
 ]
 
 PARAMETERS = [
-    # where, parameter, value                                MRGXTNOEPSWBI
-    ("demo", "MakeDemo.seed", "1",                          "MRGXTNOEPSWBI"),
+    # where, parameter, value                                MRGXTNOEPHSWBI
+    ("demo", "MakeDemo.seed", "1",                          "MRGXTNOEPHSWBI"),
     ("own", "MakeDemo.seed", "1",                            NOTHING),
-    ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOEPSWBI"),
+    ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOEPHSWBI"),
     ("own", "ReadPosts.split", " 80, 10,10",                 NOTHING),
-    ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOEPSWBI"),
-    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXTNOEPSWBI"),
-    ("own", "ReadPosts.none_label", "no_relation",          ".RGXTNOEPSWBI"),
+    ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOEPHSWBI"),
+    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXTNOEPHSWBI"),
+    ("own", "ReadPosts.none_label", "no_relation",          ".RGXTNOEPHSWBI"),
     ("mnre", "ReadPosts.split", "70,20,10",                  NOTHING),  # it has its splits
     ("twitter", "ReadPosts.none_label", "no_relation",       NOTHING),
     ("demo", "ReadPosts.unlabelled_pairs", "none",           NOTHING),
-    ("own", "GroundCrops.grounder", "none",                 "..GXTN.EPSWB."),
+    ("own", "GroundCrops.grounder", "none",                 "..GXTN.EPHSWB."),
     ("demo", "GroundCrops.grounder", "salience",             NOTHING),  # what auto means there
     ("mnre", "GroundCrops.grounder", "released",             NOTHING),
     # Phrases are told in crops.jsonl and on the page, also where no grounder reads them.
-    ("own", "GroundCrops.phrases", "nltk",                  "..GXTN.EPSWB."),
-    ("detector", "GroundCrops.phrases", "types",            "..GXTN.EPSWB."),
+    ("own", "GroundCrops.phrases", "nltk",                  "..GXTN.EPHSWB."),
+    ("detector", "GroundCrops.phrases", "types",            "..GXTN.EPHSWB."),
     ("own", "GroundCrops.phrases", "auto",                   NOTHING),
-    ("own", "GroundCrops.max_crops", "2",                   "..GXTN.EPSWB."),
-    ("mnre", "GroundCrops.max_crops", "2",                  "..GXTN.EPSWB."),
-    ("detector", "GroundCrops.order", "phrase",             "..GXTN.EPSWB."),
+    ("own", "GroundCrops.max_crops", "2",                   "..GXTN.EPHSWB."),
+    ("mnre", "GroundCrops.max_crops", "2",                  "..GXTN.EPHSWB."),
+    ("detector", "GroundCrops.order", "phrase",             "..GXTN.EPHSWB."),
     ("salience", "GroundCrops.order", "phrase",              NOTHING),
     ("mnre", "GroundCrops.order", "phrase",                  NOTHING),
-    ("detector", "GroundCrops.min_score", "0.3",            "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.min_score", "0.3",            "..GXTN.EPHSWB."),
     ("detector", "GroundCrops.min_score", "0.250",           NOTHING),  # a detector's own
-    ("salience", "GroundCrops.min_score", "0.3",            "..GXTN.EPSWB."),
+    ("salience", "GroundCrops.min_score", "0.3",            "..GXTN.EPHSWB."),
     ("salience", "GroundCrops.min_score", "0",               NOTHING),
     ("faoa", "GroundCrops.min_score", "0",                   NOTHING),
     ("mnre", "GroundCrops.min_score", "0.3",                 NOTHING),
     ("none", "GroundCrops.min_score", "0.3",                 NOTHING),
-    ("detector", "GroundCrops.overlap", "0.6",              "..GXTN.EPSWB."),
-    ("salience", "GroundCrops.overlap", "0.6",              "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.overlap", "0.6",              "..GXTN.EPHSWB."),
+    ("salience", "GroundCrops.overlap", "0.6",              "..GXTN.EPHSWB."),
     ("mnre", "GroundCrops.overlap", "0.6",                   NOTHING),
     ("none", "GroundCrops.overlap", "0.6",                   NOTHING),
-    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GXTN.EPHSWB."),
     ("salience", "GroundCrops.boxes_per_phrase", "2",        NOTHING),
-    ("detector", "GroundCrops.fallback", "none",            "..GXTN.EPSWB."),
-    ("faoa", "GroundCrops.fallback", "salience",            "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.fallback", "none",            "..GXTN.EPHSWB."),
+    ("faoa", "GroundCrops.fallback", "salience",            "..GXTN.EPHSWB."),
     ("salience", "GroundCrops.fallback", "none",             NOTHING),
     ("mnre", "GroundCrops.fallback", "none",                 NOTHING),
-    ("own", "GroundCrops.weights", "FILES/detector",        "..GXTN.EPSWB."),
+    ("own", "GroundCrops.weights", "FILES/detector",        "..GXTN.EPHSWB."),
     ("salience", "GroundCrops.weights", "FILES/detector",    NOTHING),
     ("mnre", "GroundCrops.weights", "FILES/detector",        NOTHING),
-    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GXTN.EPSWB."),
+    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GXTN.EPHSWB."),
     ("detector", "GroundCrops.vocabulary", "FILES/words.json", NOTHING),
-    ("faoa", "GroundCrops.trained_on", "unc",               "..GXTN.EPSWB."),
+    ("faoa", "GroundCrops.trained_on", "unc",               "..GXTN.EPHSWB."),
     ("faoa", "GroundCrops.trained_on", "flickr",             NOTHING),  # as the file's name tells
     ("detector", "GroundCrops.trained_on", "unc",            NOTHING),
-    ("detector", "GroundCrops.precision", "bfloat16",       "..GXTN.EPSWB."),
-    ("faoa", "GroundCrops.precision", "bfloat16",           "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.precision", "bfloat16",       "..GXTN.EPHSWB."),
+    ("faoa", "GroundCrops.precision", "bfloat16",           "..GXTN.EPHSWB."),
     ("salience", "GroundCrops.precision", "bfloat16",        NOTHING),
-    ("detector", "GroundCrops.longest_side", "640",         "..GXTN.EPSWB."),
+    ("detector", "GroundCrops.longest_side", "640",         "..GXTN.EPHSWB."),
     ("faoa", "GroundCrops.longest_side", "640",              NOTHING),
     ("none", "GroundCrops.longest_side", "640",              NOTHING),
     ("detector", "GroundCrops.device", "cpu",                NOTHING),
     ("detector", "GroundCrops.batch_size", "1",              NOTHING),
     ("detector", "GroundCrops.threads", "1",                 NOTHING),
-    ("own", "ShowCrops.posts", "7",                         ".........S..."),
-    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     "...........B."),
-    ("own", "EvaluateGrounding.split", "test",              "...........B."),
-    ("own", "ExtractPyramid.backbone", "resnet18",          "...XTN.EP...."),
-    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...XTN.EP...."),
-    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...XTN.EP...."),
-    ("random", "ExtractPyramid.seed", "5",                  "...XTN.EP...."),
+    ("own", "ShowCrops.posts", "7",                         "..........S..."),
+    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     "............B."),
+    ("own", "EvaluateGrounding.split", "test",              "............B."),
+    ("own", "ExtractPyramid.backbone", "resnet18",          "...XTN.EPH...."),
+    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...XTN.EPH...."),
+    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...XTN.EPH...."),
+    ("random", "ExtractPyramid.seed", "5",                  "...XTN.EPH...."),
     ("own", "ExtractPyramid.seed", "5",                      NOTHING),
-    ("own", "ExtractPyramid.grid", "3",                     "...XTN.EP...."),
-    ("own", "ExtractPyramid.pooling", "adaptive",           "...XTN.EP...."),
-    ("own", "ExtractPyramid.resize", "stretch",             "...XTN.EP...."),
-    ("own", "ExtractPyramid.size", "256",                   "...XTN.EP...."),
-    ("own", "ExtractPyramid.precision", "bfloat16",         "...XTN.EP...."),
+    ("own", "ExtractPyramid.grid", "3",                     "...XTN.EPH...."),
+    ("own", "ExtractPyramid.pooling", "adaptive",           "...XTN.EPH...."),
+    ("own", "ExtractPyramid.resize", "stretch",             "...XTN.EPH...."),
+    ("own", "ExtractPyramid.size", "256",                   "...XTN.EPH...."),
+    ("own", "ExtractPyramid.precision", "bfloat16",         "...XTN.EPH...."),
     ("own", "ExtractPyramid.device", "cpu",                  NOTHING),
     ("own", "ExtractPyramid.batch_size", "1",                NOTHING),
     ("own", "ExtractPyramid.threads", "1",                   NOTHING),
-    ("own", "Evaluate.model", "FILES/words",                ".......E....."),
+    ("own", "Evaluate.model", "FILES/words",                ".......E......"),
     ("own", "Evaluate.model", "FILES/run/model",             NOTHING),  # within the run's folder
-    ("own", "Evaluate.precision", "bfloat16",               ".......E....."),
+    ("own", "Evaluate.precision", "bfloat16",               ".......E......"),
     ("own", "Evaluate.device", "cpu",                        NOTHING),
-    ("own", "Predict.model", "FILES/entities",              "........P...."),
+    ("own", "Predict.model", "FILES/entities",              "........P....."),
     ("own", "Predict.model", "FILES/relations , FILES/entities/model", NOTHING),
-    ("own", "Predict.precision", "bfloat16",                "........P...."),
+    ("own", "Predict.precision", "bfloat16",                "........P....."),
     ("own", "Predict.precision", "float32",                  NOTHING),  # that of the training
     ("own", "Predict.device", "cpu",                         NOTHING),
     ("own", "Predict.batch_size", "1",                       NOTHING),
-    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", "............I"),
-    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  "............I"),
+    ("own", "ShowPredictions.model", "FILES/entities",      ".........H...."),
+    ("own", "ShowPredictions.beside", "FILES/relations",    ".........H...."),
+    ("own", "ShowPredictions.posts", "3",                   ".........H...."),
+    ("own", "ShowPredictions.split", "val",                 ".........H...."),
+    ("own", "ShowPredictions.device", "cpu",                 NOTHING),
+    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", ".............I"),
+    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  ".............I"),
 ]
 
 TRAINING = [
-    # where, parameter of both tasks, value                  MRGXTNOEPSWBI
-    ("own", "recipe", "released",                           "....TNO......"),
-    ("demo", "variant", "flat",                             "....TN......."),
-    ("own", "variant", "text-only",                         "....TN......."),
+    # where, parameter of both tasks, value                  MRGXTNOEPHSWBI
+    ("own", "recipe", "released",                           "....TNO......."),
+    ("demo", "variant", "flat",                             "....TN........"),
+    ("own", "variant", "text-only",                         "....TN........"),
     ("own", "variant", "hvpnet",                             NOTHING),
-    ("own", "style", "released",                            "....TNO......"),
-    ("own", "encoder", "scratch",                           "....TNO......"),
-    ("own", "encoder", "FILES/encoder",                     "....TNO......"),
+    ("own", "style", "released",                            "....TNO......."),
+    ("own", "encoder", "scratch",                           "....TNO......."),
+    ("own", "encoder", "FILES/encoder",                     "....TNO......."),
     ("demo", "encoder", "scratch",                           NOTHING),
-    ("own", "seed", "7",                                    "....TNO......"),
+    ("own", "seed", "7",                                    "....TNO......."),
     ("seeds", "seed", "7",                                   NOTHING),
-    ("own", "seeds", "1,49",                                "....TNO......"),
-    ("seeds", "seeds", "1,49,1234",                         "....TNO......"),
+    ("own", "seeds", "1,49",                                "....TNO......."),
+    ("seeds", "seeds", "1,49,1234",                         "....TNO......."),
     ("seeds", "seeds", "1, 49,1",                            NOTHING),
     ("seeds", "seeds", "49,1", NOTHING),
-    ("own", "epochs", "5",                                  "....TNO......"),
-    ("own", "batch_size", "4",                              "....TNO......"),
-    ("own", "learning_rate", "0.5",                         "....TNO......"),
-    ("seeds", "learning_rate", "0.5",                       "....TNO......"),
-    ("own", "head_learning_rate", "0.5",                    "....TNO......"),
-    ("own", "head_learning_rate", "1e-5", ".....N......."),
-    ("own", "weight_decay", "0.5",                          "....TNO......"),
-    ("own", "decay_all", "true",                            "....TNO......"),
+    ("own", "epochs", "5",                                  "....TNO......."),
+    ("own", "batch_size", "4",                              "....TNO......."),
+    ("own", "learning_rate", "0.5",                         "....TNO......."),
+    ("seeds", "learning_rate", "0.5",                       "....TNO......."),
+    ("own", "head_learning_rate", "0.5",                    "....TNO......."),
+    ("own", "head_learning_rate", "1e-5", ".....N........"),
+    ("own", "weight_decay", "0.5",                          "....TNO......."),
+    ("own", "decay_all", "true",                            "....TNO......."),
     ("own", "decay_all", "false",                            NOTHING),
     ("no decay", "decay_all", "true", NOTHING),
-    ("own", "warmup", "0.5",                                "....TNO......"),
-    ("own", "evaluate_from", "2",                           "....TNO......"),
+    ("own", "warmup", "0.5",                                "....TNO......."),
+    ("own", "evaluate_from", "2",                           "....TNO......."),
     ("one epoch", "evaluate_from", "5", NOTHING),
-    ("own", "max_tokens", "60",                             "....TNO......"),
-    ("own", "dropout", "0.5",                               "....TNO......"),
-    ("own", "max_grad_norm", "0.5",                         "....TNO......"),
-    ("own", "precision", "bfloat16",                        "....TNO......"),
-    ("own", "finetune_backbone", "true",                    "....TN......."),
+    ("own", "max_tokens", "60",                             "....TNO......."),
+    ("own", "dropout", "0.5",                               "....TNO......."),
+    ("own", "max_grad_norm", "0.5",                         "....TNO......."),
+    ("own", "precision", "bfloat16",                        "....TNO......."),
+    ("own", "finetune_backbone", "true",                    "....TN........"),
     ("words", "finetune_backbone", "true",                   NOTHING),
-    ("tuned", "backbone_learning_rate", "0.5",              "....TN......."),
+    ("tuned", "backbone_learning_rate", "0.5",              "....TN........"),
     ("own", "backbone_learning_rate", "0.5",                 NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
-    ("own", "relation_head", "cls",                         "....T.O......"),  # TrainRE's alone
+    ("own", "relation_head", "cls",                         "....T.O......."),  # TrainRE's alone
     ("own", "relation_head", "markers",                      NOTHING),
-    ("seeds", "relation_head", "cls",                       "....T.O......"),
+    ("seeds", "relation_head", "cls",                       "....T.O......."),
 ]
 
 READ = [
-    # where, option that names it, the file that is altered                       MRGXTNOEPSWBI
-    ("detector", "GroundCrops.weights", "detector/model.safetensors",            "..GXTN.EPSWB."),
-    ("detector", "GroundCrops.weights", "detector/config.json",                  "..GXTN.EPSWB."),
-    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",                 "..GXTN.EPSWB."),
-    ("faoa", "GroundCrops.vocabulary", "words.json",                             "..GXTN.EPSWB."),
-    ("own", "ExtractPyramid.weights", "resnet.pth",                              "...XTN.EP...."),
-    ("own", "TrainRE.encoder", "encoder/model.safetensors",                      "....T.O......"),
-    ("own", "TrainNER.encoder", "encoder/model.safetensors",                     ".....N......."),
-    ("own", "Evaluate.model", "run/model/model.safetensors",                     ".......E....."),
-    ("own", "Predict.model", "entities/model/model.safetensors",                 "........P...."),
-    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                            "...........B."),
-    ("own", "ImportReleased.checkpoint", "best_model.pth",                       "............I"),
-    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",                   "............I"),
+    # where, option that names it, the file that is altered                       MRGXTNOEPHSWBI
+    ("detector", "GroundCrops.weights", "detector/model.safetensors",            "..GXTN.EPHSWB."),
+    ("detector", "GroundCrops.weights", "detector/config.json",                  "..GXTN.EPHSWB."),
+    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",                 "..GXTN.EPHSWB."),
+    ("faoa", "GroundCrops.vocabulary", "words.json",                             "..GXTN.EPHSWB."),
+    ("own", "ExtractPyramid.weights", "resnet.pth",                              "...XTN.EPH...."),
+    ("own", "TrainRE.encoder", "encoder/model.safetensors",                      "....T.O......."),
+    ("own", "TrainNER.encoder", "encoder/model.safetensors",                     ".....N........"),
+    ("own", "Evaluate.model", "run/model/model.safetensors",                     ".......E......"),
+    ("own", "Predict.model", "entities/model/model.safetensors",                 "........PH...."),
+    ("own", "ShowPredictions.beside", "entities-of-text/model/model.safetensors", ".........H...."),
+    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                            "............B."),
+    ("own", "ImportReleased.checkpoint", "best_model.pth",                       ".............I"),
+    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",                   ".............I"),
 ]
 
 VERSIONS = [
-    # stage                  MRGXTNOEPSWBI
-    ("MakeDemo",            "MRGXTNOEPSWBI"),
-    ("ReadPosts",           ".RGXTNOEPSWBI"),
-    ("GroundCrops",         "..GXTN.EPSWB."),
-    ("ExtractPyramid",      "...XTN.EP...."),
-    ("TrainRE",             "....T.O......"),
-    ("TrainNER",            ".....N......."),
-    ("Evaluate",            ".......E....."),
-    ("Predict",             "........P...."),
-    ("ShowCrops",           ".........S..."),
-    ("WriteCrops",          "..........W.."),
-    ("EvaluateGrounding",   "...........B."),
-    ("ImportReleased",      "............I"),
+    # stage                  MRGXTNOEPHSWBI
+    ("MakeDemo",            "MRGXTNOEPHSWBI"),
+    ("ReadPosts",           ".RGXTNOEPHSWBI"),
+    ("GroundCrops",         "..GXTN.EPHSWB."),
+    ("ExtractPyramid",      "...XTN.EPH...."),
+    ("TrainRE",             "....T.O......."),
+    ("TrainNER",            ".....N........"),
+    ("Evaluate",            ".......E......"),
+    ("Predict",             "........P....."),
+    ("ShowPredictions",     ".........H...."),
+    ("ShowCrops",           "..........S..."),
+    ("WriteCrops",          "...........W.."),
+    ("EvaluateGrounding",   "............B."),
+    ("ImportReleased",      ".............I"),
 ]
 # fmt: on
 
@@ -371,14 +379,18 @@ def test_hidden_picture_of_a_post_is_refused_or_counts(world: Layouts) -> None:
         return
     before = world.fingerprints()
     alter(world.root / "data/own/pictures/.hidden")
-    assert differing(before, world.fingerprints()) == "..GXTN.EPSWB."
+    assert differing(before, world.fingerprints()) == "..GXTN.EPHSWB."
 
 
 def test_picture_does_not_count_for_a_model_of_words(world: Layouts) -> None:
-    model = {"Evaluate.model": "FILES/words", "Predict.model": "FILES/entities-of-words"}
+    model = {
+        "Evaluate.model": "FILES/words",
+        "Predict.model": "FILES/entities-of-text",
+        "ShowPredictions.model": "FILES/entities-of-text",
+    }
     before = world.fingerprints("own", model)
     alter(world.root / "data/own/pictures/a.jpg")
-    assert differing(before, world.fingerprints("own", model)) == "..GXTN...SWB."
+    assert differing(before, world.fingerprints("own", model)) == "..GXTN....SWB."
 
 
 @pytest.mark.parametrize(("where", "parameter", "value", "cell"), PARAMETERS)
@@ -398,7 +410,7 @@ def test_training_parameter(
 
 
 @pytest.mark.parametrize(
-    ("task", "cell"), [("TrainRE", "....T.O......"), ("TrainNER", ".....N.......")]
+    ("task", "cell"), [("TrainRE", "....T.O......."), ("TrainNER", ".....N........")]
 )
 def test_parameter_of_one_training_task(still: Layouts, task: str, cell: str) -> None:
     assert stale(still, "own", {f"{task}.learning_rate": "0.5"}) == cell
@@ -440,7 +452,7 @@ def test_version_of_every_stage_is_tried() -> None:
 def test_version_of_rows(still: Layouts, monkeypatch: pytest.MonkeyPatch) -> None:
     before = still.fingerprints()
     monkeypatch.setattr("pipeline.extraction.tasks.ROW_VERSION", 99)
-    assert differing(before, still.fingerprints()) == "...XTN.EP...."
+    assert differing(before, still.fingerprints()) == "...XTN.EPH...."
 
 
 def test_machine_that_does_another_precision_well(
@@ -448,9 +460,9 @@ def test_machine_that_does_another_precision_well(
 ) -> None:
     before = still.fingerprints()
     monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "bfloat16")
-    assert differing(before, still.fingerprints()) == "...XTNOEP...."
+    assert differing(before, still.fingerprints()) == "...XTNOEPH...."
     given = {"ExtractPyramid.precision": "float32", "TrainRE.precision": "float32"}
-    assert differing(before, still.fingerprints(options=given)) == ".....N......."
+    assert differing(before, still.fingerprints(options=given)) == ".....N........"
 
 
 # --- files that options name
@@ -490,7 +502,7 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> Non
     before = world.fingerprints("own", FAOA)
     (world.root / "files/lstm_flickr_model.pth.tar").rename(world.root / "files/unc.pth.tar")
     renamed = FAOA | {"GroundCrops.weights": "FILES/unc.pth.tar"}
-    assert differing(before, world.fingerprints("own", renamed)) == "..GXTN.EPSWB."
+    assert differing(before, world.fingerprints("own", renamed)) == "..GXTN.EPHSWB."
 
 
 # --- what is on the machine
@@ -499,7 +511,7 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> Non
 @pytest.mark.parametrize(
     ("where", "cell"),
     [
-        ("detector", "..GXTN.EPSWB."),
+        ("detector", "..GXTN.EPHSWB."),
         ("own", NOTHING),
         ("mnre", NOTHING),
         ("salience", NOTHING),
@@ -516,7 +528,7 @@ def test_another_parser_of_phrases(
 
 
 @pytest.mark.parametrize(
-    ("where", "cell"), [("own", "..GXTN.EPSWB."), ("mnre", NOTHING), ("demo", NOTHING)]
+    ("where", "cell"), [("own", "..GXTN.EPHSWB."), ("mnre", NOTHING), ("demo", NOTHING)]
 )
 def test_detector_that_auto_finds_from_now_on(
     still: Layouts, where: str, cell: str, monkeypatch: pytest.MonkeyPatch

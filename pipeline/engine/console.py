@@ -21,6 +21,7 @@ from typing import TextIO
 import luigi
 from luigi.configuration import get_config
 
+from pipeline.engine.stage import AS_IT_IS
 from pipeline.errors import FAMILY
 
 OURS = ("pipeline", "features", "model")
@@ -127,7 +128,7 @@ class _Plain(logging.Filter):
 
 
 class _Lines(logging.Formatter):
-    """A line a record: progress with the time, an error as such."""
+    """A line a record: progress with the time, results without it, an error as such."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
@@ -135,6 +136,8 @@ class _Lines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         if record.levelno >= logging.ERROR:
             return f"ERROR: {record.message}"
+        if getattr(record, AS_IT_IS, False):
+            return record.message
         return super().formatMessage(record)
 
 

@@ -66,6 +66,11 @@ def _grant(descriptor: int, rights: int) -> None:
         os.fchmod(descriptor, wanted)
 
 
+def near(path: Path) -> Path:
+    """The path as people type it: relative where it is below the present folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def size_of(path: Path) -> int:
     """Return the size in bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() else [path]

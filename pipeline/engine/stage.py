@@ -30,6 +30,7 @@ from pipeline.errors import StageError
 
 FRESH = "fresh"
 LEAST_SPACE = 16_000_000  # bytes that any stage may need for reports, manifests, stored digests
+AS_IT_IS = "as_it_is"  # on a log record: the console prints it without the time
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +253,7 @@ def _log_fresh(stage: Stage) -> None:
 def _log_lines(stage: Stage) -> None:
     """Log a stage's lines after it ran."""
     for line in stage.lines():
-        log.info("%s", line)
+        log.info("%s", line, extra={AS_IT_IS: True})
 
 
 def upstream(last: Stage) -> list[Stage]:

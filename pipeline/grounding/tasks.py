@@ -11,7 +11,7 @@ import luigi
 
 from pipeline import corpus
 from pipeline.corpus.tasks import OfDataset, ReadPosts, named
-from pipeline.engine.files import need_space, size_of
+from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.outputs import READS
 from pipeline.engine.settings import changed, check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
@@ -174,7 +174,7 @@ class ReadsCrops(OfDataset):
         return [ReadPosts(dataset=self.dataset), GroundCrops(dataset=self.dataset), *made]
 
     def lines(self) -> list[str]:
-        return [str(self.folder)]
+        return [str(near(self.folder))]
 
 
 class ShowCrops(ReadsCrops):
@@ -195,7 +195,7 @@ class ShowCrops(ReadsCrops):
         show(list(GroundedPosts(grounding)), self.root, report, self.dataset, self.posts, page)
 
     def lines(self) -> list[str]:
-        return [f"open in a browser: {self.folder / 'crops.html'}"]
+        return [f"open in a browser: {near(self.folder / 'crops.html')}"]
 
 
 class WriteCrops(ReadsCrops):
@@ -257,4 +257,4 @@ class EvaluateGrounding(ReadsCrops):
         from pipeline.engine.files import read_json
         from pipeline.grounding.evaluate import table
 
-        return [*table(read_json(self.folder / "metrics.json")), str(self.folder)]
+        return [*table(read_json(self.folder / "metrics.json")), str(near(self.folder))]

@@ -33,6 +33,21 @@ mark{background:var(--c);color:#000;border-radius:3px;padding:1px 5px;
 mark .n{margin-inline:5px -2px}
 .lost{text-decoration:underline 3px #8d8d8d;text-underline-offset:4px}
 .why{border-left:4px solid #8d8d8d;padding:2px 0 2px 10px;margin:8px 0 2px}
+.heat{border-collapse:collapse;font-size:13px;margin:10px 0 2px}
+.heat caption{text-align:left;color:var(--soft);padding-bottom:2px}
+.heat th{font-weight:400;padding:1px 6px;text-align:right}
+.heat tr:first-child th{white-space:nowrap}
+.heat th:first-child{padding-left:0;text-align:left}
+.heat td{padding:1px 6px;text-align:right;font-variant-numeric:tabular-nums;
+background:color-mix(in srgb,#3f86b8 var(--v,0%),transparent)}
+.heats{display:flex;flex-wrap:wrap;gap:0 26px;align-items:flex-start;overflow-x:auto}
+.reading~.look .picture{max-width:min(100%,400px)}
+.reading{border-left:3px solid var(--line);padding-left:10px;margin:8px 0}
+.reading h3{margin:0;font-size:13px;font-weight:600;color:var(--soft)}
+.reading ul{list-style:none;margin:0;padding:0}
+.counts{border-collapse:collapse;margin:14px 0}
+.counts th,.counts td{padding:2px 22px 2px 0;text-align:left;font-weight:400}
+.counts td{font-weight:600}
 .look{display:flex;gap:16px;align-items:flex-start;margin-top:10px}
 .picture{position:relative;line-height:0;max-width:100%}.picture>img{width:100%;height:auto}
 .picture svg{position:absolute;inset:0;width:100%;height:100%}

@@ -1,4 +1,4 @@
-"""Plots, as SVG."""
+"""Plots as SVG, and tables whose cells are shaded by their values."""
 
 from collections.abc import Sequence
 from html import escape
@@ -18,3 +18,24 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int]]) -> str:
             drawn.append(f'<text x="{middle:.1f}" y="{top - 4:.1f}">{count:,}</text>')
     svg = f'<svg viewBox="0 0 240 100">{"".join(drawn)}<path d="M0 82.5H240"/></svg>'
     return f'<figure class="chart">{escape(title)}{svg}</figure>'
+
+
+def heat_table(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]
+) -> str:
+    """Return a table of shares, from 0 to 1; the greater a share, the darker its cell.
+
+    rows: a name and a share for each column. Without rows there is no table.
+    """
+    if not rows:
+        return ""
+    most = max(share for _, shares in rows for share in shares) or 1.0
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(
+        f"<tr><th><bdi>{escape(name)}</bdi></th>"
+        + "".join(f'<td style="--v:{60 * x / most:.0f}%">{x:.2f}</td>' for x in shares)
+        + "</tr>"
+        for name, shares in rows
+    )
+    caption = f"<caption>{escape(title)}</caption>" if title else ""
+    return f'<table class="heat">{caption}<tr><td></td>{head}</tr>{body}</table>'

@@ -1,6 +1,6 @@
 """Predictions as one page to look at: texts with entities, relations, pictures with boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -9,21 +9,30 @@ from PIL.Image import Image
 from features.pictures import PictureError, cut, read_picture
 from pipeline.pages.drawing import Crop, picture_with_boxes
 from pipeline.pages.html import COLOURS, whole_page
-from pipeline.prediction.prediction import NONE, USED, Prediction
+from pipeline.pages.plots import heat_table
+from pipeline.prediction.prediction import NONE, USED, Entity, Prediction
 
 MOST = 200  # predictions of a page
+BLOCKS = tuple(f"block {n}" for n in range(1, 5))  # of the ResNet
 
 
 def page(predictions: Sequence[Prediction], title: str = "Predictions") -> str:
     """A whole page, complete in itself, of the first predictions."""
     shown = predictions[:MOST]
-    labels = sorted({entity.label for one in shown for entity in one.entities})
-    colours = {label: n % len(COLOURS) for n, label in enumerate(labels)}
-    legend = " ".join(
-        f'<mark class="c{colours[label]}">{escape(label)}</mark>' for label in labels if label
-    )
+    colours = colours_of(entity.label for one in shown for entity in one.entities)
     cards = "".join(_card(one, colours) for one in shown)
-    return whole_page(title, f'<p class="also">{legend}</p>', f'<div class="cards">{cards}</div>')
+    return whole_page(title, legend(colours), f'<div class="cards">{cards}</div>')
+
+
+def colours_of(labels: Iterable[str]) -> dict[str, int]:
+    """Give each label of entities a colour of pages."""
+    return {label: n % len(COLOURS) for n, label in enumerate(sorted({*labels}))}
+
+
+def legend(colours: Mapping[str, int]) -> str:
+    """The labels of entities in their colours."""
+    marks = (f'<mark class="c{n}">{escape(label)}</mark>' for label, n in colours.items() if label)
+    return f'<p class="also">{" ".join(marks)}</p>'
 
 
 def _card(one: Prediction, colours: dict[str, int]) -> str:
@@ -36,27 +45,48 @@ def _card(one: Prediction, colours: dict[str, int]) -> str:
     why = "".join(f'<p class="why">{escape(note)}</p>' for note in notes)
     return (
         f"{head}{_text(one, colours)}{_relations(one)}{why}"
-        f"{_picture(one, len(colours))}{_explanation(one)}</article>"
+        f"{picture_of(one, len(colours))}{_explanation(one)}</article>"
     )
 
 
-def _text(one: Prediction, colours: dict[str, int]) -> str:
-    """The text with its entities marked; below it those that overlap an earlier one."""
+def _text(one: Prediction, colours: Mapping[str, int]) -> str:
+    return marked_text(
+        one.text,
+        one.entities,
+        colours,
+        lambda number, entity: (str(number), entity.label, score_of(entity.score)),
+    )
+
+
+def score_of(score: float | None) -> str:
+    """A score for people; empty where there is none."""
+    return "" if score is None else f"{score:.2f}"
+
+
+def marked_text(
+    text: str,
+    entities: Sequence[Entity],
+    colours: Mapping[str, int],
+    about: Callable[[int, Entity], Iterable[str]],
+) -> str:
+    """The text with its entities marked; below it those that overlap an earlier one.
+
+    about: of an entity and its number, the words behind it, on one line; empty ones are left out.
+    """
     parts, others, place = [], [], 0
-    for number, entity in sorted(enumerate(one.entities), key=lambda pair: pair[1].start):
-        score = "" if entity.score is None else f"{entity.score:.2f}"
-        about = "\u00a0".join(filter(None, (str(number), entity.label, score)))  # on one line
+    for number, entity in sorted(enumerate(entities), key=lambda pair: pair[1].start):
+        words = "\u00a0".join(filter(None, about(number, entity)))
         mark = (
             f'<mark class="c{colours[entity.label]}">{escape(entity.text)}'
-            f'<span class="n">{escape(about)}</span></mark>'
+            f'<span class="n">{escape(words)}</span></mark>'
         )
         if entity.start < place:
             others.append(mark)
             continue
-        parts += [escape(one.text[place : entity.start]), mark]
+        parts += [escape(text[place : entity.start]), mark]
         place = entity.end
     below = f'<p class="also" dir="auto">{" ".join(others)}</p>' if others else ""
-    return f'<p class="text" dir="auto">{"".join(parts)}{escape(one.text[place:])}</p>{below}'
+    return f'<p class="text" dir="auto">{"".join(parts)}{escape(text[place:])}</p>{below}'
 
 
 def _relations(one: Prediction) -> str:
@@ -69,7 +99,7 @@ def _relations(one: Prediction) -> str:
     return f"<ul>{rows}</ul>" if rows else ""
 
 
-def _picture(one: Prediction, first: int) -> str:
+def picture_of(one: Prediction, first: int) -> str:
     """The picture with its regions. first: the colour of the first, behind those of labels."""
     if one.picture_status != USED or not one.pictures:
         return ""
@@ -96,10 +126,9 @@ def _explanation(one: Prediction) -> str:
             continue
         title = f"attention to regions, {name}, mean over layers"
         regions = [region_name(region) for region in part["regions"]]
-        tables.append(_table(title, regions, mean_attention(one, name)))
+        tables.append(_unfold(title, regions, mean_attention(one, name)))
         layers = [(f"layer {n}", layer[0]) for n, layer in enumerate(part["gate"], start=1)]
-        blocks = [f"block {n}" for n in range(1, 5)]
-        tables.append(_table(f"gate of the {regions[0]}, {name}", blocks, layers))
+        tables.append(_unfold(f"gate of the {regions[0]}, {name}", BLOCKS, layers))
     return "".join(tables)
 
 
@@ -130,15 +159,6 @@ def region_name(name: Any) -> str:
     return f"region {name + 1}" if isinstance(name, int) else str(name)
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(
-        f"<tr><td><bdi>{escape(text)}</bdi></td>{''.join(f'<td>{x:.2f}</td>' for x in values)}</tr>"
-        for text, values in rows
-    )
-    return (
-        f"<details><summary>{escape(title)}</summary>"
-        f"<table><tr><th></th>{head}</tr>{body}</table></details>"
-        if body
-        else ""
-    )
+def _unfold(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    table = heat_table("", columns, rows)
+    return table and f"<details><summary>{escape(title)}</summary>{table}</details>"

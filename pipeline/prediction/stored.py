@@ -126,7 +126,7 @@ def predict_into(
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     saved = [SavedModel.open(model.folder) for model in run.models]
-    pictures = None if run.files is None else _open_pictures(run.files, saved)
+    pictures = None if run.files is None else open_pictures(run.files, saved)
     finds_entities = any(model.head.name == "ner" for model in saved)
 
     def record(number: int) -> Record:  # made when it is needed: there may be a million
@@ -142,7 +142,8 @@ def predict_into(
             new[key] = number
     log.info("%d posts, %d to predict", len(keys), len(new))
     if new:
-        extractor = _extractor(saved, run, pictures)
+        precisions = [used.precision for used in run.models]
+        extractor = make_extractor(saved, precisions, run.device, pictures)
         check_sources()
         _predict(new, map(record, new.values()), extractor, run.batch_size, answers)
     statuses: Counter[str] = Counter()
@@ -157,7 +158,11 @@ def predict_into(
     write_json(folder / "report.json", report | {"truncated": truncated})
 
 
-def _open_pictures(files: PictureFiles, saved: Sequence[SavedModel]) -> StoredPictures:
+def open_pictures(files: PictureFiles, saved: Sequence[SavedModel]) -> StoredPictures:
+    """Open the stored pictures of a data set for models.
+
+    Raises DataError where a model was trained on pyramids of another kind; StoreError.
+    """
     pictures = StoredPictures(files)
     for model in saved:
         if not model.is_text_only:
@@ -197,15 +202,23 @@ def _key(record: Record, run: StoredRun, pictures: StoredPictures | None) -> str
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _extractor(
-    saved: Sequence[SavedModel], run: StoredRun, pictures: StoredPictures | None
+def make_extractor(
+    saved: Sequence[SavedModel],
+    precisions: Sequence[str],
+    device: str,
+    pictures: StoredPictures | None,
 ) -> Extractor:
-    device = pick_device(run.device)
+    """An extractor that reads its pictures from the store.
+
+    precisions: of the models' forward passes. device: auto, cpu or cuda. pictures: None where no
+    model looks at them.
+    """
+    device = pick_device(device)
     models = {
         own.head.name: Model(
-            Forward(own, used.precision, device), None if own.is_text_only else pictures
+            Forward(own, precision, device), None if own.is_text_only else pictures
         )
-        for own, used in zip(saved, run.models, strict=True)
+        for own, precision in zip(saved, precisions, strict=True)
     }
     return Extractor(models.get("ner"), models.get("re"))
 

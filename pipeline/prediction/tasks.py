@@ -1,4 +1,4 @@
-"""Predict: a data set's posts by one or two trained models, through the store."""
+"""Predict a data set's posts by trained models, and show the predictions of two sets of models."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,16 +7,45 @@ from typing import Any
 
 import luigi
 
-from pipeline.corpus.post import Post
+from model.hvpnet.variants import TEXT_ONLY
+from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.tasks import ReadPosts
-from pipeline.engine.files import need_space, size_of
+from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.settings import check, existing
-from pipeline.errors import SettingError
+from pipeline.engine.stage import Stage
+from pipeline.errors import DataError, SettingError
 from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.training.possible import check_same_pyramids, check_tokenizer_files, task_of
-from pipeline.training.tasks import RunsModel
+from pipeline.training.possible import (
+    check_same_pyramids,
+    check_tokenizer_files,
+    check_training,
+    task_of,
+)
+from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
 
 NAMES = {"ner": "entities", "re": "relations"}
+Models = dict[str, Path]  # "entities", "relations" -> the folder of a saved model
+
+
+def models_named(option: str, value: str) -> Models:
+    """The models that an option names, runs or their model folders, separated by a comma.
+
+    Raises DataError, SettingError.
+    """
+    models: Models = {}
+    for name in filter(None, map(str.strip, value.split(","))):
+        named = existing(option, name)
+        folder = named / "model" if (named / "model").is_dir() else named
+        kind = NAMES[task_of(folder)]
+        if kind in models:
+            raise SettingError(
+                f"{option}: expected one model for entities and one for relations, found two "
+                f"for {kind}: {models[kind]} and {folder}"
+            )
+        models[kind] = folder
+    if not models:
+        raise SettingError(f"{option}: expected the output of TrainNER or TrainRE, found none")
+    return models
 
 
 class Predict(RunsModel):
@@ -32,22 +61,9 @@ class Predict(RunsModel):
     batch_size = luigi.IntParameter(default=64, significant=False, description="posts")
 
     @cached_property
-    def models(self) -> dict[str, Path]:
+    def models(self) -> Models:
         """The models' own folders, by what they predict: "entities", "relations"."""
-        models: dict[str, Path] = {}
-        for name in filter(None, map(str.strip, self.model.split(","))):
-            named = existing("--model", name)
-            folder = named / "model" if (named / "model").is_dir() else named
-            kind = NAMES[task_of(folder)]
-            if kind in models:
-                raise SettingError(
-                    f"--model: expected one model for entities and one for relations, found two "
-                    f"for {kind}: {models[kind]} and {folder}"
-                )
-            models[kind] = folder
-        if not models:
-            raise SettingError("--model: expected the output of TrainNER or TrainRE, found none")
-        return models
+        return models_named("--model", self.model)
 
     def precisions(self) -> dict[str, str]:
         """The precision of each model's forward pass."""
@@ -98,4 +114,129 @@ class Predict(RunsModel):
             predict_into(folder, posts, self.root, run, answers, self.check_sources)
 
     def lines(self) -> list[str]:
-        return [f"predictions  {self.folder / 'predictions.jsonl'}"]
+        return [f"predictions  {near(self.folder / 'predictions.jsonl')}"]
+
+
+class ShowPredictions(RunsModel):
+    """One HTML page of posts: what trained models predict, with pictures and without, and why."""
+
+    RESULT = True
+
+    model = luigi.OptionalStrParameter(
+        default=None,
+        description="output of TrainNER, TrainRE or both, by a comma; default: the data set's, "
+        "which are trained where they are missing",
+    )
+    beside = luigi.OptionalStrParameter(
+        default=None,
+        description="models to compare with, named in the same way; default: without --model, the "
+        "same trained without pictures",
+    )
+    posts = luigi.IntParameter(default=9, description="at most so many")
+    split = luigi.ChoiceParameter(choices=SPLITS, default="test")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    @cached_property
+    def trainings(self) -> list[list[TrainNER | TrainRE]]:
+        """The runs of each side that are not named, but those of the present configuration."""
+        sides: list[list[TrainNER | TrainRE]] = []
+        if self.model is None:
+            sides.append([kind(dataset=self.dataset, seeds=()) for kind in (TrainNER, TrainRE)])
+            if self.beside is None:
+                sides.append([run.clone(variant=TEXT_ONLY) for run in sides[0]])
+        return sides
+
+    @cached_property
+    def named(self) -> dict[str, Models]:
+        """The models of each side that are named, by its option."""
+        given = {"--model": self.model, "--beside": self.beside}
+        return {
+            option: models_named(option, value)
+            for option, value in given.items()
+            if value is not None
+        }
+
+    def sides(self) -> list[Models]:
+        """The models to compare, those first that are explained."""
+        trained = [
+            {NAMES[run.TASK]: run.folder / "model" for run in runs} for runs in self.trainings
+        ]
+        return [*trained, *self.named.values()]
+
+    def with_pictures(self) -> bool:
+        from pipeline.training.results import needs_pictures
+
+        return any(run.with_pictures() for runs in self.trainings for run in runs) or any(
+            needs_pictures(model) for models in self.named.values() for model in models.values()
+        )
+
+    def check_posts(self, posts: Sequence[Post]) -> None:
+        from pipeline.prediction.posts import posts_to_predict
+
+        check("--posts", "1 or more", self.posts, self.posts > 0)
+        sides = self.sides()
+        if len(sides) > 1 and sides[0].keys() != sides[1].keys():
+            first, second = (" and ".join(sorted(side)) for side in sides)
+            raise SettingError(
+                f"--beside: expected models for {first}, as those they are shown beside, found "
+                f"models for {second}"
+            )
+        if self.trainings:
+            self._check_trainings(posts)
+        for models in self.named.values():
+            for model in models.values():
+                check_tokenizer_files(model, "run what made the model again")
+        check_same_pyramids([model for models in self.named.values() for model in models.values()])
+        posts_to_predict(posts, "entities" in sides[0])
+
+    def _check_trainings(self, posts: Sequence[Post]) -> None:
+        for task in NAMES:
+            try:
+                check_training(task, posts)
+            except DataError as error:
+                raise DataError(f"{error}; name the runs to show with --model RUN") from error
+
+    def requires(self) -> list[Stage]:
+        return [*super().requires(), *(run for runs in self.trainings for run in runs)]
+
+    def settings(self) -> dict[str, Any]:
+        # Two runs of one stage have one name among the stages required; here each has its place.
+        trained = [[run.fingerprint for run in runs] for runs in self.trainings]
+        return {"posts": self.posts, "split": self.split, "trainings": trained}
+
+    def sources(self) -> dict[str, Path]:
+        return {
+            f"{option.removeprefix('--')} {kind}": folder
+            for option, models in self.named.items()
+            for kind, folder in models.items()
+        }
+
+    def work(self, folder: Path) -> None:
+        from pipeline.corpus.posts import load_posts
+        from pipeline.prediction.comparison import Comparison, show_comparison
+
+        need_space(folder, 150_000 * self.posts, self.STAGE)  # pictures are shown small
+        posts = load_posts(ReadPosts(dataset=self.dataset).folder)
+        self.check_posts(posts)
+        run = Comparison(
+            sides=self.sides(),
+            root=self.root,
+            files=self.pictures(),
+            device=self.device,
+            split=self.split,
+            most=self.posts,
+        )
+        show_comparison(posts, run, f"Predictions for {self.dataset}", folder / "predictions.html")
+
+    def lines(self) -> list[str]:
+        from pipeline.training.results import score_table
+
+        runs = [
+            model.parent
+            for models in self.sides()
+            for model in models.values()
+            if (model.parent / "metrics.json").is_file()
+        ]
+        runs.sort(key=lambda run: run.parent.name)
+        page = near(self.folder / "predictions.html")
+        return [*(score_table(runs) if runs else ()), f"open in a browser: {page}"]

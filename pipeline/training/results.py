@@ -9,7 +9,7 @@ from features.errors import need_readable
 from model.hvpnet.variants import PAPER, TEXT_ONLY
 from pipeline.corpus import label_version
 from pipeline.corpus.post import SPLITS
-from pipeline.engine.files import read_json, write_json
+from pipeline.engine.files import near, read_json, write_json
 from pipeline.engine.outputs import folders
 from pipeline.errors import DataError
 from pipeline.machine import FLOAT32
@@ -24,26 +24,29 @@ def scores(store: Path, stages: Sequence[str], dataset: str | None) -> list[str]
     stages: names of the training stages.
     dataset: only runs on this data set; None: all runs.
     """
-    rows = []
-    for name in stages:
-        for folder in folders(store, name):
-            rows.append((name, folder, _read_metrics(folder)))
-    rows = [row for row in rows if dataset in (None, row[2]["dataset"])]
-    rows.sort(key=lambda row: (row[2]["dataset"], row[0], -_f1_on_val(row[2])))
-    if not rows:
-        return ["no training run yet"]
-    head = f"{'task':9}{'dataset':13}{'variant':13}{'style':9}{'seed':>10}"
-    lines = [f"{head}  {'val F1':>13}  test P / R / F1"]
-    for name, folder, metrics in rows:
+    runs = {run: _read_metrics(run) for name in stages for run in folders(store, name)}
+    kept = [run for run, metrics in runs.items() if dataset in (None, metrics["dataset"])]
+    kept.sort(key=lambda run: (runs[run]["dataset"], run.parent.name, -_f1_on_val(runs[run])))
+    return score_table(kept) if kept else ["no training run yet"]
+
+
+def score_table(runs: Sequence[Path]) -> list[str]:
+    """Return a table of training runs by their folders, with a line of headings."""
+    rows = [("run", "variant", "style", "seed", "val F1", "test P / R / F1", "")]
+    for run in runs:
+        metrics = _read_metrics(run)
         config = metrics["config"]
-        val, test = figures(metrics, "val", ["f1"]), figures(metrics, "test")
-        where = folder if "runs" in metrics else folder / "model"
-        lines.append(
-            f"{name:9}{metrics['dataset']:13}{config['variant']:13}{config.get('style', PAPER):9}"
-            f"{_seed(metrics):>10}  {val:>13}  {test}"
-            f"{_labels(metrics)}   {where}"
+        rows.append(
+            (
+                *(str(near(run)), config["variant"], config.get("style", PAPER), _seed(metrics)),
+                *(figures(metrics, "val", ["f1"]), figures(metrics, "test"), _labels(metrics)),
+            )
         )
-    return lines
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def result(folder: Path, text_only: Path, made: bool) -> list[str]:
@@ -62,7 +65,7 @@ def result(folder: Path, text_only: Path, made: bool) -> list[str]:
             else f"{TEXT_ONLY:12}  not run; add --variant text-only to compare"
         )
     kind, where = ("summary", "metrics.json") if "runs" in metrics else ("model", "model")
-    return [*lines, f"{kind:12}  {folder / where}"]
+    return [*lines, f"{kind:12}  {near(folder / where)}"]
 
 
 def evaluation(folder: Path) -> list[str]:
@@ -76,7 +79,7 @@ def evaluation(folder: Path) -> list[str]:
             lines.append(
                 f"{name:4}  {unlabelled} of {count} posts have no {labels}: predicted, not scored"
             )
-    return [*lines, f"predictions  {folder / 'predictions.jsonl'}"]
+    return [*lines, f"predictions  {near(folder / 'predictions.jsonl')}"]
 
 
 def _line(metrics: dict[str, Any]) -> str:
@@ -92,7 +95,7 @@ def _labels(metrics: dict[str, Any]) -> str:
     if metrics["dataset"] != label_version.DATASET:
         return ""
     version = metrics.get("label_version", "labels unknown")  # the run is older than this entry
-    return f"  {'original labels' if version == label_version.ORIGINAL else version}"
+    return "original labels" if version == label_version.ORIGINAL else str(version)
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:

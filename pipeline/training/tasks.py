@@ -21,7 +21,7 @@ from model.hvpnet.variants import (
 from pipeline import corpus
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
-from pipeline.engine.files import need_space, size_of
+from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.listing import Listing
 from pipeline.engine.outputs import damage
 from pipeline.engine.paths import paths
@@ -299,9 +299,7 @@ class ImportReleased(OfDataset):
 
     def lines(self) -> list[str]:
         made = [self.folder / name for name in ("model", BACKBONE)]
-        return [
-            str(path) for path in made if path.exists()
-        ]  # a text-only checkpoint has no backbone
+        return [str(near(path)) for path in made if path.exists()]  # text-only: no backbone
 
 
 class Evaluate(RunsModel):

@@ -10,7 +10,7 @@ from pipeline.engine.files import read_json, write_json
 from pipeline.errors import DataError
 from pipeline.training.calibration import Item, calibrated
 from pipeline.training.evaluate import check_pyramids
-from pipeline.training.results import figures, precision_of, scores, summarise
+from pipeline.training.results import figures, precision_of, score_table, scores, summarise
 
 
 def run(folder: Path, seed: int, f1: float) -> Path:
@@ -46,10 +46,14 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dataset", "entry", "shown"),
     [
-        ("twitter2015", {"label_version": "original"}, "  original labels   "),
-        ("twitter2015", {"label_version": "other labels: 1 of 9 tags differ"}, "  other labels: 1"),
-        ("twitter2015", {}, "  labels unknown   "),
-        ("mnre", {}, "60.00   "),
+        ("twitter2015", {"label_version": "original"}, "60.00  original labels"),
+        (
+            "twitter2015",
+            {"label_version": "other labels: 1 of 9 tags differ"},
+            "60.00  other labels: 1 of 9 tags differ",
+        ),
+        ("twitter2015", {}, "60.00  labels unknown"),
+        ("mnre", {}, "59.00 / 60.00"),
     ],
 )
 def test_scores_say_which_labels(
@@ -62,7 +66,21 @@ def test_scores_say_which_labels(
         metrics = {**read_json(done / "metrics.json"), "dataset": dataset, **entry}
         write_json(folder / name, metrics)
     [_, line] = scores(tmp_path, ["TrainNER"], None)
-    assert shown in line
+    assert line.endswith(shown)
+
+
+def test_a_table_of_runs_in_the_present_folder_fits_into_100_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("store/TrainNER/demo-0123456789abcdef").absolute()
+    folder.mkdir(parents=True)
+    metrics = read_json(run(tmp_path, 1234, 100.0) / "metrics.json")
+    write_json(folder / "metrics.json", metrics | {"dataset": "demo"})
+    head, line = score_table([folder])
+    assert line.startswith("store/TrainNER/demo-0123456789abcdef  hvpnet ")
+    assert len(line) <= 100
+    assert line.index("101.00 / 99.00") == head.index("test P")
 
 
 def test_a_summary_has_the_label_version_of_its_runs(tmp_path: Path) -> None:

@@ -1,0 +1,184 @@
+"""Compare two sets of models on a few posts that show where they differ.
+
+Relations are asked as training scores them: of a post's head to its tail, whichever entities are
+predicted. Of posts without head and tail they are asked for the entities that are predicted.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import transformers
+from tqdm import tqdm
+
+from pipeline.corpus.post import Post
+from pipeline.corpus.records import Entity
+from pipeline.errors import DataError
+from pipeline.extraction.config import PictureFiles
+from pipeline.prediction.comparison_page import Answers, Compared, Side, comparison_page
+from pipeline.prediction.extractor import Extractor, Options
+from pipeline.prediction.gold import Gold, gold_of
+from pipeline.prediction.posts import posts_to_predict, record_of
+from pipeline.prediction.prediction import Prediction
+from pipeline.prediction.records import Record
+from pipeline.prediction.stored import StoredPictures, make_extractor, open_pictures
+from pipeline.training.results import precision_of
+from pipeline.training.saved import SavedModel
+
+ALIKE = 3  # posts of one sentence that are shown at most
+TASKS = ("entities", "relations")
+
+Models = Mapping[str, Path]  # of TASKS -> the folder of a saved model
+Gain = tuple[int, int]  # of TASKS: 1 where the first models are right and the others wrong, or -1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and on which posts.
+
+    sides: one or two sets of models that predict the same; the first is explained. root: the data
+    root. files: None where no model looks at pictures. device: auto, cpu or cuda. split: of the
+    posts. most: posts shown.
+    """
+
+    sides: Sequence[Models]
+    root: Path
+    files: PictureFiles | None
+    device: str
+    split: str
+    most: int
+
+
+def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Path) -> None:
+    """Predict a split with each set of models, and write a page of posts where they differ.
+
+    posts: those of all splits. Raises DataError where none of the split can be predicted.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    tasks = [task for task in TASKS if task in run.sides[0]]
+    numbers = range(len(posts)) if "entities" in tasks else posts_to_predict(posts, False)
+    asked = {number: posts[number] for number in numbers if posts[number].split == run.split}
+    if not asked:
+        raise DataError(
+            f"--split {run.split}: expected posts that the models can predict, found none; give "
+            "the name of another split"
+        )
+    saved = [[SavedModel.open(folder) for folder in models.values()] for models in run.sides]
+    opened = [model for models in saved for model in models]
+    pictures = None if run.files is None else open_pictures(run.files, opened)
+    extractors = [_extractor(models, run.device, pictures) for models in saved]
+    names = _names(saved)
+    answers = [
+        _predict(extractor, asked, run.root, name, explain=False)
+        for extractor, name in zip(extractors, names, strict=True)
+    ]
+    compared = {
+        number: Compared(post.id, gold_of(post), [own[number] for own in answers])
+        for number, post in asked.items()
+    }
+    gains = [_gain(one.gold, one.answers, tasks) for one in compared.values()]
+    chosen = choose_posts(gains, [post.tokens for post in asked.values()], run.most)
+    shown = {number: asked[number] for number in (list(asked)[place] for place in chosen)}
+    explained = _predict(extractors[0], shown, run.root, "again, to explain", explain=True)
+    sides = [
+        Side(name, [_run_of(folder) for folder in models.values()])
+        for name, models in zip(names, run.sides, strict=True)
+    ]
+    text = comparison_page(title, run.split, sides, tasks, compared, explained)
+    page.write_text(text, encoding="utf-8")
+
+
+def _extractor(
+    saved: Sequence[SavedModel], device: str, pictures: StoredPictures | None
+) -> Extractor:
+    precisions = [precision_of(model.folder) for model in saved]
+    return make_extractor(saved, precisions, device, pictures)
+
+
+def _names(saved: Sequence[Sequence[SavedModel]]) -> list[str]:
+    """Name each set of models by whether it looks at pictures."""
+    names = [
+        "without pictures" if all(model.is_text_only for model in models) else "with pictures"
+        for models in saved
+    ]
+    if len(names) == 2 and names[0] == names[1]:
+        return [f"--model ({names[0]})", f"--beside ({names[1]})"]
+    return names
+
+
+def _run_of(model: Path) -> str:
+    """A saved model as pages name it: its stage and its run."""
+    folder = model.parent if model.name == "model" else model
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _predict(
+    extractor: Extractor, posts: Mapping[int, Post], root: Path, name: str, explain: bool
+) -> dict[int, Answers]:
+    """Predict posts, by their numbers. name: of the models, on the bar."""
+    answers: dict[int, dict[str, Prediction]] = {number: {} for number in posts}
+
+    def ask(task: str, alone: Extractor, records: Mapping[int, Record]) -> None:
+        predictions = alone.stream(records.values(), Options(explain=explain))
+        bar = tqdm(predictions, f"{task} {name}", len(records), unit="post", disable=None)
+        for number, prediction in zip(records, bar, strict=True):
+            answers[number][task] = prediction
+
+    if extractor.entities is not None:
+        records = {n: record_of(n, post, root.absolute(), True) for n, post in posts.items()}
+        ask("entities", Extractor(extractor.entities, None), records)
+    if extractor.relations is not None:
+        questions = {
+            n: _question(record_of(n, post, root.absolute(), False), answers[n].get("entities"))
+            for n, post in posts.items()
+        }
+        records = {n: record for n, record in questions.items() if record is not None}
+        ask("relations", Extractor(None, extractor.relations), records)
+    return {**answers}
+
+
+def _question(record: Record, tagged: Prediction | None) -> Record | None:
+    """The record of which relations are asked. tagged: with the entities that are predicted."""
+    if record.pair is None and tagged is not None:
+        entities = (Entity(one.start, one.end, one.label) for one in tagged.entities)
+        return replace(record, entities=tuple(entities))
+    return None if record.pair is None and record.entities is None else record
+
+
+def _gain(gold: Gold, answers: Sequence[Answers], tasks: Sequence[str]) -> Gain:
+    """How much better the first models are; of one set, 1 where it is right and -1 elsewhere."""
+    gains = {"entities": 0, "relations": 0}
+    for task in tasks:
+        rights = [gold.is_right(task, own.get(task)) for own in answers]
+        if None not in rights:
+            first, *others = map(int, map(bool, rights))
+            gains[task] = first - others[0] if others else 2 * first - 1
+    return gains["entities"], gains["relations"]
+
+
+def choose_posts(gains: Sequence[Gain], sentences: Sequence[Hashable], most: int) -> list[int]:
+    """Choose posts that show where models differ, posts with one sentence beside each other.
+
+    Sentences are taken in turns from those where entities and relations gain, where only one of
+    them does, where they lose, and last where nothing differs; those that differ most come first.
+    Returns numbers of posts.
+    """
+    alike: dict[Hashable, list[int]] = defaultdict(list)
+    for number, sentence in enumerate(sentences):
+        alike[sentence].append(number)
+    kinds: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
+    for numbers in alike.values():
+        entities, relations = np.sum([gains[number] for number in numbers], axis=0)
+        kinds[int(np.sign(entities)), int(np.sign(relations))].append(numbers)
+    for groups in kinds.values():
+        groups.sort(key=lambda numbers: -sum(abs(x) for n in numbers for x in gains[n]))
+    order = sorted(kinds, key=lambda kind: (kind == (0, 0), -sum(kind), kind))
+    chosen: list[int] = []
+    for turn in range(max(map(len, kinds.values()), default=0)):
+        for kind in order:
+            if turn < len(kinds[kind]):
+                chosen += kinds[kind][turn][:ALIKE]
+    return chosen[:most]
