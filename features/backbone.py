@@ -1,4 +1,4 @@
-"""A ResNet that gives the maps of its four blocks (HVPNeT §3.2: C2…C5 of a ResNet-50)."""
+"""A ResNet that returns the maps of its four blocks (HVPNeT §3.2: C2…C5 of a ResNet-50)."""
 
 import pickle
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ Blocks = tuple[Tensor, Tensor, Tensor, Tensor]
 class Backbone(nn.Module):
     """A torchvision ResNet without pooling and classifier; its parameters keep their names.
 
-    BatchNorm uses its running statistics always, also under `train()`. Departure: the published
-    code leaves it in training mode, so that there a row depends on the batch that it came with.
+    BatchNorm always uses its running statistics, also under `train()`. Departure: the published
+    code leaves it in training mode, so that a picture's maps depend on the rest of its batch.
     """
 
     channels: tuple[int, int, int, int]
@@ -35,7 +35,7 @@ class Backbone(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Blocks:
-        """`pixels`: (B, 3, S, S), normalised. Returns four (B, C_i, S / 4…32, S / 4…32)."""
+        """Map pixels (B, 3, S, S), normalised, to four blocks (B, C_i, S / 4…32, S / 4…32)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(pixels))))
         c2 = self.layer1(x)
         c3 = self.layer2(c2)
@@ -50,18 +50,21 @@ class Backbone(nn.Module):
 
 
 def load_backbone(name: str, weights: str, seed: int) -> Backbone:
-    """The ResNet `name` in eval mode; torch's global random state stays as it was.
+    """Load a ResNet in eval mode; torch's global random state stays as it was.
 
-    `weights`: a torchvision name ("IMAGENET1K_V1", …, "DEFAULT"), downloaded once; a file (.pth
-    or .safetensors, torchvision's keys); or "random", which depends on `seed` alone. Raises
-    WeightsError.
+    name: of a torchvision ResNet, such as "resnet50".
+    weights: a torchvision name ("IMAGENET1K_V1", …, "DEFAULT"), downloaded once; a file (.pth or
+        .safetensors, with torchvision's keys); or "random".
+    seed: of random weights.
+
+    Raises WeightsError.
     """
     _check_name(name)
     published = models.get_model_weights(name).__members__
     path = Path(weights)
     if weights != "random" and weights not in published and not path.is_file():
         choices = ", ".join([*published, "random"])
-        raise WeightsError(f"weights {weights!r}: no such file, and none of {choices}")
+        raise WeightsError(f"weights {weights!r}: no such file, and not one of {choices}")
     state = None
     if weights in published:
         state = _download(published[weights])
@@ -73,12 +76,12 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     if state is None:
         _calibrate(backbone, seed)
     else:
-        fill(backbone, _own(state), source=f"{name} from {weights}")
+        fill(backbone, _without_classifier(state), source=f"{name} from {weights}")
     return backbone
 
 
 def block_channels(name: str) -> tuple[int, int, int, int]:
-    """Channels of the ResNet's four blocks; no weights are made. Raises WeightsError."""
+    """Return the channels of a ResNet's four blocks; allocates no weights. Raises WeightsError."""
     _check_name(name)
     with torch.device("meta"):
         return Backbone(models.get_model(name, weights=None)).channels
@@ -106,10 +109,10 @@ def _download(weights: models.WeightsEnum) -> dict[str, Tensor]:
         ) from error
 
 
-def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state without its classifier and the prefixes of wrappers."""
-    given = {_bare(key): value for key, value in state.items()}
-    return {key: value for key, value in given.items() if not key.startswith("fc.")}
+def _without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the classifier, and from keys the prefixes of wrappers (`module.`, `backbone.`)."""
+    weights = {_bare(key): value for key, value in state.items()}
+    return {key: value for key, value in weights.items() if not key.startswith("fc.")}
 
 
 def _bare(key: str) -> str:
@@ -120,12 +123,11 @@ def _bare(key: str) -> str:
 
 @torch.no_grad()
 def _calibrate(backbone: Backbone, seed: int) -> None:
-    """Make random weights give maps of order one, which they don't by themselves.
+    """Scale random weights so that the maps are of order one.
 
-    BatchNorm's running statistics, else 0 and 1, are set from one batch of colour patterns: sums of
-    smooth random fields of about unit variance. And each residual branch is weighted by one over
-    the root of its block's length, so that neither the maps nor what a picture differs from the
-    patterns grows along the deep ResNets (a ResNet-152's maps reach the hundreds without).
+    Set BatchNorm's running statistics from a batch of colour patterns: sums of smooth random fields
+    of about unit variance. Scale each residual branch by 1/√n (n units in its block) so that
+    activations don't grow with depth: a ResNet-152's maps would otherwise reach the hundreds.
     """
     for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4):
         for unit in layer:
@@ -138,7 +140,7 @@ def _calibrate(backbone: Backbone, seed: int) -> None:
         pixels += strength * functional.interpolate(field, size=128, mode="bicubic")
     for norm in _norms(backbone):
         norm.reset_running_stats()
-        norm.momentum = None  # the mean over the batches seen: here, this one batch's values
+        norm.momentum = None  # average over all batches: here, the statistics of this batch
         nn.Module.train(norm)
     backbone(pixels)
     for norm in _norms(backbone):

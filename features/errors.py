@@ -1,4 +1,4 @@
-"""The family of errors of this folder: each is a fault in a file that people can mend."""
+"""Errors of this folder. Each reports a fault in a file that the user can repair."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from pathlib import Path
 class FeatureError(ValueError):
     """A picture, a box, weights, or stored rows cannot be used. The message is one line.
 
-    `file`: the damaged file, if it is one that a stage made.
+    file: the damaged file, if a stage wrote it.
     """
 
     def __init__(self, message: str, file: Path | None = None) -> None:
@@ -19,7 +19,7 @@ class FeatureError(ValueError):
 
 
 class AccessError(FeatureError):
-    """A file or folder that may not be read; whether it is damaged or missing is not known."""
+    """A file or folder without read permission. It may be whole: it is not reported as damaged."""
 
 
 @contextmanager
@@ -29,15 +29,15 @@ def access_named(path: Path | str) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise AccessError(
-            f"{error.filename or path}: may not be read: permission denied; ask its owner for the "
-            "right (chmod +r, for a folder +rx)"
+            f"{error.filename or path}: may not be read: permission denied; ask its owner for read "
+            "permission (chmod +r, for a folder +rx)"
         ) from error
 
 
 def need_readable(path: Path | str) -> None:
-    """Raise AccessError for a file that may not be read, or one anywhere below a folder.
+    """Raise AccessError if a file, or any file below a folder, lacks read permission.
 
-    To be asked before a library reads it that calls such a file damaged, or missing.
+    Call it before a library reads the path that would report such a file as damaged or missing.
     """
     with access_named(path):
         try:
@@ -50,7 +50,7 @@ def need_readable(path: Path | str) -> None:
         except PermissionError:
             raise
         except OSError:
-            return  # the reader says what is wrong
+            return  # the reader reports it
 
 
 def _refuse(error: OSError) -> None:
@@ -58,6 +58,6 @@ def _refuse(error: OSError) -> None:
 
 
 def _open(file: Path | str) -> None:
-    if stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
+    if stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would block
         with open(file, "rb"):
             pass

@@ -1,8 +1,9 @@
-"""A ResNet made for the forward pass alone: BatchNorm folded into its convolutions.
+"""A ResNet for inference only: BatchNorm is folded into the convolutions.
 
-A convolution's own arithmetic is about half of the time that a ResNet-50 takes in bfloat16 on a
-CPU; the rest goes through memory: BatchNorm, ReLU, and the residual sum. Folding takes the first
-away. On a CPU the kernels behind torch.compile do the other two before they write their result.
+In bfloat16 on a CPU a ResNet-50 spends about half of its time on the arithmetic of convolutions;
+BatchNorm, ReLU and the residual sum take the other half, bound by memory. Folding removes the
+BatchNorm. On a CPU, the fused kernels of torch.compile also apply ReLU and the residual sum before
+they write their result.
 """
 
 from typing import Any
@@ -16,9 +17,9 @@ from features.backbone import Backbone, Blocks
 
 
 class Folded(nn.Module):
-    """What `backbone` computes, with frozen weights, in `dtype`, channels-last.
+    """A backbone with frozen weights in `dtype`, channels-last.
 
-    float32 differs from `backbone` by rounding, about 1e-5 of a map's largest number.
+    In float32 its maps differ from the backbone's by rounding, about 1e-5 of a map's largest value.
     """
 
     def __init__(self, backbone: Backbone, dtype: torch.dtype = torch.float32) -> None:
@@ -32,7 +33,7 @@ class Folded(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Blocks:
-        """As `Backbone.forward`; pixels and maps are of the weights' dtype."""
+        """Compute the four blocks as `Backbone.forward`. The maps have the weights' dtype."""
         dtype = self.stem.weight.dtype
         x = pixels.to(dtype, memory_format=torch.channels_last)
         x = self.maxpool(_convolve(self.stem, x, relu=True))
@@ -45,7 +46,7 @@ class Folded(nn.Module):
 
 
 class _Unit(nn.Module):
-    """A residual unit, of two convolutions (ResNet-18, 34) or three."""
+    """A residual unit of two convolutions (ResNet-18, 34) or three."""
 
     def __init__(self, unit: nn.Module) -> None:
         super().__init__()
@@ -60,8 +61,8 @@ class _Unit(nn.Module):
         y = x
         for conv in self.inner:
             y = _convolve(conv, y, relu=True)
-        kept = x if self.shortcut is None else _convolve(self.shortcut, x, relu=False)
-        return _convolve_and_add(self.last, y, kept)
+        shortcut = x if self.shortcut is None else _convolve(self.shortcut, x, relu=False)
+        return _convolve_and_add(self.last, y, shortcut)
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> Any:
@@ -71,26 +72,28 @@ def _fold(conv: nn.Module, norm: nn.Module) -> Any:
 
 
 def _convolve(conv: Any, x: Tensor, relu: bool) -> Tensor:
-    if _in_one_kernel(x):
-        after = "relu" if relu else "none"
-        return torch.ops.mkldnn._convolution_pointwise(x, *_described(conv), after, [], "")
+    if _has_fused_kernels(x):
+        activation = "relu" if relu else "none"
+        return torch.ops.mkldnn._convolution_pointwise(x, *_arguments(conv), activation, [], "")
     y = conv(x)
     return functional.relu_(y) if relu else y
 
 
-def _convolve_and_add(conv: Any, x: Tensor, kept: Tensor) -> Tensor:
-    """relu(conv(x) + kept)"""
-    if _in_one_kernel(x):
-        then: tuple[Any, ...] = ("add", 1.0, "relu", [], "")
-        return torch.ops.mkldnn._convolution_pointwise.binary(x, kept, *_described(conv), *then)
-    return functional.relu_(conv(x) + kept)
+def _convolve_and_add(conv: Any, x: Tensor, shortcut: Tensor) -> Tensor:
+    """Return relu(conv(x) + shortcut)."""
+    if _has_fused_kernels(x):
+        fused: tuple[Any, ...] = ("add", 1.0, "relu", [], "")
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            x, shortcut, *_arguments(conv), *fused
+        )
+    return functional.relu_(conv(x) + shortcut)
 
 
-def _in_one_kernel(x: Tensor) -> bool:
+def _has_fused_kernels(x: Tensor) -> bool:
     if x.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False
     return x.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def _described(conv: Any) -> tuple[Any, ...]:
+def _arguments(conv: Any) -> tuple[Any, ...]:
     return conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups

@@ -1,4 +1,4 @@
-"""Name a file by its first bytes: what posts link as a picture is often something else."""
+"""Tell a file's format from its first bytes: the "pictures" of posts are often other files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import codecs
 import re
 from dataclasses import dataclass
 
-HEAD = 4096  # bytes that a name is read from
+HEAD = 4096  # bytes from which a format is recognised
 JPEG = b"\xff\xd8"
-READ = "read"  # Pillow reads it
-AVIF = "AVIF"
-HEIC = "HEIC"
-OTHER = "other"  # nothing here reads it
+# Readers.
+READ = "read"  # every Pillow
+AVIF = "AVIF"  # some builds of Pillow
+HEIC = "HEIC"  # pillow-heif
+OTHER = "other"  # none
 
-# Brands of ISO media files (ISO/IEC 14496-12) by what they hold.
+# Brands of ISO media files (ISO/IEC 14496-12) by their content.
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF = {b"avif", b"avis"}
 _HEIF = {b"mif1", b"mif2", b"msf1", b"miaf"}  # any codec: the compatible brands say which
@@ -89,14 +90,14 @@ _HTML = (b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta", b"<div",
 
 @dataclass(frozen=True)
 class Format:
-    """A file's format by its first bytes. name: with its article. reader: one of the above."""
+    """A file's format. name: with its article. reader: READ, AVIF, HEIC or OTHER."""
 
     name: str
     reader: str = OTHER
 
     @property
     def advice(self) -> str:
-        """How to make it readable; follows the name in a message."""
+        """Advice for making the file readable; follows the name in a message."""
         if self.reader == HEIC:
             return ": install the extra [heif] (pip install pillow-heif), or save it as JPEG"
         if self.reader == AVIF:
@@ -107,7 +108,7 @@ class Format:
 
 
 def format_of(head: bytes) -> Format | None:
-    """The format of a file by its first HEAD bytes; None if they match no format."""
+    """Return the format of a file by its first HEAD bytes; None if they match no format."""
     for signature, name in _READ:
         if head.startswith(signature):
             return Format(name, READ)
@@ -132,7 +133,7 @@ def format_of(head: bytes) -> Format | None:
 
 
 def _media(head: bytes) -> Format:
-    """An ISO media file, by its major brand, then by those that it is compatible with."""
+    """Return the format of an ISO media file by its major brand, then its compatible brands."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     major, others = head[8:12], {head[n : n + 4] for n in range(16, size - 3, 4)}
     for brands in ({major}, others if major in _HEIF else set()):
@@ -148,7 +149,7 @@ def _media(head: bytes) -> Format:
 
 
 def _text(head: bytes) -> Format | None:
-    """Text: a drawing, a page, or an answer of a server in a picture's place."""
+    """Return the format of a text: a drawing, a web page, a server's answer; None if not text."""
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if head.startswith(mark):
             head = head[2:].decode(encoding, "replace").encode()
@@ -170,7 +171,7 @@ def _text(head: bytes) -> Format | None:
         return Format("an answer of a web server (HTTP)")
     if not head.strip() or re.search(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]", head):
         return None
-    try:  # the head may end within a letter
+    try:  # the head may end within a character
         codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)
     except UnicodeDecodeError:
         return None
@@ -178,10 +179,10 @@ def _text(head: bytes) -> Format | None:
 
 
 def missing_of_declared(data: bytes, size: int) -> float | None:
-    """Share of a file's data that is missing by the size that its header declares.
+    """Return the share of a file's data that is missing by the size that its header declares.
 
-    data: the first HEAD bytes. size: of the file, bytes. None where the header declares none, or
-    the file has them all.
+    data: the first HEAD bytes. size: of the file, bytes. None if the header declares no size, or
+    the file is as large.
     """
     declared = _declared(data, size)
     return None if declared is None or declared <= size else 1 - size / declared
@@ -194,10 +195,10 @@ def _declared(data: bytes, size: int) -> int | None:
         return int.from_bytes(data[2:6], "little")
     if data[4:8] != b"ftyp":
         return None
-    place = 0
-    while place + 8 <= len(data):  # the boxes; the last begins within the head
-        box = int.from_bytes(data[place : place + 4], "big")
-        if box < 8:  # to the file's end, or of 64 bits
+    offset = 0
+    while offset + 8 <= len(data):  # the file's boxes; the last begins within the head
+        box = int.from_bytes(data[offset : offset + 4], "big")
+        if box < 8:  # it reaches to the file's end, or its size has 64 bits
             return None
-        place += box
-    return place if place > size else None
+        offset += box
+    return offset if offset > size else None

@@ -1,7 +1,8 @@
-"""JPEG files that are cut off: how much of their data is missing, and their pixels up to there.
+"""Mend JPEG files that are cut off, and estimate the share of their data that is missing.
 
-Pillow's own way, `ImageFile.LOAD_TRUNCATED_IMAGES`, is a global that other threads and programs
-see. Here the bytes get an end marker instead: libjpeg fills what is missing with the last colour.
+Pillow's own switch, `ImageFile.LOAD_TRUNCATED_IMAGES`, is a global: it would change all other code
+of the process. Here the bytes get an end marker instead, and libjpeg fills the missing part with
+the last colour.
 """
 
 from __future__ import annotations
@@ -18,20 +19,23 @@ END = b"\xff\xd9"
 _ALONE = (0x01, *range(0xD0, 0xD8))  # markers without a segment
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NEXT = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")  # a marker that ends a scan's data
-_ZEROS = 64  # so many zero bytes at the end are what a download left unwritten
-# Other bits in the place of those that are missing: pixels that they change were not there.
+_ZEROS = 64  # at least so many zero bytes at the end: an unfinished download, not data
+# Appended instead of the missing data: the pixels that it changes are the missing ones.
 _NOISE = bytes(random.Random(0).randrange(255) for _ in range(4096))
 
 
 @dataclass
 class Layout:
-    """What the markers of a JPEG say.
+    """The structure of a JPEG, read from its markers.
 
-    size: width and height. sampling: of each component, horizontally and vertically.
-    scan: the components of the last scan. start, end: offsets of its data.
-    left: for each component the bits that its 64 coefficients lack, 16 where none has come.
-    sizes: for each component the bytes of its last scan that holds more than means.
-    ended: whether the end marker is there.
+    size: width and height in pixels.
+    sampling: component -> horizontal and vertical sampling factor.
+    scan: the components of the last scan.
+    start, end: offsets of the last scan's data.
+    lacking: component -> for each of its 64 coefficients the number of low bits that no scan has
+        coded yet; 16 if none has coded the coefficient at all.
+    sizes: component -> bytes of its last scan that codes more than the DC coefficients.
+    ended: True if the end marker is there.
     """
 
     size: tuple[int, int] = (0, 0)
@@ -39,53 +43,53 @@ class Layout:
     scan: list[int] = field(default_factory=list)
     start: int = 0
     end: int = 0
-    left: dict[int, list[int]] = field(default_factory=dict)
+    lacking: dict[int, list[int]] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     ended: bool = False
 
     @property
     def unit(self) -> tuple[int, int]:
-        """Width and height in pixels of what the last scan codes at a time."""
+        """Width and height in pixels of the block that the last scan codes at a time (its MCU)."""
         across, down = (max(side) for side in zip(*self.sampling.values(), strict=True))
         if len(self.scan) > 1:
             return 8 * across, 8 * down
-        own = self.sampling[self.scan[0]]
-        return 8 * across // own[0], 8 * down // own[1]
+        component = self.sampling[self.scan[0]]
+        return 8 * across // component[0], 8 * down // component[1]
 
 
 def layout_of(data: bytes) -> Layout | None:
-    """The layout of a JPEG's first picture; None where its markers make no sense."""
-    layout, place = Layout(), 2
-    while place < len(data):
-        if data[place] != 0xFF:  # behind a segment of a wrong length
-            following = _NEXT.search(data, place)
+    """Return the layout of a JPEG's first picture; None if its markers are not valid."""
+    layout, offset = Layout(), 2
+    while offset < len(data):
+        if data[offset] != 0xFF:  # the segment before it has a wrong length
+            following = _NEXT.search(data, offset)
             if following is None:
                 return None
-            place = following.start()
-        while place < len(data) and data[place] == 0xFF:
-            place += 1
-        marker = data[place] if place < len(data) else 0x01
-        place += 1
+            offset = following.start()
+        while offset < len(data) and data[offset] == 0xFF:
+            offset += 1
+        marker = data[offset] if offset < len(data) else 0x01
+        offset += 1
         if marker == END[1]:
             layout.ended = True
             return layout
         if marker in _ALONE:
             continue
-        length = int.from_bytes(data[place : place + 2], "big")
-        segment = data[place + 2 : place + length]
+        length = int.from_bytes(data[offset : offset + 2], "big")
+        segment = data[offset + 2 : offset + length]
         if len(segment) != length - 2:
             return layout
-        place += length
+        offset += length
         if marker in _FRAMES and not _read_frame(layout, segment):
             return None
         if marker == 0xDA:
             if not _read_scan(layout, segment):
                 return None
-            layout.start = place
-            following = _NEXT.search(data, place)
-            place = layout.end = len(data) if following is None else following.start()
-            if segment[-2] > 0:  # the last coefficient
-                layout.sizes |= dict.fromkeys(layout.scan, place - layout.start)
+            layout.start = offset
+            following = _NEXT.search(data, offset)
+            offset = layout.end = len(data) if following is None else following.start()
+            if segment[-2] > 0:  # the scan's last coefficient: more than DC
+                layout.sizes |= dict.fromkeys(layout.scan, offset - layout.start)
     return layout
 
 
@@ -93,7 +97,7 @@ def _read_frame(layout: Layout, segment: bytes) -> bool:
     layout.size = int.from_bytes(segment[3:5], "big"), int.from_bytes(segment[1:3], "big")
     parts = [segment[n : n + 3] for n in range(6, len(segment) - 2, 3)]
     layout.sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts}
-    layout.left = {name: [16] * 64 for name in layout.sampling}
+    layout.lacking = {name: [16] * 64 for name in layout.sampling}
     return bool(parts) and all(0 not in side for side in layout.sampling.values())
 
 
@@ -107,12 +111,12 @@ def _read_scan(layout: Layout, segment: bytes) -> bool:
         return False
     for name in layout.scan:
         for n in range(first, min(last, 63) + 1):
-            layout.left[name][n] = bits & 15
+            layout.lacking[name][n] = bits & 15
     return True
 
 
 class CutOffError(ValueError):
-    """A JPEG lacks its end, and with it `missing`, the share of its data; None: not known."""
+    """A JPEG that is cut off. missing: the share of its data that is missing; None: not known."""
 
     def __init__(self, missing: float | None) -> None:
         super().__init__("cut off")
@@ -126,10 +130,10 @@ def is_cut_off(data: bytes) -> bool:
 
 
 def mend(data: bytes, most: float) -> tuple[bytes, float]:
-    """A JPEG that is cut off, with an end marker, and the share of its data that is missing.
+    """Add an end marker to a JPEG that is cut off; return it and the share of data missing.
 
-    The share is estimated: see `_lost_bytes` and `_later_scans`. Raises CutOffError above `most`;
-    what Pillow raises on broken data.
+    The share is an estimate: see `_lost_bytes` and `_later_scans`. Raises CutOffError if it is
+    above `most`, and Pillow's errors on broken data.
     """
     layout = layout_of(data)
     assert layout is not None
@@ -150,26 +154,26 @@ def mend(data: bytes, most: float) -> tuple[bytes, float]:
 
 
 def _later_scans(layout: Layout) -> int | None:
-    """Bytes of the scans that have not begun: each as long as the one that it refines.
+    """Estimate the bytes of the scans that have not begun: each as long as the scan it refines.
 
-    None where they hold more than the last bit of coefficients: how long is anybody's guess.
+    None if they hold more than the last bit of a coefficient: nothing tells their length.
     """
-    if any(max(bits) > 1 for bits in layout.left.values()):
+    if any(max(bits) > 1 for bits in layout.lacking.values()):
         return None
-    return sum(layout.sizes.get(name, 0) for name, bits in layout.left.items() if any(bits[1:]))
+    return sum(layout.sizes.get(name, 0) for name, bits in layout.lacking.items() if any(bits[1:]))
 
 
 def _lost_bytes(data: bytes, layout: Layout) -> float:
-    """Bytes that are missing of the last scan.
+    """Estimate the bytes that are missing from the last scan.
 
-    As many as the missing part would take if it were as dense as the part before; or as the end of
-    that part, if it is less dense: the foot of a picture is often plain.
+    The missing part of the picture is taken to be as dense (bytes for its area) as the part before
+    it, or as the end of that part if that is less dense: the foot of a picture is often plain.
     """
     lost = _undecoded(data, layout)
     if lost in (0, 1):
         return 0 if lost == 0 else math.inf
     size = len(data) - layout.start
-    densities = [size / (1 - lost)]  # bytes a share of the picture
+    densities = [size / (1 - lost)]  # bytes for the whole picture
     for tail in (len(data) // 20, len(data) // 80):
         if 0 < tail < size:
             covered = _undecoded(data[:-tail].rstrip(b"\xff"), layout) - lost
@@ -179,7 +183,7 @@ def _lost_bytes(data: bytes, layout: Layout) -> float:
 
 
 def _undecoded(data: bytes, layout: Layout) -> float:
-    """Share of the picture that the last scan doesn't reach, in its coding's units."""
+    """Return the share of the picture that the last scan does not reach, in whole `unit`s."""
     with _decoded(data + END) as filled, _decoded(data + _NOISE + END) as other:
         difference = ImageChops.difference(filled, other)
     box = difference.getbbox(alpha_only=False)
@@ -187,7 +191,7 @@ def _undecoded(data: bytes, layout: Layout) -> float:
         return 0.0
     width, height = difference.size
     across, down = layout.unit
-    row = (box[1] + 2) // down  # upsampling of colours reaches a pixel into what was decoded
+    row = (box[1] + 2) // down  # upsampled colours change a pixel row of the decoded part, too
     top, bottom = row * down, min((row + 1) * down, height)
     inner = difference.crop((0, top, width, max(bottom - 2, top + 1))).getbbox(alpha_only=False)
     column = width if inner is None else min((inner[0] + 2) // across * across, width)

@@ -2,7 +2,8 @@
 
 Boxes here and everywhere: `(x0, y0, x1, y1)` in pixels of the *upright* picture, origin at its
 upper left corner, x to the right, y downwards; `x1` and `y1` lie just outside the box, so that
-its width is `x1 - x0`. torch is imported by `prepare` alone: grounding needs it not.
+its width is `x1 - x0`. Only `prepare` and `square` import torch and torchvision, when they are
+called: grounding needs neither.
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ Box = tuple[float, float, float, float]
 File = Path | bytes  # a picture file, or its content
 Source = File | Image.Image  # or an image that a caller has opened, lazily or not
 
-# Below Pillow's own threshold of 89 million, so that its warning is no part of our behaviour.
+# Below Pillow's own limit of 89 million, so that Pillow's warning never appears.
 MAX_PIXELS = 64_000_000
-# Longer pictures are cut to this, about the centre, before "center" resizes them (see prepare).
+# Long side to short side. "center" first crops longer pictures to it (see `square`).
 MAX_RATIO = 20
-# What posts hold. Others stay shut: Pillow hands EPS files, for one, to Ghostscript; an icon holds
-# files of other sizes than it says; a TGA can't be told from noise. AVIF and HEIC: see `_readers`.
+# The usual formats of posts. Pillow reads more, but not safely: it passes EPS files to Ghostscript,
+# an icon may hold larger pictures than its header says, and a TGA looks like random bytes.
+# AVIF and HEIC: see `_reader`.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000")
-READER = 3  # raised when this file reads more pictures: outputs that lack them become stale
-MOST_MISSING = 0.05  # share of a JPEG's data that may be missing: it is filled
+READER = 3  # raise it when this file reads more pictures: outputs that lack them become stale
+MOST_MISSING = 0.05  # largest share of a JPEG's data that may be missing; it is filled
 NO_FILE = "no such file"
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -58,8 +60,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LYING = (5, 6, 7, 8)  # width and height are exchanged
-# What Pillow's readers raise on broken files.
+_SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
+# Exceptions that Pillow raises on broken files.
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -73,59 +75,60 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
-# Errors of the system that a file itself is the reason of. Pillow's own have no number.
-_OF_THE_FILE = (None, errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+# `errno` of system errors that the file itself causes; None: Pillow's own errors have no number.
+_FILE_ERRNOS = (None, errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
 class PictureError(FeatureError):
-    """One picture can't be used. The message is one line, with the file and the reason.
+    """A picture that cannot be used. The message is one line: the file and the reason.
 
-    `reason` is the message without the file; `kind` is the reason in a word, for counting:
-    missing, broken, huge, empty, format (this installation lacks its reader).
+    reason: the message without the file.
+    kind: the reason as a word, for counting: missing, broken, huge, empty, or format (this
+        installation cannot read it).
     """
 
     def __init__(self, reason: str, path: Path | None = None, kind: str = "broken") -> None:
-        super().__init__(reason if path is None else f"{_written(path)}: {reason}")
+        super().__init__(reason if path is None else f"{_on_one_line(path)}: {reason}")
         self.reason, self.kind = reason, kind
 
 
-def _written(path: Path) -> str:
-    """The path on one line: a file's name may hold line ends, and much else."""
+def _on_one_line(path: Path) -> str:
+    """Return the path, quoted if its name holds line breaks or other unprintable characters."""
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def open_picture(source: Source) -> Image.Image:
-    """The picture, upright, in mode RGB.
+    """Open a picture, turn it upright and convert it to RGB.
 
     Transparency is laid over white, 16-bit grey is scaled to 8 bits, an animation gives its first
-    frame, and a JPEG that lacks at most MOST_MISSING of its data is filled. Raises PictureError:
-    no such file, no picture, cut off, more than MAX_PIXELS.
+    frame, and a JPEG that lacks at most MOST_MISSING of its data is filled. Raises PictureError if
+    the file is missing, not a picture, cut off, or larger than MAX_PIXELS.
 
-    An image that a caller has opened gives the pixels that its file would, but is not filled. It
-    stays at its frame and can be used on, by one thread at a time. It is turned upright by the
-    EXIF data that it has still: `ImageOps.exif_transpose` takes them away, `convert` does not.
+    An image that the caller has opened gives the same pixels as its file, but missing data is not
+    filled. It stays at its frame and remains usable, by one thread at a time. It is turned by the
+    EXIF orientation that it still has: `ImageOps.exif_transpose` removes it, `convert` does not.
     """
     return read_picture(source)[0]
 
 
 def read_picture(source: Source) -> tuple[Image.Image, float]:
-    """`open_picture`, and the share of the file's data that is missing and was filled."""
+    """Do as `open_picture`; return the picture and the share of its data that was filled."""
     return _read(source, _pixels)
 
 
 def picture_size(source: Source) -> tuple[int, int]:
-    """Width and height of the upright picture by its header alone; its pixels may be broken.
+    """Return width and height of the upright picture from its header; its pixels may be broken.
 
-    A PNG that tells its orientation behind its pixels counts as upright. Raises PictureError.
+    A PNG whose EXIF data follow its pixels counts as upright. Raises PictureError.
     """
     return _read(source, _upright_size)[0]
 
 
 def missing_share(source: Source) -> float:
-    """Share of a picture's data that `open_picture` fills: 0 but for JPEGs that are cut off.
+    """Return the share of a picture's data that `open_picture` fills; 0 unless a JPEG is cut off.
 
-    Two reads of two bytes for a file that ends as it should. Raises PictureError where more than
-    MOST_MISSING is missing.
+    A complete file costs two reads of two bytes. Raises PictureError if more than MOST_MISSING is
+    missing.
     """
     if isinstance(source, Image.Image):
         return 0.0
@@ -142,7 +145,7 @@ def missing_share(source: Source) -> float:
 
 
 def _read(source: Source, use: Callable[[Image.Image], T]) -> tuple[T, float]:
-    """What `use` gives for the open image, and which share of its data is missing."""
+    """Apply `use` to the open image; return its result and the share of data that is missing."""
     with _refusals(source):
         if isinstance(source, Image.Image):
             return _read_image(source, use), 0.0
@@ -152,7 +155,7 @@ def _read(source: Source, use: Callable[[Image.Image], T]) -> tuple[T, float]:
         except PictureError:
             raise
         except _BROKEN as error:
-            _raise_if_not_the_files(error)
+            _raise_system_error(error)
             data, missing = _mended(_content(source), error)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return use(_checked(image)), missing
@@ -162,13 +165,13 @@ def _read_image(image: Image.Image, use: Callable[[Image.Image], T]) -> T:
     try:
         with _at_first_frame(image):
             return use(_checked(image))
-    except (AssertionError, AttributeError) as error:  # what Pillow raises there, of all things
+    except (AssertionError, AttributeError) as error:  # Pillow's answer to a closed file
         raise PictureError("an image whose file was closed before it was read") from error
 
 
 @contextmanager
 def _at_first_frame(image: Image.Image) -> Iterator[None]:
-    """Show the first frame, and then again the one that the image was at."""
+    """Move the image to its first frame, and at the end back to the frame where it was."""
     frame = image.tell()
     if frame:
         image.seek(0)
@@ -182,7 +185,7 @@ def _at_first_frame(image: Image.Image) -> Iterator[None]:
 def _opened(source: File) -> Image.Image:
     known = formats.format_of(_head(source))
     reader = None if known is None else _reader(known.reader)
-    # A path is opened by Pillow, which may map the file.
+    # A path is passed on as it is: Pillow may then map the file into memory.
     file = source if isinstance(source, Path) else io.BytesIO(source)
     return Image.open(file, formats=FORMATS) if reader is None else reader(file)
 
@@ -201,7 +204,7 @@ def _head(source: File) -> bytes:
 
 
 def installation() -> str:
-    """What decides which pictures are read: a file that one installation refuses, another reads."""
+    """Return the versions that decide which pictures can be read on this installation."""
     parts = [f"reader {READER}", f"pillow {metadata.version('pillow')}"]
     parts += [name for name in (formats.AVIF,) if _reader(name)]
     with suppress(metadata.PackageNotFoundError):
@@ -210,28 +213,29 @@ def installation() -> str:
 
 
 def in_words(missing: float) -> str:
-    """The share of a file's data that is missing, as reports write it."""
+    """Return the share of a file's data that is missing, in the words of reports."""
     return f"{max(1, round(missing * 100))} % of its data is missing"
 
 
 @cache
 def _reader(name: str) -> Callable[[Path | BinaryIO], Image.Image] | None:
-    """What opens a format that only some installations read; None where this one doesn't."""
+    """Return the opener of a format that only some installations read; None if this one can't."""
     if name == formats.AVIF and name.lower() in pillow.modules and pillow.check(name.lower()):
         return lambda file: Image.open(file, formats=(name,))
     if name == formats.HEIC:
         with suppress(ImportError):
             from pillow_heif import HeifImageFile
 
-            # The class itself: to register it would change Image.open for the whole program.
+            # Not registered: that would change Image.open for the whole program.
             return lambda file: HeifImageFile(file)
     return None
 
 
 def _mended(data: bytes, error: Exception) -> tuple[bytes, float]:
-    """The bytes of a file that failed as Pillow reads them, and the share of its data missing.
+    """Return a file's bytes in a form that Pillow can read, and the share of data that is missing.
 
-    Raises `error` where nothing helps, PictureError where too much is missing.
+    error: raised by Pillow on `data`, and again here if nothing can be mended. Raises PictureError
+    if too much is missing.
     """
     if data.startswith(formats.JPEG) and jpeg.is_cut_off(data):
         try:
@@ -257,7 +261,7 @@ def _cut_off(missing: float | None) -> PictureError:
 
 @contextmanager
 def _refusals(source: Source) -> Iterator[None]:
-    """Turn what goes wrong with a picture into a PictureError that names its file, if any."""
+    """Turn the errors of reading a picture into a PictureError that names its file, if any."""
     path = source if isinstance(source, Path) else None
     try:
         if path is not None and not path.is_file():
@@ -267,7 +271,7 @@ def _refusals(source: Source) -> Iterator[None]:
         yield
     except PictureError as error:
         raise PictureError(error.reason, path, error.kind) from error
-    except PermissionError as error:  # no reason to go on without it: the right can be given
+    except PermissionError as error:  # stop rather than skip the picture: its owner can mend this
         with access_named(path or "a picture"):
             raise error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -277,12 +281,12 @@ def _refusals(source: Source) -> Iterator[None]:
         reason, kind = _unidentified(b"" if isinstance(source, Image.Image) else _head(source))
         raise PictureError(reason, path, kind) from error
     except _BROKEN as error:
-        _raise_if_not_the_files(error)
+        _raise_system_error(error)
         raise PictureError(f"unreadable picture: {_one_line(error)}", path) from error
 
 
 def absence(path: Path) -> str:
-    """What is in the place of a file that is not there, as the reason of a PictureError."""
+    """Say why a path is not a file, as the reason of a PictureError."""
     if path.is_dir():
         return "a folder in a picture's place"
     if path.exists():
@@ -291,7 +295,10 @@ def absence(path: Path) -> str:
 
 
 def _unidentified(head: bytes) -> tuple[str, str]:
-    """Reason and kind for a file that no reader takes, by its first bytes: what it is instead."""
+    """Return reason and kind of the PictureError for a file that no reader accepts.
+
+    head: its first bytes, which show its real format.
+    """
     known = formats.format_of(head)
     if known is None:
         return "not a picture of a known format", "broken"
@@ -301,9 +308,9 @@ def _unidentified(head: bytes) -> tuple[str, str]:
     return f"{known.name}{known.advice}", kind
 
 
-def _raise_if_not_the_files(error: BaseException) -> None:
-    """Raise an error that is the machine's, which may pass."""
-    if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+def _raise_system_error(error: BaseException) -> None:
+    """Raise an error again if the machine caused it, not the file: it may be temporary."""
+    if isinstance(error, OSError) and error.errno not in _FILE_ERRNOS:
         raise error
 
 
@@ -312,7 +319,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _checked(image: Image.Image) -> Image.Image:
-    """The image, unless it is refused by its header: decoding a small file can fill the memory."""
+    """Refuse an empty or huge image before it is decoded: a small file can fill the memory."""
     width, height = image.size
     if width < 1 or height < 1:
         raise PictureError(f"{width}×{height} is an empty picture", kind="empty")
@@ -324,27 +331,27 @@ def _checked(image: Image.Image) -> Image.Image:
 
 def _pixels(image: Image.Image) -> Image.Image:
     image.load()
-    _checked(image)  # a HEIC picture may turn out larger than its header says
+    _checked(image)  # a HEIC picture may be larger than its header says
     return _upright(_to_rgb(image), _orientation(image))
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    if image.format == "PNG" and "exif" not in image.info:  # to ask would decode it
+    if image.format == "PNG" and "exif" not in image.info:  # getexif would decode the pixels
         return width, height
-    return (height, width) if _orientation(image) in _LYING else (width, height)
+    return (height, width) if _orientation(image) in _SWAPPED else (width, height)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.float32).clip(0, 65535) / 257
         return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
-    if image.mode == "F":  # no scale is known: taken as 0…255
+    if image.mode == "F":  # the scale is not known: 0…255 is assumed
         grey = np.nan_to_num(np.asarray(image)).clip(0, 255)
         return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    if image.mode == "La":  # Pillow has no direct way from here to RGBA
+    if image.mode == "La":  # Pillow does not convert it to RGBA directly
         image = image.convert("LA")
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
@@ -353,9 +360,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation; None where the EXIF block is broken, as its pixels may still be good.
+    """Return the EXIF orientation; None if the EXIF block is broken: the pixels may still be good.
 
-    To be asked after loading: a PNG may carry it behind its pixels.
+    Call it after loading: in a PNG the EXIF data may follow the pixels.
     """
     try:
         return image.getexif().get(_ORIENTATION)
@@ -371,10 +378,11 @@ def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a picture or crop becomes the backbone's square input of `size` pixels a side.
+    """Settings for turning a picture or crop into the backbone's square input.
 
-    `center`: short side to size · 256 / 224, then the square in the centre (the published code).
-    `stretch`: both sides to size (the paper, "rescale to 224×224").
+    resize: "center" scales the short side to size · 256 / 224, then cuts out the central square
+        (the published code); "stretch" scales both sides to size (the paper, "rescale to 224×224").
+    size: side of the square in pixels.
     """
 
     resize: str = "center"
@@ -394,8 +402,8 @@ class Preparation:
 def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> torch.Tensor:
     """Cut `box` out of an upright RGB picture (None: all of it), resize, normalise.
 
-    Returns (3, size, size) float32, normalised with ImageNet's mean and deviation: for "center"
-    what torchvision's Resize, CenterCrop, ToTensor, Normalize give. Raises as `square`.
+    Returns (3, size, size) float32, normalised with ImageNet's mean and deviation; "center" equals
+    torchvision's Resize, CenterCrop, ToTensor and Normalize. Raises as `square`.
     """
     import torch
 
@@ -403,11 +411,11 @@ def prepare(picture: Image.Image, box: Box | None, preparation: Preparation) -> 
 
 
 def square(picture: Image.Image, box: Box | None, preparation: Preparation) -> np.ndarray:
-    """`prepare` up to normalising, without torch, as threads of their own do it: (size, size, 3).
+    """Do as `prepare`, but stop before normalising. Returns (size, size, 3) uint8.
 
-    uint8. Departure: what is longer than MAX_RATIO to 1 is first cut to that about its centre, as
-    resizing one row of 5,000 pixels would otherwise make 1.3 million columns. Raises PictureError
-    when the box misses the picture.
+    Makes no tensor, so that worker threads can run it. Departure: a picture longer than MAX_RATIO
+    to 1 is first cropped to that ratio about its centre; resizing one row of 5,000 pixels would
+    otherwise make 1.3 million columns. Raises PictureError if the box misses the picture.
     """
     from torchvision.transforms import functional
 
@@ -423,18 +431,21 @@ def square(picture: Image.Image, box: Box | None, preparation: Preparation) -> n
 
 
 def normalise(squares: torch.Tensor) -> torch.Tensor:
-    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 on the same device, channels-last in memory."""
+    """Normalise with ImageNet's mean and deviation: (N, S, S, 3) uint8 -> (N, 3, S, S) float32.
+
+    The result is on the same device, channels-last in memory.
+    """
     width = squares.shape[2]
     lines = squares.flatten(2).float().div_(255)
-    # Repeated along a line: in steps of three numbers a CPU takes five times as long.
+    # Repeated along a line: broadcasting three numbers at a time takes a CPU five times as long.
     mean, std = lines.new_tensor(MEAN).repeat(width), lines.new_tensor(STD).repeat(width)
     return lines.sub_(mean).div_(std).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
 
 def cut(picture: Image.Image, box: Box) -> Image.Image:
-    """The crop of an upright picture: the box, widened to whole pixels and clamped to the picture.
+    """Crop an upright picture to the box, widened to whole pixels and clamped to the picture.
 
-    Raises PictureError when no pixel is left.
+    Raises PictureError if no pixel is left.
     """
     width, height = picture.size
     if not all(math.isfinite(side) for side in box):

@@ -1,8 +1,9 @@
-"""PNG files whose text is larger than Pillow reads: the same files without it.
+"""PNG files: drop the texts that Pillow refuses, and measure how much of a file is missing.
 
-Pillow refuses a text or colour profile that unpacks to more than 1 MB (its MAX_TEXT_CHUNK) and
-64 MB of text in all (MAX_TEXT_MEMORY): both are globals. Nothing but the orientation that some text
-holds counts here, so the rest is dropped instead; its size stays bounded, as it may be a bomb.
+Pillow refuses a text or colour profile that unpacks to more than 1 MB (its MAX_TEXT_CHUNK), and
+more than 64 MB of text in all (MAX_TEXT_MEMORY); both limits are globals. Only the orientation in
+some texts matters here, so the other texts are dropped. Their unpacked size is bounded as well: a
+text may be a decompression bomb.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ import zlib
 from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_CHUNK = 32_000_000  # bytes that one text, or a profile, may unpack to
-MAX_ALL = 64_000_000  # that all of them may
+MAX_CHUNK = 32_000_000  # bytes that a text, or a profile, may unpack to
+MAX_ALL = 64_000_000  # bytes that all of them may unpack to
 MAX_ROWS = 8 * 64_000_000  # bytes of the largest picture
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-_SMALL = 1_000_000  # bytes that Pillow surely reads
+_SMALL = 1_000_000  # bytes that Pillow accepts
 _ORIENTED = (b"XML:com.adobe.xmp", b"Raw profile type exif", b"Raw profile type APP1", b"exif")
 
 
 class BombError(ValueError):
-    """Compressed text unpacks to more than is read."""
+    """Compressed text that unpacks to more than MAX_CHUNK or MAX_ALL bytes."""
 
 
 def without_text(data: bytes) -> bytes | None:
-    """The same picture without its text and profile, less what can hold an orientation.
+    """Return the PNG without its texts and profile; a small text with an orientation is kept.
 
-    None where nothing is to be dropped. Raises BombError.
+    None if there is nothing to drop. Raises BombError.
     """
     parts, left, dropped = [SIGNATURE], MAX_ALL, False
     for kind, chunk, whole in _chunks(data):
@@ -42,9 +43,9 @@ def without_text(data: bytes) -> bytes | None:
 
 
 def missing_share(data: bytes) -> float | None:
-    """Share of a PNG's pixels that is missing at its end; None where it is not cut off.
+    """Return the share of a PNG's pixels that is missing at its end.
 
-    Not interlaced: its rows are unpacked, and counted in bytes.
+    Unpacks the rows and counts their bytes. None if the file is not cut off, or is interlaced.
     """
     expected, got, ended = 0, 0, False
     unpacking = zlib.decompressobj()
@@ -65,7 +66,7 @@ def missing_share(data: bytes) -> float | None:
 
 
 def _length(unpacking: zlib._Decompress, packed: bytes, enough: int) -> int:
-    """Bytes that these unpack to, or about as many as are enough; never many are in memory."""
+    """Count the bytes that `packed` unpacks to, up to about `enough`; keeps 1 MB in memory."""
     length = 0
     while packed and length < enough:
         length += len(unpacking.decompress(packed, 1_000_000))
@@ -74,30 +75,33 @@ def _length(unpacking: zlib._Decompress, packed: bytes, enough: int) -> int:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Kind, content, and all bytes of each chunk; the last may be cut off."""
-    place = len(SIGNATURE)
-    while place < len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        yield data[place + 4 : place + 8], data[place + 8 : end - 4], data[place:end]
-        place = end
+    """Yield type, content, and all bytes of each chunk; the last may be cut off."""
+    offset = len(SIGNATURE)
+    while offset < len(data):
+        end = offset + 12 + int.from_bytes(data[offset : offset + 4], "big")
+        yield data[offset + 4 : offset + 8], data[offset + 8 : end - 4], data[offset:end]
+        offset = end
 
 
 def _unpacked(kind: bytes, chunk: bytes, most: int) -> int:
-    """Bytes that a chunk's compressed text unpacks to; 0 for text that isn't compressed."""
-    keyword, _, rest = chunk.partition(b"\0")
+    """Return the bytes that a chunk's compressed text unpacks to; 0 for uncompressed text.
+
+    Raises BombError above `most`.
+    """
+    keyword, _, content = chunk.partition(b"\0")
     del keyword
     if kind == b"tEXt":
         return 0
     if kind == b"iTXt":
-        if rest[:1] in (b"", b"\0"):
+        if content[:1] in (b"", b"\0"):
             return 0
-        rest = rest[2:].split(b"\0", 2)[-1]
+        packed = content[2:].split(b"\0", 2)[-1]
     else:
-        rest = rest[1:]
+        packed = content[1:]
     unpacking = zlib.decompressobj()
     try:
-        size = len(unpacking.decompress(rest, most + 1))
-    except zlib.error:  # Pillow passes over it, too
+        size = len(unpacking.decompress(packed, most + 1))
+    except zlib.error:  # Pillow ignores it, too
         return 0
     if size > most:
         raise BombError(

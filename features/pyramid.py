@@ -1,4 +1,4 @@
-"""From the maps of a backbone's blocks to one pyramid: pooled to one size, joined by channels."""
+"""Build a pyramid from a backbone's four blocks: pool them to one size and join their channels."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,18 @@ POOLINGS = ("floor", "adaptive")
 
 
 class PyramidError(FeatureError):
-    """Maps that can't be pooled as asked. The message is one line."""
+    """Maps that are too small for the grid. The message is one line."""
 
 
 def pool(blocks: Sequence[Tensor], grid: int, pooling: str) -> Tensor:
-    """Average-pool every block to `grid` × `grid` and join them (HVPNeT §3.2).
+    """Average-pool every block to `grid` × `grid` and join their channels (HVPNeT §3.2).
 
-    `blocks`: four (B, C_i, H_i, W_i). Returns (B, ΣC, grid, grid) float32. `floor`, as the
-    published code does: kernel = stride = side // grid and what is left over at the right and below
-    is dropped, so that of block 4's 7×7 only 6×6 count. `adaptive`: windows cover the whole map.
-    Raises PyramidError for a map smaller than the grid.
+    blocks: four (B, C_i, H_i, W_i).
+    pooling: "floor", as in the published code, takes kernel = stride = side // grid and drops the
+        remaining cells at the right and below: of block 4's 7×7 only 6×6 count. "adaptive" windows
+        cover the whole map.
+
+    Returns (B, ΣC, grid, grid) float32. Raises PyramidError for a map smaller than the grid.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
@@ -38,4 +40,4 @@ def _pool_map(block: Tensor, grid: int, pooling: str) -> Tensor:
     if pooling == "adaptive":
         return functional.adaptive_avg_pool2d(block, grid)
     pooled = functional.avg_pool2d(block, (height // grid, width // grid))
-    return pooled[..., :grid, :grid]  # small maps and large grids leave more: 7 // 4 = 1 gives 7
+    return pooled[..., :grid, :grid]  # a large grid gives more cells: 7 // 4 = 1 gives 7

@@ -1,4 +1,4 @@
-"""Weights from files: read without running code; put into a module, each key accounted for."""
+"""Read weights from files without running their code; load them into modules, key by key."""
 
 import pickle
 import struct
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from features.errors import FeatureError, need_readable
 
-# A published checkpoint may hold its score as a NumPy scalar, which is a number and no code; NumPy
-# has moved the function that makes one.
+# A published checkpoint may hold its score as a NumPy scalar, which is safe to unpickle. NumPy 2
+# moved the function that builds it; files name either place.
 _SCALAR = np.float64(0).__reduce__()[0]
 _KINDS = ("f4", "f8", "i4", "i8")
 
 
 def _number_type(kind: str, *_: object) -> np.dtype:
-    """What stands for numpy.dtype: of the whole of it, "V9999999999" would fill the memory."""
+    """Replace numpy.dtype while unpickling: a type like "V9999999999" would fill the memory."""
     if kind not in _KINDS:
         raise ValueError(f"a NumPy scalar of type {kind!r}, not {', '.join(_KINDS)}")
     return np.dtype(kind)
@@ -33,7 +33,7 @@ _NUMBERS: list = [
     (_number_type, "numpy.dtype"),
     *(type(np.dtype(kind)) for kind in _KINDS),
 ]
-# What torch.load and safetensors raise for files that are cut off or damaged, or can't be opened.
+# Exceptions of torch.load and safetensors for files that are cut off, damaged, or cannot be opened.
 DAMAGED = (
     OSError,
     EOFError,
@@ -52,27 +52,28 @@ DAMAGED = (
 
 
 class WeightsError(FeatureError):
-    """Weights can't be had. The message is one line and says what to do."""
+    """Weights that cannot be loaded. The message is one line and says what to do."""
 
 
 def load_plain(path: Path) -> object:
-    """What torch.save wrote: tensors and plain data, as nothing else is unpickled.
+    """Load a file of torch.save. Only tensors and plain data are unpickled.
 
-    Raises pickle.UnpicklingError and what DAMAGED lists.
+    Raises pickle.UnpicklingError and the errors in DAMAGED.
     """
     if not path.is_file():
-        raise ValueError("no such file")  # a pipe would be waited for
+        raise ValueError("no such file")  # opening a pipe would block
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type for entry in archive.infolist()):
-                raise ValueError("is compressed, as torch.save never does: it may swell a lot")
+                raise ValueError("is compressed, unlike torch.save's files: it may be a bomb")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict, whole or under "state_dict" or "model", from a .pth or .safetensors file.
+    """Read a state dict from a .pth or .safetensors file.
 
-    Nothing is unpickled but tensors and numbers. Raises WeightsError, AccessError.
+    It may be the whole file, or lie under the key "state_dict" or "model". Only tensors and numbers
+    are unpickled. Raises WeightsError, AccessError.
     """
     need_readable(path)
     try:
@@ -80,10 +81,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         with torch.serialization.safe_globals(_NUMBERS):
             state: Any = load_plain(path)
-    except pickle.UnpicklingError as error:  # whose text advises to unpickle all the same
+    except pickle.UnpicklingError as error:  # its own text advises to unpickle without the check
         raise WeightsError(
-            f"{path}: no readable weights: broken, or with more than tensors in it, which is never "
-            "unpickled"
+            f"{path}: no readable weights: the file is damaged, or holds more than tensors, and "
+            "other objects are never unpickled"
         ) from error
     except DAMAGED as error:
         raise WeightsError(f"{path}: no readable weights: {one_line(error)}") from error
@@ -96,38 +97,38 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def save_state(state: Mapping[str, Tensor], file: Path) -> None:
-    """Write weights as a .safetensors file that `read_state` takes."""
+    """Write weights as a .safetensors file, for `read_state`."""
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load `state` into a module; each key of either must be the other's, and of its shape.
+    """Load `state` into a module; both must have the same keys and shapes.
 
-    BatchNorm's `num_batches_tracked` may be missing, as in files older than it: it counts, and
-    nothing reads it here. Raises WeightsError, which names `source`.
+    BatchNorm's `num_batches_tracked` may be missing, as in old files: it is a counter that this
+    project does not read. Raises WeightsError, which names `source`.
     """
-    wanted = module.state_dict()
-    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in wanted]
+    expected = module.state_dict()
+    missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in expected]
     shapes = [
         f"{key} {tuple(state[key].shape)} not {tuple(value.shape)}"
-        for key, value in wanted.items()
+        for key, value in expected.items()
         if key in state and state[key].shape != value.shape
     ]
     faults = {"missing": missing, "unexpected": unexpected, "other shape": shapes}
     if any(faults.values()):
-        told = "; ".join(f"{kind}: {_few(keys)}" for kind, keys in faults.items() if keys)
-        raise WeightsError(f"{source}: {told}")
+        message = "; ".join(f"{kind}: {_few(keys)}" for kind, keys in faults.items() if keys)
+        raise WeightsError(f"{source}: {message}")
     module.load_state_dict(state, strict=False)
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's text for a message of one line."""
+    """Return an exception's text on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _is_weight(key: object, value: object) -> bool:
-    """Whether this is a name and plain numbers: sparse ones, or none ("meta"), can't be copied."""
+    """Return True for a name with a dense tensor on the CPU: other tensors cannot be copied."""
     return (
         isinstance(key, str)
         and isinstance(value, Tensor)

@@ -90,7 +90,7 @@ def test_saved_weights_come_back(suffix: str, small: Backbone, tmp_path: Path) -
     assert all(torch.equal(value, loaded[key]) for key, value in state.items())
 
 
-def test_a_torchvision_file_of_old_is_taken(small: Backbone, tmp_path: Path) -> None:
+def test_an_old_torchvision_file_is_accepted(small: Backbone, tmp_path: Path) -> None:
     state = {k: v for k, v in small.state_dict().items() if not k.endswith("num_batches_tracked")}
     path = tmp_path / "old.pth"
     torch.save(state | {"fc.weight": torch.zeros(9, 512), "fc.bias": torch.zeros(9)}, path)
@@ -99,7 +99,7 @@ def test_a_torchvision_file_of_old_is_taken(small: Backbone, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"bn1.weight": None}, r"missing: bn1\.weight$"),
         ({"head.weight": torch.zeros(1)}, r"unexpected: head\.weight$"),
@@ -107,16 +107,16 @@ def test_a_torchvision_file_of_old_is_taken(small: Backbone, tmp_path: Path) -> 
     ],
 )
 def test_every_key_is_accounted_for(
-    change: dict[str, Tensor | None], told: str, small: Backbone, tmp_path: Path
+    change: dict[str, Tensor | None], message: str, small: Backbone, tmp_path: Path
 ) -> None:
     state = {k: v for k, v in (small.state_dict() | change).items() if v is not None}
     save_file(state, tmp_path / "a.safetensors")
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         load_backbone("resnet18", str(tmp_path / "a.safetensors"), seed=0)
 
 
 class Code:
-    """What only a full unpickling would build."""
+    """A class that only full unpickling can build."""
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
@@ -140,7 +140,7 @@ def test_an_unknown_backbone_lists_the_choices() -> None:
 
 
 def test_unknown_weights_list_the_choices() -> None:
-    with pytest.raises(WeightsError, match=r"none of IMAGENET1K_V1, .*random"):
+    with pytest.raises(WeightsError, match=r"not one of IMAGENET1K_V1, .*random"):
         load_backbone("resnet50", "imagenet", seed=0)
 
 
@@ -158,15 +158,15 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_floor_pooling_is_a_plain_loop(side: int, grid: int) -> None:
     maps = np.random.default_rng(0).normal(size=(2, 3, side, side)).astype(np.float32)
     kernel = side // grid
-    wanted = np.zeros((2, 3, grid, grid), np.float32)
+    expected = np.zeros((2, 3, grid, grid), np.float32)
     for row in range(grid):
         for column in range(grid):
             window = maps[
                 :, :, row * kernel : (row + 1) * kernel, column * kernel : (column + 1) * kernel
             ]
-            wanted[:, :, row, column] = window.mean(axis=(2, 3))
+            expected[:, :, row, column] = window.mean(axis=(2, 3))
     pooled = pool([torch.from_numpy(maps)], grid, "floor").numpy()
-    np.testing.assert_allclose(pooled, wanted, atol=1e-5)
+    np.testing.assert_allclose(pooled, expected, atol=1e-5)
 
 
 def test_adaptive_pooling_covers_the_whole_map() -> None:

@@ -1,4 +1,4 @@
-"""The backbone made for the forward pass alone: what it computes is the backbone's."""
+"""The folded backbone computes the same maps as the backbone."""
 
 import pytest
 import torch
@@ -18,19 +18,19 @@ def pixels() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("in_one_kernel", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
 @torch.no_grad()
 def test_maps_are_the_backbones(
-    name: str, in_one_kernel: bool, pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    name: str, fused: bool, pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not in_one_kernel:
-        monkeypatch.setattr(folded, "_in_one_kernel", lambda x: False)
+    if not fused:
+        monkeypatch.setattr(folded, "_has_fused_kernels", lambda x: False)
     backbone = load_backbone(name, "random", 0)
     expected = backbone(pixels)
-    for found, wanted in zip(Folded(backbone)(pixels), expected, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-4 * wanted.abs().max().item(), rtol=0)
-    for again, wanted in zip(backbone(pixels), expected, strict=True):  # it was left as it was
-        assert torch.equal(again, wanted)
+    for block, wanted in zip(Folded(backbone)(pixels), expected, strict=True):
+        torch.testing.assert_close(block, wanted, atol=1e-4 * wanted.abs().max().item(), rtol=0)
+    for block, wanted in zip(backbone(pixels), expected, strict=True):  # it is unchanged
+        assert torch.equal(block, wanted)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -39,7 +39,7 @@ def test_pyramids_in_bfloat16_are_near(name: str, pixels: torch.Tensor) -> None:
     backbone = load_backbone(name, "random", 0)
     expected = pool(backbone(pixels), 2, "floor").flatten(1)
     maps = Folded(backbone, torch.bfloat16)(pixels)
-    assert {found.dtype for found in maps} == {torch.bfloat16}
+    assert {block.dtype for block in maps} == {torch.bfloat16}
     rows = pool(maps, 2, "floor").flatten(1)
     assert functional.cosine_similarity(rows, expected).min() > 0.999
     assert ((rows - expected).norm() / expected.norm()).item() < 0.05

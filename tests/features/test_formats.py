@@ -64,7 +64,7 @@ def test_a_file_is_called_by_what_it_is(
 
 
 @pytest.mark.parametrize("data", [b"\1\2\3", np.random.default_rng(0).bytes(HEAD), b"\xff"])
-def test_what_says_nothing_has_no_name(data: bytes) -> None:
+def test_unknown_bytes_have_no_format(data: bytes) -> None:
     assert format_of(data) is None
 
 
@@ -137,7 +137,7 @@ def test_heic_is_read_with_the_extra(tmp_path: Path) -> None:
     heif.from_pillow(in_halves()).save(file)
     (tmp_path / "a.jpg").write_bytes(file.getvalue())
     check_halves(tmp_path / "a.jpg")
-    assert "HEIF" not in Image.OPEN  # nothing of the program's own was changed
+    assert "HEIF" not in Image.OPEN  # the program's own readers are unchanged
     (tmp_path / "a.jpg").write_bytes(file.getvalue()[:-200])
     with pytest.raises(PictureError, match=r"a\.jpg: cut off: \d+ %"):
         open_picture(tmp_path / "a.jpg")
@@ -176,7 +176,7 @@ def test_other_formats_that_viewers_show_give_their_first_frame(form: str, tmp_p
 
 
 @pytest.mark.parametrize("form", ["WEBP", "AVIF", "BMP", "PNG"])
-def test_what_declares_its_size_says_how_much_is_missing(form: str, tmp_path: Path) -> None:
+def test_a_declared_size_shows_how_much_is_missing(form: str, tmp_path: Path) -> None:
     if form == "AVIF":
         pytest.importorskip("PIL._avif")
     drawn(64, 64).save(tmp_path / "a", form)

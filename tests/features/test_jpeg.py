@@ -96,7 +96,9 @@ def test_the_last_scan_of_a_plain_picture_may_be_missing(tmp_path: Path) -> None
     assert 0 < missing < 0.05
     expected = np.asarray(open_picture(tmp_path / "whole.jpg")).astype(int)
     assert np.abs(np.asarray(picture) - expected).max() < 20
-    with pytest.raises(PictureError, match="cut off: more than 5 %"):  # not the last bits alone
+    with pytest.raises(
+        PictureError, match="cut off: more than 5 %"
+    ):  # more than the last bits is missing
         open_picture(cut(data, 0.5, tmp_path / "a.jpg"))
 
 
@@ -130,13 +132,13 @@ def test_a_thumbnails_end_is_not_the_pictures(tmp_path: Path) -> None:
     assert 0 < missing <= MOST_MISSING
 
 
-def test_nothing_that_others_see_is_switched(tmp_path: Path) -> None:
+def test_pillows_global_switch_stays_off(tmp_path: Path) -> None:
     path = cut(encoded(drawn(320, 200)), 0.03, tmp_path / "a.jpg")
-    seen, stop = set(), threading.Event()
+    values, stop = set(), threading.Event()
 
     def watch() -> None:
         while not stop.is_set():
-            seen.add(ImageFile.LOAD_TRUNCATED_IMAGES)
+            values.add(ImageFile.LOAD_TRUNCATED_IMAGES)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -144,13 +146,13 @@ def test_nothing_that_others_see_is_switched(tmp_path: Path) -> None:
         open_picture(path)
     stop.set()
     watcher.join()
-    assert seen == {False}
+    assert values == {False}
 
 
-def test_markers_that_make_no_sense_are_no_layout() -> None:
+def test_invalid_markers_have_no_layout() -> None:
     assert layout_of(b"\xff\xd8\0\0") is None
     whole = encoded(drawn(32, 32))
     layout = layout_of(whole)
     assert layout is not None
     assert layout.ended
-    assert not any(map(any, layout.left.values()))
+    assert not any(map(any, layout.lacking.values()))

@@ -18,7 +18,7 @@ from features.pictures import PictureError, Preparation, open_picture, picture_s
 
 
 def drawn(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A picture whose every pixel matters: noise on a colour ramp."""
+    """Draw a picture in which each pixel differs: noise on a colour ramp."""
     draw = np.random.default_rng(seed)
     ramp = np.linspace(0, 150, width)[None, :, None] + np.zeros((height, 1, 3))
     return Image.fromarray((ramp + draw.uniform(0, 100, (height, width, 3))).astype(np.uint8))
@@ -37,7 +37,7 @@ def pixel(path: Path) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_picture_comes_out_upright(orientation: int, tmp_path: Path) -> None:
-    # The stored array for each orientation, by the EXIF standard's words on row 0 and column 0.
+    # The stored array for each orientation, as the EXIF standard defines it by row 0 and column 0.
     upright = np.asarray(drawn(7, 5))
     stored = {
         1: upright,
@@ -121,19 +121,19 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", [open_picture, picture_size])
 @pytest.mark.parametrize(
-    ("content", "told", "kind"),
+    ("content", "message", "kind"),
     [
         (b"", "an empty file", "empty"),
         (b"<html>not found</html>", "a web page", "broken"),
         (b"\1\2\3\4", "not a picture", "broken"),
     ],
 )
-def test_what_is_no_picture_is_refused(
-    read: Callable[[Path], object], content: bytes, told: str, kind: str, tmp_path: Path
+def test_a_file_that_is_not_a_picture_is_refused(
+    read: Callable[[Path], object], content: bytes, message: str, kind: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=rf"a\.jpg: {told}") as caught:
+    with pytest.raises(PictureError, match=rf"a\.jpg: {message}") as caught:
         read(path)
     assert caught.value.kind == kind
 
@@ -159,7 +159,7 @@ def test_size_needs_no_pixels(suffix: str, tmp_path: Path, monkeypatch: pytest.M
     assert picture_size(path) == (300, 200)
 
 
-def test_a_name_too_long_for_a_file_is_one_picture_less(tmp_path: Path) -> None:
+def test_a_name_too_long_for_a_file_is_a_picture_error(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="too long"):
         open_picture(tmp_path / ("a" * 300))
 
@@ -181,7 +181,7 @@ def test_a_huge_picture_is_refused_by_its_header(side: int, tmp_path: Path) -> N
 
 
 def png(*chunks: tuple[bytes, bytes], width: int = 8, height: int = 8) -> bytes:
-    """A black PNG with more chunks before its pixels."""
+    """Return a black PNG with more chunks before its pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(8 * (1 + 3 * 8)))
     all_chunks = [(b"IHDR", head), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
@@ -192,17 +192,17 @@ def png(*chunks: tuple[bytes, bytes], width: int = 8, height: int = 8) -> bytes:
 
 
 def gif(width: int, height: int) -> bytes:
-    """A GIF of 8×8 pixels whose frame is said to be of another size."""
+    """Return a GIF of 8×8 pixels whose frame declares another size."""
     colours = bytes(3) + b"\xff\xff\xff"
     frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0)
     return b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + colours + frame + b"\2\2L\1\0;"
 
 
 def tiff(*tags: tuple[int, int, int, int]) -> bytes:
-    """A TIFF of 8×8 grey pixels with other tags: number, type, count, value."""
+    """Return a TIFF of 8×8 grey pixels with some tags replaced: number, type, count, value."""
     plain = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 300), (277, 1), (279, 64)]
     every = {number: (4, 1, value) for number, value in plain} | {t[0]: t[1:] for t in tags}
-    entries = b"".join(struct.pack("<HHII", n, *rest) for n, rest in sorted(every.items()))
+    entries = b"".join(struct.pack("<HHII", n, *tag) for n, tag in sorted(every.items()))
     data = b"II*\0" + struct.pack("<IH", 8, len(every)) + entries + bytes(4)
     return data.ljust(300, b"\0") + bytes(64)
 
@@ -220,7 +220,7 @@ SWELLING = zlib.compress(bytes(50_000_000))
         (png(*[(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000)))] * 80), "broken"),
         (png(width=2**31 - 1, height=2**31 - 1), "huge"),
         (png(width=9500, height=9500), "huge"),
-        (png(width=8000, height=8000), "broken"),  # as large as may be, but its pixels are few
+        (png(width=8000, height=8000), "broken"),  # the largest size allowed, but few pixels
         (png(width=0), "broken"),
         (gif(65535, 65535), "huge"),
         (gif(8001, 8001), "huge"),
@@ -231,9 +231,7 @@ SWELLING = zlib.compress(bytes(50_000_000))
         (b"\xff\xd8" + b"\xff" * 100_000, "broken"),
     ],
 )
-def test_what_swells_or_claims_too_much_is_refused(
-    content: bytes, kind: str, tmp_path: Path
-) -> None:
+def test_bombs_and_absurd_sizes_are_refused(content: bytes, kind: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(PictureError) as caught:
         open_picture(tmp_path / "a")
@@ -273,14 +271,16 @@ def test_large_text_of_a_png_is_passed_over(chunk: tuple[bytes, bytes], tmp_path
     [
         png((b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\1\5\0\xff\xff\xff\x7f\0\0\0\0" * 99)),
         png((b"tEXt", b"x\0" + bytes(100_000))),
-        tiff((34675, 7, 2**32 - 1, 8), (34665, 4, 1, 8)),  # of EXIF it says: begins where I do
+        tiff(
+            (34675, 7, 2**32 - 1, 8), (34665, 4, 1, 8)
+        ),  # its EXIF block points back to its own start
         tiff((258, 3, 2**30, 8)),
         tiff((322, 4, 1, 2**31 - 16), (323, 4, 1, 2**31 - 16), (324, 4, 1, 8)),
         b"P5 1 1 65535\n\0\1",
     ],
     ids=["exif", "text", "tags", "bits", "tiles", "pixel"],
 )
-def test_what_is_odd_about_a_good_picture_is_passed_over(content: bytes, tmp_path: Path) -> None:
+def test_oddities_of_a_good_picture_are_ignored(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(content)
     picture = open_picture(tmp_path / "a")
     assert picture.size == picture_size(tmp_path / "a")
@@ -314,7 +314,7 @@ def test_names_that_no_file_has(read: Callable[[Path], object], name: str, tmp_p
     ids=["pipe", "folder", "loop", "dangling"],
 )
 @pytest.mark.parametrize("read", [open_picture, picture_size, pictures.missing_share])
-def test_what_is_no_file_is_named(
+def test_a_path_that_is_not_a_file_is_named(
     make: Callable[[Path], None], reason: str, read: Callable[[Path], object], tmp_path: Path
 ) -> None:
     make(tmp_path / "a.jpg")
@@ -324,7 +324,7 @@ def test_what_is_no_file_is_named(
 
 
 def test_flipped_bytes_raise_nothing_else(tmp_path: Path) -> None:
-    draw, path, told = np.random.default_rng(0), tmp_path / "a", []
+    draw, path, messages = np.random.default_rng(0), tmp_path / "a", []
     for format_ in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"):
         data = saved(drawn(24, 24), path, format=format_).read_bytes()
         for _ in range(60):
@@ -337,9 +337,9 @@ def test_flipped_bytes_raise_nothing_else(tmp_path: Path) -> None:
                 try:
                     open_picture(path)
                 except PictureError as error:
-                    told.append(str(error))
-    assert len(told) > 100
-    assert not any("\n" in line for line in told)
+                    messages.append(str(error))
+    assert len(messages) > 100
+    assert not any("\n" in line for line in messages)
 
 
 @pytest.mark.parametrize(("width", "height"), [(500, 333), (333, 500), (40, 700), (256, 256)])
@@ -396,7 +396,7 @@ def test_preparations_have_names() -> None:
 def test_trouble_of_the_machine_is_not_the_pictures_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may pass; a picture that is noted as broken stays so."""
+    """Such trouble may be temporary, but a picture noted as broken stays so."""
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
 
     def refused(*_: object, **__: object) -> None:
@@ -407,7 +407,7 @@ def test_trouble_of_the_machine_is_not_the_pictures_fault(
         open_picture(tmp_path / "a.png")
 
 
-# --- the same from a file, its content, and an image that is open
+# --- a file, its content, and an open image give the same
 
 
 def with_orientation() -> bytes:
@@ -475,7 +475,7 @@ def test_an_image_made_in_memory_is_copied() -> None:
 
 @pytest.mark.parametrize("as_image", [False, True])
 def test_a_page_that_is_left_keeps_its_pixels(as_image: bool) -> None:
-    """An image at its third page is at its third page again."""
+    """An image at its third page returns to its third page."""
     image = Image.open(io.BytesIO(SOURCES["pages"]))
     image.seek(2)
     before = np.array(image)

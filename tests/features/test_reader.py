@@ -1,4 +1,4 @@
-"""Batches read from the store: in any order, over many shards, never from a damaged one."""
+"""Tests of the reader: any order, many shards, no damaged rows."""
 
 import mmap
 import os
@@ -42,18 +42,18 @@ def test_a_batch_over_more_shards_than_may_be_mapped(
     opened, mapped = open_files(), mmap.mmap
     most = 0
 
-    def counted(*given: Any, **named: Any) -> mmap.mmap:
+    def counted(*arguments: Any, **options: Any) -> mmap.mmap:
         nonlocal most
-        found = mapped(*given, **named)
+        result = mapped(*arguments, **options)
         most = max(most, open_files() - opened)
-        return found
+        return result
 
     monkeypatch.setattr(mmap, "mmap", counted)
-    for _ in range(2):  # what was unmapped is mapped again
+    for _ in range(2):  # the second time, unmapped shards are mapped again
         batch = reader.read(reader.places(index))
         np.testing.assert_array_equal(batch, rows[index[:, 0], index[:, 1]])
     assert open_files() - opened == 4
-    assert most <= 2 * 4 + 1  # those kept, those of the part that is being joined, the file itself
+    assert most <= 2 * 4 + 1  # the kept maps, those of the part being joined, the open file
 
 
 def open_files() -> int:
@@ -68,15 +68,15 @@ def test_large_rows_are_read_from_the_middle_of_pages(verify: bool, tmp_path: Pa
     np.testing.assert_array_equal(reader.read(reader.places(index)), rows[[8, 1, 0]])
 
 
-def test_pages_are_asked_for_unless_they_are_there(
+def test_pages_are_prefetched_unless_they_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requested = []
 
     class Watched(mmap.mmap):
-        def madvise(self, *given: Any) -> None:
-            asked.append(given)
-            super().madvise(*given)
+        def madvise(self, *arguments: Any) -> None:
+            requested.append(arguments)
+            super().madvise(*arguments)
 
     monkeypatch.setattr(mmap, "mmap", Watched)
     keys, rows = some(9, channels=960)  # of 7,680 bytes, the first on the second page or later
@@ -84,12 +84,12 @@ def test_pages_are_asked_for_unless_they_are_there(
     places = np.array([[0, 8], [0, 1]])
     verified = Reader(tmp_path, names)
     verified.read(verified.places(places))
-    assert asked == []
+    assert requested == []
     reader = Reader(tmp_path, names, verify=False)
-    found = reader.places(places)
-    reader.read(found)
-    pages = [(byte // 4096 * 4096, byte % 4096 + 7680) for byte in sorted(found[:, 1].tolist())]
-    assert asked == [(mmap.MADV_WILLNEED, *page) for page in pages]
+    offsets = reader.places(places)
+    reader.read(offsets)
+    pages = [(byte // 4096 * 4096, byte % 4096 + 7680) for byte in sorted(offsets[:, 1].tolist())]
+    assert requested == [(mmap.MADV_WILLNEED, *page) for page in pages]
 
 
 def test_places_beyond_two_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,19 +110,20 @@ def test_a_shard_cut_short_after_it_was_opened(empty: bool, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("outside", "told"), [([0, 3], "row"), ([0, -1], "row"), ([2, 0], "shard"), ([-1, 0], "shard")]
+    ("outside", "number"),
+    [([0, 3], "row"), ([0, -1], "row"), ([2, 0], "shard"), ([-1, 0], "shard")],
 )
-def test_a_place_outside_is_refused(outside: list[int], told: str, tmp_path: Path) -> None:
+def test_a_place_outside_is_refused(outside: list[int], number: str, tmp_path: Path) -> None:
     names, _ = many(tmp_path, 2)
-    with pytest.raises(IndexError, match=f"a {told} number"):
+    with pytest.raises(IndexError, match=f"a {number} number"):
         Reader(tmp_path, names).places(np.array([[0, 0], outside]))
 
 
 def test_a_reader_refuses_damaged_rows(tmp_path: Path) -> None:
     path, _, _ = one_shard(tmp_path)
     with h5py.File(path) as file:
-        place = file["rows"].id.get_offset()
-    flip(path, place)
+        offset = file["rows"].id.get_offset()
+    flip(path, offset)
     with pytest.raises(StoreError, match=f"{path.name}: 1 damaged.*run ExtractPyramid again"):
         Reader(tmp_path, [path.name])
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from features.store import Shard, Store, StoreError, _place, write_shard
+from features.store import Shard, Store, StoreError, _extent, write_shard
 from tests.tiny_store import flip, one_shard, some
 
 
@@ -84,9 +84,9 @@ def test_a_failed_write_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_flipped_bit_is_found(dataset: str, tmp_path: Path) -> None:
     path, _, rows = one_shard(tmp_path)
     with h5py.File(path) as file:
-        place = {name: file[name].id.get_offset() for name in file}[dataset]
+        offset = {name: file[name].id.get_offset() for name in file}[dataset]
     size = {"rows": rows[0].nbytes, "keys": 32, "crc32": 4}[dataset]
-    flip(path, place + 3 * size)
+    flip(path, offset + 3 * size)
     assert Shard(path).verify() == [3]
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_head_is_refused_or_harmless(tmp_path: Path) -> None:
 
 
 def good(file: h5py.File, *names: str, n: int = 3) -> None:
-    """The named datasets as they should be; the tests make the others."""
+    """Create the named datasets correctly; each test adds the wrong one."""
     data = {
         "rows": np.zeros((n, 4, 2, 2), "<f2"),
         "keys": np.zeros((n, 32), "u1"),
@@ -202,7 +202,7 @@ def test_the_datasets_of_the_next_test_are_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (chunked, "rows is not contiguous"),
         (compressed, "keys is not contiguous"),
@@ -213,16 +213,16 @@ def test_the_datasets_of_the_next_test_are_sound(tmp_path: Path) -> None:
         (wrong_type, "rows is >f2"),
         (absurd, "empty"),
         (compact, "crc32 is not contiguous"),
-        (group, "rows is no dataset"),
+        (group, "rows is not a dataset"),
         (one_more, "holds crc32, keys, more, rows"),
         (other_counts, "3 rows, but keys"),
         (nothing, "holds"),
     ],
 )
-def test_a_foreign_file_is_refused(make: Callable, told: str, tmp_path: Path) -> None:
+def test_a_foreign_file_is_refused(make: Callable, message: str, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         make(file)
-    with pytest.raises(StoreError, match=rf"^a\.h5: .*{told}"):
+    with pytest.raises(StoreError, match=rf"^a\.h5: .*{message}"):
         Shard(tmp_path / "a.h5")
 
 
@@ -240,7 +240,7 @@ def loose_link(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [pipe, folder, loose_link])
 @pytest.mark.parametrize("name", ["a.h5", "a\nb.h5"])
-def test_what_is_no_file_is_refused(make: Callable, name: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_refused(make: Callable, name: str, tmp_path: Path) -> None:
     make(tmp_path / name)
     with pytest.raises(StoreError, match=r"^[^\n]*\.h5: ") as caught:
         Shard(tmp_path / name)
@@ -284,26 +284,26 @@ def test_a_shard_behind_a_user_block_is_read_rightly(tmp_path: Path) -> None:
 
 
 def test_rows_beyond_the_end_are_refused(tmp_path: Path) -> None:
-    # Asked below Shard, as some versions of HDF5 refuse such a file before we can.
+    # Tested below Shard: some versions of HDF5 refuse such a file before Shard does.
     path, _, rows = one_shard(tmp_path)
     with h5py.File(path) as file:
         end = file["rows"].id.get_offset() + rows.nbytes
-        assert _place(file["rows"], "rows", end)[0] == rows.shape
+        assert _extent(file["rows"], "rows", end)[0] == rows.shape
         with pytest.raises(StoreError, match="rows ends at byte"):
-            _place(file["rows"], "rows", end - 1)
+            _extent(file["rows"], "rows", end - 1)
 
 
 def test_a_store_finds_what_it_wrote(tmp_path: Path) -> None:
     store = Store(tmp_path / "new")
     keys, rows = some(7)
     first, second = store.write(keys[:3], rows[:3]), store.write(keys[3:], rows[3:])
-    for seen in (store, Store(tmp_path / "new")):
-        assert [seen.find(key) for key in keys] == (
+    for opened in (store, Store(tmp_path / "new")):
+        assert [opened.find(key) for key in keys] == (
             [(first, row) for row in range(3)] + [(second, row) for row in range(4)]
         )
-        assert len(seen) == 7
-        assert seen.find(b"?" * 32) is None
-        assert b"?" * 32 not in seen
+        assert len(opened) == 7
+        assert opened.find(b"?" * 32) is None
+        assert b"?" * 32 not in opened
 
 
 def test_a_temporary_file_is_no_shard(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_temporary_file_is_no_shard(tmp_path: Path) -> None:
     assert store.damaged == {}
 
 
-def test_a_damaged_shard_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_damaged_shard_is_left_out_and_reported(tmp_path: Path) -> None:
     path, keys, _ = one_shard(tmp_path)
     path.write_bytes(path.read_bytes()[:3000])
     store = Store(tmp_path)
@@ -348,5 +348,5 @@ def test_a_discarded_shard_is_gone(damaged: bool, tmp_path: Path) -> None:
 
 def test_only_shards_are_discarded(tmp_path: Path) -> None:
     (tmp_path / "notes").touch()
-    with pytest.raises(StoreError, match="no shard"):
+    with pytest.raises(StoreError, match="not a shard"):
         Store(tmp_path).discard("notes")
