@@ -1,6 +1,6 @@
-"""Grounding: from a picture and the phrases of its sentence to the boxes worth a crop.
+"""Grounding: find the boxes of a picture that show the phrases of its sentence.
 
-A grounder offers candidates, `select` chooses regions among them. Boxes are in pixels of the
+A grounder returns candidates; `select` chooses regions among them. Boxes are in pixels of the
 upright picture; `features.pictures` defines them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # a run with nothing to do asks for names alone
+if TYPE_CHECKING:  # a run with nothing to do imports this file, and should not import Pillow
     from PIL.Image import Image
 
     from features.pictures import Box
@@ -18,9 +18,10 @@ if TYPE_CHECKING:  # a run with nothing to do asks for names alone
 
 @dataclass(frozen=True)
 class Candidate:
-    """A box that a grounder offers, as it came: it may leave the picture, or be no box at all.
+    """A grounder's box, unchecked: it may exceed the picture, or not be a valid box at all.
 
-    `phrase` is None where the grounder reads none. Scores of one grounder are comparable.
+    phrase: None if the grounder reads no phrases.
+    score: comparable among candidates of one grounder.
     """
 
     phrase: str | None
@@ -30,10 +31,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Region:
-    """One grounded object: a `box` of the picture, or a `file` that holds the crop itself.
+    """A grounded object: a box of the picture, or a file that holds the crop itself.
 
-    `phrase` and `score` are None where nothing is known of them; `file` is relative to the data's
-    root. `source` is the grounder's name; `phrase_source` where the phrase came from.
+    phrase, score: None if unknown.
+    file: relative to the root of the data.
+    source: the grounder's name.
+    phrase_source: where the phrase comes from.
     """
 
     phrase: str | None
@@ -45,10 +48,10 @@ class Region:
 
 
 class Grounder(Protocol):
-    """What finds boxes in pictures. Making one loads its weights.
+    """A model that finds boxes in pictures. Its constructor loads the weights.
 
-    `joint`: a phrase's boxes depend on the phrases that it is asked with. `one_size`: pictures of
-    one call must have one size.
+    joint: a phrase's boxes depend on the other phrases of the call.
+    one_size: all pictures of a call must have the same size.
     """
 
     name: str
@@ -58,7 +61,8 @@ class Grounder(Protocol):
     def find(
         self, pictures: Sequence[Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Candidate]]:
-        """Candidates of each picture, for its own phrases.
+        """Return the candidates of each picture for its phrases.
 
-        pictures: upright, RGB. A phrase may have several candidates, or none.
+        pictures: upright, RGB. phrases: a list for each picture. A phrase may have several
+        candidates, or none.
         """

@@ -1,6 +1,6 @@
-"""Which anchors go with which checkpoint of the published grounding network.
+"""Anchors of the published grounding network, by the data set that a checkpoint was trained on.
 
-The wrong ones give boxes of the wrong size, up to 5.6 times, and nothing else tells.
+Wrong anchors give boxes up to 5.6 times too large or too small, and cause no error.
 """
 
 import re
@@ -21,7 +21,7 @@ COCO_ANCHORS: Anchors = (
     *((59, 119), (62, 45), (30, 61)),
     *((33, 23), (16, 30), (10, 13)),
 )
-# By the data that a checkpoint was trained on.
+# By the data set that a checkpoint was trained on.
 ANCHORS: Mapping[str, Anchors] = {
     "flickr": FLICKR_ANCHORS,
     "referit": COCO_ANCHORS,
@@ -33,9 +33,9 @@ _ALIASES = {"flickr30k": "flickr"}
 
 
 def trained_on(checkpoint: Path) -> str | None:
-    """The data set, one of ANCHORS, that is a word of the file's name, as published files have it.
+    """Return the data set that the file's name contains as a word: a key of ANCHORS.
 
-    None where there is none, or several.
+    Published files are named so. None if the name contains no data set, or several.
     """
     words = {_ALIASES.get(word, word) for word in re.split(r"[^a-z0-9]+", checkpoint.name.lower())}
     named = words & ANCHORS.keys()

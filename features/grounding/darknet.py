@@ -1,6 +1,6 @@
-"""YOLOv3's convolutional network, and the files that its weights come in.
+"""YOLOv3's convolutional network, and its weight files.
 
-Redmon and Farhadi 2018 (arXiv 1804.02767), with the layer numbers of its published configuration:
+Redmon and Farhadi 2018 (arXiv 1804.02767), with the layer numbers of the published configuration:
 Darknet-53 is 0 to 74, the three detection branches follow.
 """
 
@@ -16,15 +16,15 @@ from torch.nn import functional
 from features.errors import need_readable
 from features.weights import WeightsError
 
-OUTPUTS = (78, 90, 102)  # the last layers that a grounding head reads: strides 32, 16, 8
+OUTPUTS = (78, 90, 102)  # the layers that a grounding head reads: strides 32, 16, 8
 CHANNELS = (1024, 512, 256)
-_UNREAD = {80, 81, 92, 93}  # convolutions of detection alone
+_UNREAD = {80, 81, 92, 93}  # convolutions that only detection needs
 _CLASSES = 80
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution; `norm` False: with a bias and nothing behind it."""
+    """A convolution with BatchNorm and leaky ReLU; norm=False: with a bias instead of both."""
 
     filters: int
     kernel: int
@@ -34,24 +34,24 @@ class Conv:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """The last output plus the third before it."""
+    """Add the output of the layer before, and of the third layer before."""
 
 
 @dataclass(frozen=True)
 class Join:
-    """Outputs of other layers, by number, side by side."""
+    """Concatenate the channels of the layers with these numbers."""
 
     layers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Upsample:
-    """Each cell becomes 2 × 2."""
+    """Double both sides of the map: each cell becomes 2 × 2."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Where YOLO reads boxes: nothing to compute."""
+    """YOLO's output layer. Computes nothing here."""
 
 
 Layer = Conv | Shortcut | Join | Upsample | Detection
@@ -80,7 +80,7 @@ LAYERS = tuple(_layers())
 
 
 class Darknet(nn.Module):
-    """The network; parameters are named as in the published grounding checkpoints."""
+    """YOLOv3's network; its parameters have the names of the published grounding checkpoints."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Darknet(nn.Module):
         self.module_list = nn.ModuleList(modules)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Pixels (B, 3, S, S) -> maps of 1024, 512, 256 channels, S/32, S/16, S/8 a side."""
+        """Map pixels (B, 3, S, S) to three maps: 1024, 512, 256 channels, side S/32, S/16, S/8."""
         outputs: list[Tensor] = []
         x = pixels
         for number, layer in enumerate(LAYERS[: OUTPUTS[-1] + 1]):
@@ -134,13 +134,14 @@ def _conv(number: int, width: int, layer: Conv) -> nn.Sequential:
 
 
 def load_darknet(network: Darknet, path: Path) -> None:
-    """Fill the network from a darknet file, such as yolov3.weights.
+    """Load a darknet file, such as yolov3.weights, into the network.
 
-    The file: three int32 (version major, minor, revision) and the number of pictures seen, of 8
-    bytes from version 0.2 on, else 4; then float32, convolution after convolution: bias, weight,
-    mean, variance of its normalisation, or its own bias; then its weights. Raises WeightsError.
+    The file's header is three int32 (version major, minor, revision) and the number of pictures
+    seen: 8 bytes from version 0.2 on, else 4. Float32 numbers follow, for each convolution: bias,
+    weight, mean and variance of its BatchNorm, or its bias if it has none; then its weights. Raises
+    WeightsError.
     """
-    numbers = _read_numbers(path, wanted=sum(tensor.numel() for tensor in _in_order(network)))
+    numbers = _read_numbers(path, count=sum(tensor.numel() for tensor in _in_order(network)))
     start = 0
     with torch.no_grad():
         for tensor in _in_order(network):
@@ -150,7 +151,7 @@ def load_darknet(network: Darknet, path: Path) -> None:
 
 
 def _in_order(network: Darknet) -> Iterator[Tensor]:
-    """The network's tensors as a darknet file holds them."""
+    """Yield the network's tensors in the order of a darknet file."""
     for number, layer in enumerate(LAYERS):
         if not isinstance(layer, Conv):
             continue
@@ -167,7 +168,8 @@ def _in_order(network: Darknet) -> Iterator[Tensor]:
         yield conv.weight
 
 
-def _read_numbers(path: Path, wanted: int) -> np.ndarray:
+def _read_numbers(path: Path, count: int) -> np.ndarray:
+    """Read the float32 numbers of a darknet file. count: that the network needs."""
     need_readable(path)
     try:
         content = path.read_bytes()
@@ -175,10 +177,10 @@ def _read_numbers(path: Path, wanted: int) -> np.ndarray:
         raise WeightsError(f"{path}: can't be read: {error.strerror}") from error
     major, minor = np.frombuffer(content[:8].ljust(8, b"\0"), "<i4").tolist()
     header = 20 if major * 10 + minor >= 2 else 16
-    found = (len(content) - header) / 4
-    if found != wanted:
+    actual = (len(content) - header) / 4
+    if actual != count:
         raise WeightsError(
-            f"{path}: expected the {wanted:,} numbers of YOLOv3 behind a header of {header} bytes, "
-            f"found {max(found, 0):,.2f}".removesuffix(".00")
+            f"{path}: expected the {count:,} numbers of YOLOv3 after a header of {header} bytes, "
+            f"found {max(actual, 0):,.2f}".removesuffix(".00")
         )
     return np.frombuffer(content, "<f4", offset=header).copy()

@@ -1,9 +1,9 @@
-"""Grounding by a zero-shot object detector of transformers: phrases in, scored boxes out.
+"""Grounding with a zero-shot object detector of transformers: phrases in, scored boxes out.
 
-Three families, by how they read phrases. Grounding DINO and MM-Grounding-DINO (LLMDet among them)
+Three families read phrases differently. Grounding DINO and MM-Grounding-DINO (LLMDet among them)
 read one text, the phrases joined by ". ", and score each box against each token; a phrase's score
-is the highest of its own tokens. OWL-ViT and OWLv2 read a list and score each box against each
-phrase. OmDet-Turbo does so too, and reads besides a task, a sentence that names them all.
+is the highest among its tokens. OWL-ViT and OWLv2 read a list of phrases and score each box against
+each phrase. OmDet-Turbo does the same, and also reads a task, a sentence that names all phrases.
 """
 
 import json
@@ -30,34 +30,37 @@ from features.grounding import Candidate
 from features.grounding.hub import lacks, missing_tokenizer_files, tokenizer_errors
 from features.weights import WeightsError, one_line
 
-SETTINGS = "detector-1"  # moved boxes: raise it
-MOST = 10  # candidates of one phrase
-FLOOR = 0.05  # candidates that score less are not kept
+SETTINGS = "detector-1"  # raise it when boxes change
+MOST = 10  # candidates of a phrase
+FLOOR = 0.05  # candidates that score less are dropped
 JOINED = ("grounding-dino", "mm-grounding-dino")
 LISTED = ("owlv2", "owlvit")
 TASKED = ("omdet-turbo",)
 
-# What readers raise on broken files.
+# Exceptions of transformers' loaders on broken files.
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, ImportError)
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _PREPARATION = ("size", "image_mean", "image_std")
 _LAYER = re.compile(r"layers\.\d+\.")
-_CELL = 8  # pixels a side of what one position of the DINOs' and OmDet's finest map stands for
-_COARSEST = 32  # the same of OmDet's coarsest map; it enlarges that one, which must then fit
+_CELL = 8  # stride of the DINOs' and OmDet's finest map, pixels
+_COARSEST = 32  # stride of OmDet's coarsest map, pixels; sides of its input must be multiples
 
-Columns = list[list[list[int]]]  # per picture and phrase: the last axis of the logits
+Columns = list[list[list[int]]]  # for each picture and phrase: indices of the logits' last axis
 Reading = tuple[BatchEncoding, Columns]
 
 
 def _read_config(folder: Path, longest_side: int | None) -> Any:
-    """The model's configuration; a backbone of timm's, which has one size, is given that side."""
+    """Read the model's configuration.
+
+    longest_side: pixels; also the input side of a timm backbone, which accepts only one size.
+    """
     config_fields = json.loads((folder / "config.json").read_bytes())
     family, known = config_fields.get("model_type"), (*JOINED, *LISTED, *TASKED)
     if family not in known:
         types = ", ".join(known)
         raise WeightsError(f"{folder}: expected a detector of the types {types}, found {family!r}")
     if family in TASKED and not config_fields.get("backbone_config"):
-        # The class has its own; given these, transformers asks the hub.
+        # The class has defaults for the backbone; with these settings, transformers asks the hub.
         config_fields.pop("backbone_kwargs", None)
     config = transformers.AutoConfig.for_model(**config_fields)
     if longest_side is not None and "img_size" in getattr(config, "timm_kwargs", {}):
@@ -66,8 +69,10 @@ def _read_config(folder: Path, longest_side: int | None) -> Any:
 
 
 def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
-    """Model, in float32, and its processor's parts: for pictures, for texts. Nothing is unpickled;
-    no code of the folder's is run."""
+    """Load the model, in float32, the image processor and the tokenizer.
+
+    Unpickles nothing and runs no code of the folder. Raises WeightsError.
+    """
     expected = f"{folder}: expected a zero-shot detector and its processor"
     need_readable(folder)
     if lacking := lacks(folder):
@@ -84,7 +89,7 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
         if getattr(backbone, "model_type", None) == "timm_backbone" and not is_timm_available():
             raise WeightsError(f"{folder}: this detector's backbone needs timm: pip install timm")
         safe |= {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
-        safe["ignore_mismatched_sizes"] = True  # checked below: transformers' error names none
+        safe["ignore_mismatched_sizes"] = True  # checked below: transformers' error names no key
         detector = transformers.AutoModelForZeroShotObjectDetection
         model, info = detector.from_pretrained(folder, **safe)
     except WeightsError:
@@ -98,7 +103,7 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
 
 
 def _check_processor(folder: Path, expected: str) -> None:
-    """Raise WeightsError where the processor's file lacks what transformers would make up."""
+    """Raise WeightsError if the processor's file lacks a setting: transformers uses defaults."""
     name = next(name for name in _PROCESSORS if (folder / name).is_file())
     settings = json.loads((folder / name).read_bytes())
     lacking = [
@@ -109,51 +114,59 @@ def _check_processor(folder: Path, expected: str) -> None:
 
 
 def _check_weights(model: Any, info: Mapping[str, Any], expected: str) -> None:
-    """Raise WeightsError for weights missing, of another shape, of layers too many, not finite."""
+    """Raise WeightsError for weights missing, of a wrong shape, of unknown layers, not finite."""
     learned = dict(model.named_parameters())
     if missing := sorted(learned.keys() & set(info["missing_keys"])):
-        raise WeightsError(f"{expected}: model.safetensors lacks {len(missing)}, as {missing[0]}")
-    if other := sorted(info["mismatched_keys"]):
-        key, own, wanted = other[0]
         raise WeightsError(
-            f"{expected}: {len(other)} weights have another shape than config.json says, as {key}: "
-            f"expected {tuple(wanted)}, found {tuple(own)}"
+            f"{expected}: model.safetensors lacks {len(missing)} of the weights, such as "
+            f"{missing[0]}"
         )
-    left = [
+    if mismatched := sorted(info["mismatched_keys"]):
+        key, actual, configured = mismatched[0]
+        raise WeightsError(
+            f"{expected}: {len(mismatched)} weights have another shape than config.json says, such "
+            f"as {key}: expected {tuple(configured)}, found {tuple(actual)}"
+        )
+    surplus = [
         key for key in sorted(info["unexpected_keys"]) if _LAYER.sub("layers.0.", key) in learned
     ]
-    if left:
-        raise WeightsError(f"{expected}: config.json has no layer for {len(left)}, as {left[0]}")
+    if surplus:
+        raise WeightsError(
+            f"{expected}: config.json has no layer for {len(surplus)} of the weights, such as "
+            f"{surplus[0]}"
+        )
     for key, weight in learned.items():
         if not weight.isfinite().all():
             raise WeightsError(f"{expected}: the weight {key} holds values that are not finite")
 
 
 def _check_tokenizer(tokenizer: Tokenizer, config: Any, folder: Path, expected: str) -> None:
-    """Raise WeightsError unless the tokenizer was read whole and the detector has its words."""
+    """Raise WeightsError if files of the tokenizer are missing or the detector lacks its tokens."""
     if missing := missing_tokenizer_files(tokenizer.vocab_files_names, folder):
         raise WeightsError(f"{expected}: the tokenizer's files are missing: {missing}")
     words = tokenizer.get_vocab()
     if not set(words.values()) - {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
-        raise WeightsError(f"{expected}, found a tokenizer of {len(words)} special pieces alone")
+        raise WeightsError(f"{expected}, found a tokenizer with only {len(words)} special tokens")
     rows = getattr(getattr(config, "text_config", None), "vocab_size", None)
     size = max(words.values()) + 1
     if rows is not None and size > rows:
-        raise WeightsError(f"{expected}: its tokenizer has {size:,} pieces, the model {rows:,}")
+        raise WeightsError(
+            f"{expected}: the tokenizer has {size:,} tokens, but the model knows only {rows:,}"
+        )
 
 
 class _Query(NamedTuple):
     phrase: str
-    text: str  # as the model reads it
+    text: str  # the phrase as the model reads it
 
 
 def _one_sentence(phrase: str) -> str:
-    """Lower case, as the models' own processor gives it, without what ends a phrase for them."""
+    """Convert to lower case, as the processor does; remove the punctuation that ends a phrase."""
     return " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())
 
 
 def _shorten(text: str, most: int, tokenizer: Tokenizer) -> tuple[str, int]:
-    """The text's beginning of at most so many tokens, and how many it has."""
+    """Cut a text after `most` tokens; return it and the number of its tokens."""
     spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     if len(spans) > most:
         text = text[: spans[most - 1][1]]
@@ -161,7 +174,10 @@ def _shorten(text: str, most: int, tokenizer: Tokenizer) -> tuple[str, int]:
 
 
 def _join(posts: list[list[str]], tokenizer: Tokenizer) -> Reading:
-    """One text a post. Tokens are a phrase's by where they stand: its words may come twice."""
+    """Encode one joined text for each post.
+
+    A phrase's columns are its tokens by their position in the text: its words may occur twice.
+    """
     joined = [". ".join(texts) + "." for texts in posts]
     encoded = tokenizer(joined, padding=True, return_offsets_mapping=True, return_tensors="pt")
     columns: Columns = []
@@ -176,21 +192,21 @@ def _join(posts: list[list[str]], tokenizer: Tokenizer) -> Reading:
 
 
 def _list(posts: list[list[str]], tokenizer: Tokenizer, most: int, tasked: bool) -> Reading:
-    """As many texts for each post as the longest list has, each of `most` tokens.
+    """Encode a list of texts for each post, all lists of the same length, `most` tokens a text.
 
-    A short list is filled with its first text. OmDet would do it with zeros, and they would have a
-    say: it chooses its boxes by the text that fits each best. A task names the texts in the order
-    of the alphabet, so that theirs changes nothing; one too long is cut.
+    A short list is filled up with its first text. OmDet's own filling, zeros, would change its
+    boxes: it keeps those that fit any text best. With `tasked`, a task names each post's texts in
+    alphabetical order, so that their order does not matter; a task that is too long is cut.
     """
     longest = max(map(len, posts))
-    texts = [text for own in posts for text in own + own[:1] * (longest - len(own))]
-    columns = [[[i] for i in range(len(own))] for own in posts]
+    texts = [text for post in posts for text in post + post[:1] * (longest - len(post))]
+    columns = [[[i] for i in range(len(post))] for post in posts]
     tokens = partial(
         tokenizer, padding="max_length", truncation=True, max_length=most, return_tensors="pt"
     )
     if not tasked:
         return tokens(texts), columns
-    tasks = [f"Detect {', '.join(sorted(set(own)))}." for own in posts]
+    tasks = [f"Detect {', '.join(sorted(set(post)))}." for post in posts]
     encoded = {"classes_structure": torch.full((len(posts),), longest)}
     encoded |= {f"classes_{name}": value for name, value in tokens(texts).items()}
     encoded |= {f"tasks_{name}": value for name, value in tokens(tasks).items()}
@@ -198,7 +214,7 @@ def _list(posts: list[list[str]], tokenizer: Tokenizer, most: int, tasked: bool)
 
 
 def _best(phrase: str, boxes: Tensor, scores: Tensor) -> list[Candidate]:
-    """The phrase's candidates, of all boxes (n, 4) in pixels and their scores (n,)."""
+    """Return a phrase's candidates, given all boxes (n, 4) in pixels and their scores (n,)."""
     broken = scores.isnan()
     boxes = boxes.masked_fill(broken[:, None], math.nan)
     scores = scores.masked_fill(broken, 1.0)
@@ -209,7 +225,7 @@ def _best(phrase: str, boxes: Tensor, scores: Tensor) -> list[Candidate]:
 
 
 class Detector:
-    """A grounder on a zero-shot detector; scores are sigmoids of the model's logits."""
+    """A grounder with a zero-shot detector; scores are sigmoids of the model's logits."""
 
     name = "detector"
     joint = True
@@ -222,11 +238,15 @@ class Detector:
         longest_side: int | None = None,
         device: str = "cpu",
     ) -> None:
-        """folder: model and processor as `save_pretrained` writes them. precision: float32 or
-        bfloat16. longest_side: most pixels of the model's input along its longest side; the
-        processor's bound of the shortest goes with it. None leaves both as they are.
+        """Load the detector.
 
-        Raises WeightsError, also for a side that is too short for the model.
+        folder: model and processor, as `save_pretrained` writes them.
+        precision: float32 or bfloat16.
+        longest_side: of the model's input, in pixels; the processor's limit for the shortest side
+            changes in proportion. None keeps the processor's limits.
+        device: a torch device.
+
+        Raises WeightsError, also if the longest side is too short for the model.
         """
         assert precision in ("float32", "bfloat16")
         self._model, self._images, self._tokenizer = _load(folder, longest_side)
@@ -245,24 +265,24 @@ class Detector:
     def find(
         self, pictures: Sequence[Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Candidate]]:
-        """Candidates of each picture for its own phrases, the best first.
+        """Return the candidates of each picture for its phrases, the best first.
 
-        pictures: upright, RGB, all of one size. A phrase has at most MOST candidates, none of them
-        below FLOOR. A score that is no number counts as 1, its box as none (four times NaN), so
-        that it gets to whoever checks the boxes.
+        pictures: upright, RGB, all of one size. A phrase has at most MOST candidates, all with a
+        score of at least FLOOR. If a score is NaN, the candidate gets the score 1 and a box of NaN,
+        so that the check of boxes rejects and counts it.
         """
         assert len({picture.size for picture in pictures}) <= 1
-        found: list[list[Candidate]] = [[] for _ in pictures]
-        calls = [self._calls(own) for own in phrases]
+        candidates: list[list[Candidate]] = [[] for _ in pictures]
+        calls = [self._calls(texts) for texts in phrases]
         for turn in range(max(map(len, calls), default=0)):
-            asked = [i for i, own in enumerate(calls) if turn < len(own)]
-            answers = self._detect([pictures[i] for i in asked], [calls[i][turn] for i in asked])
-            for i, answer in zip(asked, answers, strict=True):
-                found[i] += answer
-        return [sorted(own, key=lambda candidate: -candidate.score) for own in found]
+            batch = [i for i, queries in enumerate(calls) if turn < len(queries)]
+            answers = self._detect([pictures[i] for i in batch], [calls[i][turn] for i in batch])
+            for i, answer in zip(batch, answers, strict=True):
+                candidates[i] += answer
+        return [sorted(boxes, key=lambda candidate: -candidate.score) for boxes in candidates]
 
     def _calls(self, phrases: Sequence[str]) -> list[list[_Query]]:
-        """What to ask of one picture: in one call, unless the joined text would be too long."""
+        """Split a picture's phrases into calls: one, unless the joined text would be too long."""
         if not self._joined:
             queries = [_Query(phrase, phrase) for phrase in phrases if phrase.strip()]
             return [queries] if queries else []
@@ -273,7 +293,7 @@ class Detector:
             text, length = _shorten(_one_sentence(phrase), limit - 1, self._tokenizer)
             if length == 0:
                 continue
-            if length + 1 > room:  # with its full stop
+            if length + 1 > room:  # with the full stop after it
                 calls.append([])
                 room = limit
             calls[-1].append(_Query(phrase, text))
@@ -281,16 +301,16 @@ class Detector:
         return calls
 
     def _detect(self, pictures: list[Image], queries: list[list[_Query]]) -> list[list[Candidate]]:
-        """One call of the model. Each picture's candidates, in the order of its queries."""
+        """Call the model once; return each picture's candidates, in the order of its queries."""
         width, height = pictures[0].size
         size = self._input_size(width, height)
         if self._config.model_type == "owlv2":
-            # Its processor blurs in the picture's own size: seconds and gigabytes for a photo.
+            # Its processor blurs at the picture's full size: seconds and gigabytes for a photo.
             reduced = max(1, max(width, height) // (2 * size["width"]))
             pictures = [picture.reduce(reduced) for picture in pictures]
         pixels = self._images(pictures, size=size, return_tensors="pt")
-        texts, columns = self._read([[query.text for query in own] for own in queries])
-        # As OWLs' learned positions are those of one size; of that one, it changes nothing.
+        texts, columns = self._read([[query.text for query in calls] for calls in queries])
+        # The OWLs learned positions for one input size; at that size this changes nothing.
         extra = {"interpolate_pos_encoding": True} if self._listed else {}
         inputs = {**pixels.to(self._device), **texts.to(self._device), **extra}
         kind = torch.device(self._device).type
@@ -304,24 +324,24 @@ class Detector:
         return [
             [
                 candidate
-                for query, own in zip(queries[i], columns[i], strict=True)
-                for candidate in _best(query.phrase, boxes[i], scores[i][:, own].amax(dim=1))
+                for query, places in zip(queries[i], columns[i], strict=True)
+                for candidate in _best(query.phrase, boxes[i], scores[i][:, places].amax(dim=1))
             ]
             for i in range(len(pictures))
         ]
 
     def _read(self, posts: list[list[str]]) -> Reading:
-        """The model's text inputs, and which columns of its logits are each text's own."""
+        """Return the model's text inputs, and for each text its columns of the logits."""
         if self._joined:
             return _join(posts, self._tokenizer)
         most = self._config.text_config.max_position_embeddings
         return _list(posts, self._tokenizer, most, tasked=not self._listed)
 
     def _input_size(self, width: int, height: int) -> dict[str, int]:
-        """Height and width in pixels of the model's input, for a picture's size.
+        """Return height and width in pixels of the model's input for a picture's size.
 
-        The input need not keep the picture's proportions, as the boxes are shares of it. So a
-        picture too narrow to have a position for each of the model's queries is widened.
+        The input need not keep the picture's proportions, because boxes are shares of its sides. So
+        a picture that is too narrow for the model's number of queries is widened.
         """
         size = dict(self._images.size)
         if "longest_edge" not in size:  # a square for all pictures
@@ -335,20 +355,21 @@ class Detector:
         return {"height": max(rows, least), "width": max(columns, least)}
 
     def _least_side(self) -> int:
-        """Pixels that the longest side must have: one patch, or a position for each query."""
+        """Return the least longest side in pixels: a patch, or a map position for each query."""
         least = 1 if self._listed else _CELL * math.sqrt(self._config.num_queries)
         return math.ceil(least / self._step()) * self._step()
 
     def _step(self) -> int:
-        """Pixels of which the side of a square input is a multiple."""
+        """Return the pixels of which the side of a square input must be a multiple."""
         if self._listed:
             return self._config.vision_config.patch_size
         return 1 if self._joined else _COARSEST
 
     def _in_pixels(self, boxes: Tensor, width: int, height: int) -> Tensor:
-        """Centres, widths and heights as shares of the input, (B, n, 4), to corners in pixels.
+        """Convert boxes (B, n, 4) to x0, y0, x1, y1 in pixels of the picture.
 
-        OWLv2's processor pads a picture to a square, right and below; the others only resize.
+        The model gives centre, width and height as shares of its input. OWLv2's processor pads a
+        picture to a square, right and below; the others only resize.
         """
         if self._config.model_type == "owlv2":
             width = height = max(width, height)

@@ -1,8 +1,8 @@
-"""The network that the published crops were made with: FAOA.
+"""FAOA, the grounding network that made the published crops.
 
 Yang et al., "A Fast and Accurate One-Stage Approach to Visual Grounding" (ICCV 2019, arXiv
-1908.06354), §3: one box a phrase, that of the most confident of all cells and anchors. Parameters
-are named as in its published checkpoints.
+1908.06354), §3: one box for each phrase, the most confident of all cells and anchors. Parameters
+have the names of the published checkpoints.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from features.grounding.words import Words
 from features.pictures import MEAN, STD
 from features.weights import WeightsError, fill, read_state
 
-SETTINGS = "faoa-1"  # moved boxes: raise it
-PHRASES_AT_ONCE = 16
+SETTINGS = "faoa-1"  # raise it when boxes change
+PHRASES_AT_ONCE = 16  # phrases in a forward pass
 
 
 class _ConvNorm(nn.Module):
@@ -40,16 +40,16 @@ class _ConvNorm(nn.Module):
 
 
 class _Bert(BertModel):
-    """A phrase is the mean of [CLS] over the last four layers."""
+    """A BERT that encodes a phrase as the mean of [CLS] over the last four layers."""
 
     def phrase(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(N, T) ids and mask -> (N, H)."""
+        """Encode phrases: ids and mask (N, T) -> (N, H)."""
         states = self(ids, attention_mask=mask, output_hidden_states=True).hidden_states
         return torch.stack([state[:, 0] for state in states[-4:]]).mean(0)
 
 
 class _Lstm(nn.Module):
-    """A phrase is the state of a two-way LSTM at its last word."""
+    """A bidirectional LSTM that encodes a phrase as its state at the last word."""
 
     def __init__(self, words: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Lstm(nn.Module):
         self.rnn = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
 
     def phrase(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(N, T) ids and mask -> (N, 2 hidden)."""
+        """Encode phrases: ids and mask (N, T) -> (N, 2 hidden)."""
         lengths = mask.sum(1).cpu()
         words = nn.utils.rnn.pack_padded_sequence(
             self.mlp(self.embedding(ids)), lengths, batch_first=True, enforce_sorted=False
@@ -68,7 +68,7 @@ class _Lstm(nn.Module):
 
 
 class Faoa(nn.Module):
-    """The network. `light`: a head of one convolution and the output, instead of five.
+    """The network. light: a head of one convolution and the output layer instead of five layers.
 
     Axes: B pictures, N phrases, E = 512 channels; n = 8, 16, 32 cells a side.
     """
@@ -95,32 +95,36 @@ class Faoa(nn.Module):
             self.fcn_out.append(nn.Sequential(*output))
 
     def see(self, pixels: Tensor) -> list[Tensor]:
-        """Pixels (B, 3, 256, 256), normalised -> a map (B, E, n, n) a stride; once a picture."""
+        """Map normalised pixels (B, 3, 256, 256) to features (B, E, n, n) for each stride."""
         maps = zip(self.mapping_visu, self.visumodel(pixels), strict=True)
         return [functional.normalize(mapping(trunk)) for mapping, trunk in maps]
 
     def read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Phrases (N, T) -> (N, E), before the norm."""
+        """Encode phrases: ids and mask (N, T) -> (N, E), not normalised."""
         language: Tensor = self.mapping_lang(self.textmodel.phrase(ids, mask))
         return language
 
     def locate(self, maps: Sequence[Tensor], language: Tensor) -> list[Tensor]:
-        """Maps (N, E, n, n) and phrases (N, E) -> (N, 15, n, n) a stride.
+        """Map pictures (N, E, n, n) and phrases (N, E) to outputs (N, 15, n, n) for each stride.
 
-        Channels are three anchors of x, y, width, height, confidence, all before any activation.
+        The channels are x, y, width, height and confidence for each of three anchors, before any
+        activation.
         """
         words = functional.normalize(language)[:, :, None, None]
         outputs = []
-        for stride, seen in enumerate(maps):
-            size = (len(seen), -1, *seen.shape[2:])
-            joined = torch.cat([seen, words.expand(size), _coordinates(seen).expand(size)], dim=1)
+        for stride, map_ in enumerate(maps):
+            size = (len(map_), -1, *map_.shape[2:])
+            joined = torch.cat([map_, words.expand(size), _coordinates(map_).expand(size)], dim=1)
             outputs.append(self.fcn_out[stride](self.fcn_emb[stride](joined)))
         return outputs
 
 
 def _coordinates(maps: Tensor) -> Tensor:
-    """Where each cell is, (1, 8, n, n): its first and last row and column, each in [-1, 1], its
-    middle, and a cell's height and width."""
+    """Return the coordinates of each cell, (1, 8, n, n).
+
+    Channels: start row and column, end row and column, middle row and column, all in [-1, 1]; then
+    1/n twice, a cell's height and width as shares of the frame.
+    """
     n = maps.shape[-1]
     starts = torch.arange(n, device=maps.device, dtype=maps.dtype) * 2 / n - 1
     row, column = torch.meshgrid(starts, starts, indexing="ij")
@@ -131,11 +135,11 @@ def _coordinates(maps: Tensor) -> Tensor:
 
 
 def best_boxes(outputs: Sequence[Tensor], anchors: Anchors) -> tuple[Tensor, Tensor, Tensor]:
-    """The most confident box of each phrase, from the outputs of `locate`.
+    """Return the most confident box of each phrase, given the outputs of `locate`.
 
-    Returns boxes (N, 4) in pixels of the frame, x0, y0, x1, y1, not clamped; their places (N,)
-    among all logits in the order stride, anchor, row, column; their share (N,) of a softmax over
-    all logits, which is what training maximised.
+    Returns boxes (N, 4) in pixels of the frame, x0, y0, x1, y1, not clamped; their indices (N,)
+    among all confidences in the order stride, anchor, row, column; their softmax (N,) over all
+    confidences, which training maximised.
     """
     logits = torch.cat([output.unflatten(1, (3, 5))[:, :, 4].flatten(1) for output in outputs], 1)
     places = logits.argmax(1)
@@ -146,7 +150,7 @@ def best_boxes(outputs: Sequence[Tensor], anchors: Anchors) -> tuple[Tensor, Ten
 
 def _box(outputs: list[Tensor], place: Tensor, anchors: Anchors) -> Tensor:
     index, stride = int(place), 0
-    while index >= 3 * outputs[stride][0].numel():  # the boxes of a stride
+    while index >= 3 * outputs[stride][0].numel():  # the number of boxes of a stride
         index -= 3 * outputs[stride][0].numel()
         stride += 1
     output, n = outputs[stride], outputs[stride].shape[-1]
@@ -160,12 +164,12 @@ def _box(outputs: list[Tensor], place: Tensor, anchors: Anchors) -> Tensor:
 
 
 def load_faoa(checkpoint: Path) -> Faoa:
-    """The network of a published checkpoint, in eval mode: BERT, LSTM and light variants.
+    """Load a published checkpoint, in eval mode: BERT, LSTM and light variants.
 
-    Which one it is, and how wide, follows from the keys. Raises WeightsError.
+    The variant and its sizes follow from keys and shapes. Raises WeightsError.
     """
-    given = read_state(checkpoint)
-    state = {name.removeprefix("module."): tensor for name, tensor in given.items()}
+    saved = read_state(checkpoint)
+    state = {name.removeprefix("module."): tensor for name, tensor in saved.items()}
     try:
         textmodel: _Bert | _Lstm
         if "textmodel.rnn.weight_hh_l0" in state:
@@ -176,7 +180,7 @@ def load_faoa(checkpoint: Path) -> Faoa:
             textmodel = _Bert(_bert_config(state))
         width, language = state["mapping_lang.0.weight"].shape
     except (KeyError, ValueError) as error:
-        raise WeightsError(f"{checkpoint}: no checkpoint of FAOA: {error} is missing") from error
+        raise WeightsError(f"{checkpoint}: not a checkpoint of FAOA: {error} is missing") from error
     light = not any(name.startswith("fcn_emb.0.1.") for name in state)
     network = Faoa(textmodel, language, width, light)
     fill(network, state, str(checkpoint))
@@ -184,7 +188,7 @@ def load_faoa(checkpoint: Path) -> Faoa:
 
 
 def _bert_config(state: Mapping[str, Tensor]) -> BertConfig:
-    """What the shapes tell of a BERT; its heads are 64 wide, as in all published ones."""
+    """Read a BERT's configuration off its shapes. Heads are 64 wide, as in all published BERTs."""
     embeddings = "textmodel.embeddings.{}_embeddings.weight"
     vocabulary, width = state[embeddings.format("word")].shape
     layers = {name.split(".")[3] for name in state if name.startswith("textmodel.encoder.layer.")}
@@ -200,9 +204,9 @@ def _bert_config(state: Mapping[str, Tensor]) -> BertConfig:
 
 
 class FaoaGrounder:
-    """One box a phrase, whether the phrase is in the picture or not; see `features.grounding`.
+    """A grounder that returns a box for each phrase, even if the picture does not show it.
 
-    A score is the box's share of a softmax over all 4,032 boxes that the network considers.
+    A score is the box's softmax over the confidences of all 4,032 boxes of the network.
     """
 
     name = "faoa"
@@ -217,26 +221,35 @@ class FaoaGrounder:
         precision: str = "float32",
         device: str = "cpu",
     ) -> None:
-        """vocabulary: as for `Words`. trained_on: one of ANCHORS. Raises WeightsError."""
+        """Load the network and its vocabulary.
+
+        checkpoint: a published .pth file.
+        vocabulary: as for `Words`.
+        trained_on: the checkpoint's data set, a key of ANCHORS.
+        precision: float32 or bfloat16.
+        device: a torch device.
+
+        Raises WeightsError.
+        """
         self.anchors = ANCHORS[trained_on]
         self.network = load_faoa(checkpoint).to(device)
-        known = self.network.textmodel.get_parameter(_EMBEDDING[type(self.network.textmodel)])
-        self.words = Words(vocabulary, isinstance(self.network.textmodel, _Bert), len(known))
+        embedding = self.network.textmodel.get_parameter(_EMBEDDING[type(self.network.textmodel)])
+        self.words = Words(vocabulary, isinstance(self.network.textmodel, _Bert), len(embedding))
         self.precision, self.device = precision, device
 
     @torch.inference_mode()
     def find(
         self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Candidate]]:
-        """One candidate a phrase. Pictures may differ in size."""
+        """Return one candidate for each phrase. Pictures may differ in size."""
         framed = [letterbox(picture) for picture in pictures]
-        asked = [(picture, phrase) for picture, all_its in enumerate(phrases) for phrase in all_its]
-        found: list[list[Candidate]] = [[] for _ in pictures]
+        pairs = [(picture, phrase) for picture, texts in enumerate(phrases) for phrase in texts]
+        candidates: list[list[Candidate]] = [[] for _ in pictures]
         low = self.precision == "bfloat16"
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=low):
             maps = self.network.see(normalise([frame for frame, _ in framed]).to(self.device))
-            for start in range(0, len(asked), PHRASES_AT_ONCE):
-                part = asked[start : start + PHRASES_AT_ONCE]
+            for start in range(0, len(pairs), PHRASES_AT_ONCE):
+                part = pairs[start : start + PHRASES_AT_ONCE]
                 ids, mask = (t.to(self.device) for t in self.words([phrase for _, phrase in part]))
                 rows = [picture for picture, _ in part]
                 outputs = self.network.locate([m[rows] for m in maps], self.network.read(ids, mask))
@@ -245,8 +258,8 @@ class FaoaGrounder:
                     part, boxes.double().cpu().numpy(), scores.tolist(), strict=True
                 ):
                     x0, y0, x1, y1 = framed[picture][1].to_picture(box[None])[0].tolist()
-                    found[picture].append(Candidate(phrase, (x0, y0, x1, y1), score))
-        return found
+                    candidates[picture].append(Candidate(phrase, (x0, y0, x1, y1), score))
+        return candidates
 
 
 _EMBEDDING: Mapping[type, str] = {
@@ -256,7 +269,7 @@ _EMBEDDING: Mapping[type, str] = {
 
 
 def normalise(frames: Sequence[np.ndarray]) -> Tensor:
-    """Frames (S, S, 3) uint8 -> (B, 3, S, S) float32 with ImageNet's mean and deviation."""
+    """Normalise with ImageNet's mean and deviation: B frames (S, S, 3) uint8 -> (B, 3, S, S)."""
     pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return (pixels - mean) / deviation

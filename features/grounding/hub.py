@@ -1,7 +1,7 @@
 """Models of the Hugging Face hub as folders on this machine.
 
-What is heavy is imported where there is work: `is_cached` needs neither torch nor transformers, and
-of the hub's own package most only where something of that name is there.
+Heavy packages are imported where they are used: `is_cached` imports neither torch nor transformers,
+and most of huggingface_hub only if the cache has a folder of that name.
 """
 
 import json
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-TOKENIZER = "tokenizer.json"  # a tokenizer whole; other files hold it in parts
+TOKENIZER = "tokenizer.json"  # a complete tokenizer; other files hold parts of it
 _FETCHED = ["*.json", "*.txt", "*.safetensors"]
-_NEEDED = (  # one of each line
+_NEEDED = (  # at least one file of each line
     ("config.json",),
     ("model.safetensors",),
     ("processor_config.json", "preprocessor_config.json"),
@@ -22,41 +22,43 @@ _OBJECTS = (  # files of a model's folder that hold a JSON object each
     *("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("tokenizer.json", "vocab.json", "processor_config.json", "preprocessor_config.json"),
 )
-_SECONDS = 5  # that the hub may take to answer at all; without a limit, it may take for ever
+_SECONDS = 5  # timeout of the hub's answer; without one a call may never return
 
 
 def is_cached(name: str) -> bool:
-    """Whether `model_folder` needs no network for that name."""
+    """Return True if `model_folder` needs no network for that name."""
     return Path(name).is_dir() or _snapshot(name) is not None
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model: `name` itself if it is one, else the hub's model of that name, in the
-    hub's cache or brought there. Raises WeightsError."""
+    """Return the folder of a model: `name` if it is a folder, else the hub's model of that name.
+
+    Downloads the hub's model unless the cache has it. Raises WeightsError.
+    """
     if Path(name).is_dir():
         return Path(name)
     return _snapshot(name) or _fetch(name)
 
 
 def _snapshot(name: str) -> Path | None:
-    """The hub's model in this machine's cache, if all that is needed of it is there."""
+    """Return the hub's model in this machine's cache, if it is complete."""
     folder = snapshot_folder(name)
     return None if folder is None or lacks(folder) else folder
 
 
 def snapshot_folder(name: str) -> Path | None:
-    """The folder of the hub's model in this machine's cache, whole or not."""
+    """Return the folder of the hub's model in this machine's cache, complete or not."""
     from huggingface_hub import constants
 
-    kept = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
-    if not os.path.isdir(kept):  # unlike Path.is_dir, also of another user's cache
+    cached = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    if not os.path.isdir(cached):  # Path.is_dir raises PermissionError in another user's cache
         return None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
         config = try_to_load_from_cache(name, "config.json")
-    except HFValidationError:  # no name that the hub could have
+    except HFValidationError:  # not a valid name of a model
         return None
     return Path(config).parent if isinstance(config, str) else None
 
@@ -73,14 +75,14 @@ def _fetch(name: str) -> Path:
         raise WeightsError(
             f"grounder weights {name!r}: no such folder, not in the hub's cache on this machine, "
             f"and can't be fetched ({one_line(error)}); give --weights FOLDER of the model, or "
-            "take --grounder salience"
+            "use --grounder salience"
         ) from error
 
 
 def ask_hub(name: str) -> None:
-    """Raise OSError within seconds where the hub can't be reached or has no such model.
+    """Raise OSError within seconds if the hub can't be reached or has no such model.
 
-    Loaders by themselves go on trying for a minute, or for ever.
+    Without this check, loaders retry for a minute, or forever.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError
@@ -92,16 +94,16 @@ def ask_hub(name: str) -> None:
 
 
 def lacks(folder: Path) -> list[str]:
-    """What a model's folder should hold and doesn't."""
-    found = {path.name for path in folder.glob("*") if path.is_file()}
-    return [" or ".join(names) for names in _NEEDED if found.isdisjoint(names)]
+    """Return the files that are missing from a model's folder; alternatives joined by "or"."""
+    files = {path.name for path in folder.glob("*") if path.is_file()}
+    return [" or ".join(names) for names in _NEEDED if files.isdisjoint(names)]
 
 
 def missing_tokenizer_files(names: Mapping[str, str], folder: Path) -> str:
-    """The files that a tokenizer cannot do without and the folder lacks, in words; "" if none.
+    """Return the required tokenizer files that the folder lacks, as text; "" if it has all.
 
-    names: the `vocab_files_names` of the tokenizer's class. Where they are missing, transformers
-    makes a tokenizer of special pieces alone and says nothing.
+    names: the `vocab_files_names` of the tokenizer's class. If they are missing, transformers
+    silently makes a tokenizer with only special tokens.
     """
     parts = [file for file in names.values() if file != TOKENIZER]
     whole = TOKENIZER in names.values()
@@ -115,9 +117,9 @@ def missing_tokenizer_files(names: Mapping[str, str], folder: Path) -> str:
 
 @contextmanager
 def tokenizer_errors() -> Iterator[None]:
-    """Turn the bare Exception of the package tokenizers into a ValueError.
+    """Turn a bare Exception of the package tokenizers into a ValueError.
 
-    It has no class of its own for a vocabulary that is not UTF-8, or merges without their pieces.
+    The package raises it for a vocabulary that is not UTF-8, or for merges of unknown tokens.
     """
     try:
         yield
@@ -128,9 +130,9 @@ def tokenizer_errors() -> Iterator[None]:
 
 
 def broken_json(folder: Path) -> str:
-    """The first file of a model's folder that should hold a JSON object and doesn't, in words.
+    """Describe the first file of a model's folder that should hold a JSON object and does not.
 
-    "" if there is none: transformers calls such a file missing, or says nothing of which it is.
+    "" if all do. transformers reports such a file as missing, or does not name it.
     """
     for name in _OBJECTS:
         if not (folder / name).is_file():

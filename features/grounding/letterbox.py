@@ -1,6 +1,6 @@
-"""A picture in a square frame and boxes back out of it, as the published grounding network has it.
+"""Fit a picture into a square frame, and map boxes back, as the published grounding network does.
 
-The picture is scaled so that its longer side fills the frame, and laid on its middle.
+The picture is scaled until its longer side fills the frame, and placed in the middle.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image
 
 SIDE = 256  # pixels of the frame
-ROWS = 16  # of the frame that are computed at a time
+ROWS = 16  # rows of the frame that are computed at a time
 BORDER = (124, 116, 104)  # RGB
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies in its frame: its pixels times `ratio`, moved by `left` and `top`.
+    """The position of a picture in its frame: its pixels times `ratio`, moved by `left` and `top`.
 
-    Of an odd number of border pixels, half of one counts: the published mapping.
+    With an odd number of border pixels `left` or `top` ends in .5, as in the published code.
     """
 
     ratio: float
@@ -25,13 +25,13 @@ class Placement:
     top: float
 
     def to_picture(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (N, 4), x0, y0, x1, y1, from pixels of the frame to pixels of the picture."""
+        """Convert boxes (N, 4), x0, y0, x1, y1, from pixels of the frame to the picture's."""
         shift = np.array([self.left, self.top] * 2)
         return (boxes - shift) / self.ratio
 
 
 def letterbox(picture: Image.Image) -> tuple[np.ndarray, Placement]:
-    """An RGB picture in its frame, (SIDE, SIDE, 3) uint8, and where it lies there."""
+    """Return an RGB picture's frame, (SIDE, SIDE, 3) uint8, and its placement in it."""
     ratio = SIDE / max(picture.size)
     width, height = (max(1, round(side * ratio)) for side in picture.size)
     left, top = (SIDE - width) / 2, (SIDE - height) / 2
@@ -42,12 +42,15 @@ def letterbox(picture: Image.Image) -> tuple[np.ndarray, Placement]:
 
 
 def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(H, W, 3) uint8 -> (height, width, 3) uint8, as OpenCV's INTER_AREA within one grey level."""
+    """Resize (H, W, 3) uint8 -> (height, width, 3) uint8.
+
+    Equals OpenCV's INTER_AREA to within one grey level.
+    """
     shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
     weights = _overlaps if shrinks else _between
     down, across = weights(pixels.shape[0], height), weights(pixels.shape[1], width)
     resized = np.empty((height, width, 3))
-    for start in range(0, height, ROWS):  # each needs a few of the picture's rows alone
+    for start in range(0, height, ROWS):  # each part needs only a few rows of the picture
         part = down[start : start + ROWS]
         used = np.flatnonzero(part.any(axis=0))
         first, last = used[0], used[-1] + 1
@@ -57,7 +60,7 @@ def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _overlaps(source: int, target: int) -> np.ndarray:
-    """(target, source): the share of each new pixel that an old one covers."""
+    """Return (target, source): the share of each new pixel that each old pixel covers."""
     edges = np.arange(target + 1) * (source / target)
     old = np.arange(source)
     starts = np.maximum(edges[:-1, None], old)
@@ -66,9 +69,9 @@ def _overlaps(source: int, target: int) -> np.ndarray:
 
 
 def _between(source: int, target: int) -> np.ndarray:
-    """(target, source): weights of two neighbours, by OpenCV's own rule for enlarging by area.
+    """Return (target, source): weights of two neighbours, by OpenCV's rule for enlarging by area.
 
-    A new pixel that lies within one old pixel takes it; one across a border shares it.
+    A new pixel inside an old pixel takes its value; a new pixel across a border mixes both.
     """
     new = np.arange(target)
     left = np.floor(new * (source / target)).astype(np.int64)

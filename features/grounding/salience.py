@@ -1,9 +1,9 @@
-"""Grounding with no weights and no phrases: windows that stand out by their colour.
+"""Grounding without weights or phrases: windows that stand out by their colour.
 
 Frequency-tuned salience (Achanta et al., CVPR 2009, eq. 4): a pixel's salience is the distance of
-its blurred colour from the picture's mean colour in CIE Lab. Departure: the mean colour of the
-picture's rim counts as much, as an object that fills most of the picture would else be what is
-plain, and its background what stands out.
+its blurred colour from the picture's mean colour in CIE Lab. Departure: the distance from the mean
+colour of the picture's rim is added. Otherwise an object that fills most of the picture would set
+the mean, and its background would stand out.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from PIL import Image, ImageFilter
 from features.grounding import Candidate
 from features.grounding.select import LEAST_SIDE
 
-SETTINGS = "frequency-tuned-2"  # moved boxes: raise it
+SETTINGS = "frequency-tuned-2"  # raise it when boxes change
 SIDE = 96  # pixels of the thumbnail's longer side
 FLAT = 6.0  # Lab units (1 is just visible): a picture whose colours differ less has no objects
 LEAST_SCORE = 0.05
-MOST = 8  # candidates
-OVERLAP = 0.3
-SIZES = (0.12, 0.16, 0.21, 0.28, 0.37, 0.49, 0.65, 0.86)  # a window's sides, of the picture's
-STEP = 0.125  # of the window's side
-RING = 0.2  # of the window's side, the ring's width at each side
+MOST = 8  # candidates of a picture
+OVERLAP = 0.3  # share of the smaller window that two candidates may have in common
+SIZES = (0.12, 0.16, 0.21, 0.28, 0.37, 0.49, 0.65, 0.86)  # a window's sides / the picture's
+STEP = 0.125  # distance between windows / a window's side
+RING = 0.2  # width of the ring around a window / the window's side
 
 
 class Salience:
-    """Windows that are more salient inside than in the ring around them, best first.
+    """A grounder that offers windows more salient than the ring around them.
 
-    Scores are in [0, 1]: salience inside less outside, of the picture's highest, weighted by size.
-    Boxes overlap by at most 0.3 of the smaller.
+    A score, in [0, 1], is the salience inside minus that of the ring, relative to the picture's
+    highest salience and weighted by size. Boxes overlap by at most 0.3 of the smaller box.
     """
 
     name = "salience"
@@ -40,7 +40,7 @@ class Salience:
     def find(
         self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Candidate]]:
-        """At most MOST candidates a picture, whatever its phrases."""
+        """Return at most MOST candidates for each picture, best first; phrases are ignored."""
         return [_find(picture) for picture in pictures]
 
 
@@ -62,7 +62,10 @@ def _box(sides: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def salience_map(picture: Image.Image) -> np.ndarray | None:
-    """(height, width) float32 in [0, 1] of a thumbnail; None for a picture of about one colour."""
+    """Return the salience (height, width) float32, 0 to 1, of the picture's thumbnail.
+
+    None if the picture has about one colour.
+    """
     longer = max(picture.size)
     size = (
         max(1, round(picture.width * SIDE / longer)),
@@ -77,7 +80,7 @@ def salience_map(picture: Image.Image) -> np.ndarray | None:
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1], (…, 3), to CIE Lab (IEC 61966-2-1; white D65)."""
+    """Convert sRGB in [0, 1], (…, 3), to CIE Lab (IEC 61966-2-1; white D65)."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32
@@ -90,7 +93,7 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _windows(width: int, height: int) -> np.ndarray:
-    """All candidates of a thumbnail of that size, (n, 4) whole numbers."""
+    """Return all windows of a thumbnail of that size, (n, 4) int: x0, y0, x1, y1."""
     columns, rows = _spans(width), _spans(height)
     across, down = np.meshgrid(np.arange(len(columns)), np.arange(len(rows)))
     left, top = columns[across.ravel()], rows[down.ravel()]
@@ -100,7 +103,7 @@ def _windows(width: int, height: int) -> np.ndarray:
 
 
 def _spans(length: int) -> np.ndarray:
-    """Beginnings and ends of windows along one side, (n, 2)."""
+    """Return first and end positions of the windows along a side, (n, 2)."""
     spans = []
     for size in SIZES:
         side = max(1, round(size * length))
@@ -111,10 +114,11 @@ def _spans(length: int) -> np.ndarray:
 
 
 def _scores(salience: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Mean inside less mean in the ring, times two weights.
+    """Score windows (n,): mean salience inside minus mean in the ring, times two weights.
 
-    The fourth root of the share of the picture makes a whole object beat its most salient part;
-    the share of the ring that lies in the picture holds down corners, which have half a ring.
+    The fourth root of the window's share of the picture makes a whole object score more than its
+    most salient part. The share of the ring that lies in the picture lowers the score of windows in
+    corners.
     """
     height, width = salience.shape
     table = np.pad(salience.cumsum(0, np.float64).cumsum(1), ((1, 0), (1, 0)))
@@ -130,16 +134,17 @@ def _scores(salience: np.ndarray, windows: np.ndarray) -> np.ndarray:
 
 
 def _sums(table: np.ndarray, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and area of each window, from the integral image."""
+    """Return sum and area of each window, from the integral image `table`."""
     x0, y0, x1, y1 = windows.T
     total = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
     return total, (x1 - x0) * (y1 - y0)
 
 
 def _pick(windows: np.ndarray, scores: np.ndarray, most: int) -> list[int]:
-    """Greedy: the best, then the best that overlaps none of the picked.
+    """Pick greedily the best window that does not overlap one picked before; return row numbers.
 
-    Overlap is of the smaller window, not of the union: a part of an object is no second object.
+    Overlap is relative to the smaller window, not the union: a part of an object is not a second
+    object.
     """
     scores, area = scores.copy(), (windows[:, 2:] - windows[:, :2]).prod(axis=1)
     picked: list[int] = []

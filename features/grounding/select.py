@@ -1,4 +1,4 @@
-"""From candidates to regions: which boxes are boxes, and which of them are worth a crop."""
+"""Choose regions among a grounder's candidates: drop invalid boxes, then rank the others."""
 
 import math
 from collections import Counter
@@ -8,40 +8,40 @@ from dataclasses import dataclass, replace
 from features.grounding import Candidate
 from features.pictures import Box
 
-LEAST_SIDE = 8  # pixels of the picture; less shows nothing
+LEAST_SIDE = 8  # pixels; smaller crops show nothing
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How candidates become regions."""
+    """The rule by which candidates become regions."""
 
-    most: int = 3  # m of the paper
-    by_phrase: bool = False  # in the order of the phrases, not of the scores
+    most: int = 3  # regions of a picture; m in the paper
+    by_phrase: bool = False  # rank by the order of the phrases instead of the scores
     least_score: float = 0.0
-    overlap: float = 0.5  # intersection over union; above it the later of two boxes goes
-    per_phrase: int = 1  # boxes
+    overlap: float = 0.5  # IoU; of two boxes that overlap more, the later is dropped
+    per_phrase: int = 1  # boxes of a phrase
 
 
 def usable(
     candidates: Sequence[Candidate], size: tuple[int, int], rejected: Counter[str]
 ) -> list[Candidate]:
-    """The candidates that are boxes, clamped to a picture of `size` (width, height).
+    """Return the candidates with valid boxes, clamped to a picture of `size` (width, height).
 
-    The others are counted into `rejected` by what is wrong with them.
+    Counts the others in `rejected`, by their fault.
     """
-    found = []
+    valid = []
     for candidate in candidates:
         box = clamp(candidate.box, size)
         fault = _fault(candidate, box)
         if fault is None:
-            found.append(replace(candidate, box=box))
+            valid.append(replace(candidate, box=box))
         else:
             rejected[fault] += 1
-    return found
+    return valid
 
 
 def clamp(box: Box, size: tuple[int, int]) -> Box:
-    """The part of a box that lies in a picture of `size` (width, height), to a tenth of a pixel."""
+    """Clamp a box to a picture of `size` (width, height); round it to a tenth of a pixel."""
     x0, y0, x1, y1 = (
         round(min(max(side, 0.0), float(limit)), 1) if math.isfinite(side) else side
         for side, limit in zip(box, size * 2, strict=True)
@@ -66,18 +66,20 @@ def _fault(candidate: Candidate, clamped: Box) -> str | None:
 def choose(
     candidates: Sequence[Candidate], rule: Rule, phrases: Sequence[str] = ()
 ) -> list[Candidate]:
-    """At most `rule.most` of them, in order. phrases: what was asked for, in the post's order.
+    """Return at most `rule.most` candidates, the best first.
 
-    A phrase offers its best `per_phrase` boxes alone: where they overlap with those of another
-    phrase, its object is there already, and its next best box would be another one.
+    phrases: in the order of the post.
+
+    Only the best `rule.per_phrase` boxes of a phrase count. A box that overlaps a chosen one is
+    dropped. Its phrase's runner-up does not replace it: that would be a different object.
     """
     good = [c for c in candidates if c.score >= rule.least_score]
     good.sort(key=lambda candidate: -candidate.score)
-    seen: Counter[str | None] = Counter()
+    counts: Counter[str | None] = Counter()
     ranked = []
     for candidate in good:
-        rank = seen[candidate.phrase]
-        seen[candidate.phrase] += 1
+        rank = counts[candidate.phrase]
+        counts[candidate.phrase] += 1
         if candidate.phrase is None or rank < rule.per_phrase:
             ranked.append((rank, candidate))
     if rule.by_phrase:
@@ -91,7 +93,7 @@ def choose(
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
+    """Return the intersection over union of two boxes, 0 to 1."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(0.0, width) * max(0.0, height)

@@ -1,4 +1,4 @@
-"""Phrases -> the word numbers that the published grounding network reads."""
+"""Tokenize phrases for the published grounding network."""
 
 import json
 import re
@@ -18,35 +18,40 @@ from features.grounding.hub import (
 )
 from features.weights import WeightsError, one_line
 
-LONGEST = 20  # tokens of a phrase, special ones included; further ones are not read
+LONGEST = 20  # tokens of a phrase, with special tokens; the rest is cut
 _SPLIT = re.compile(r"(\W+)")
 _UNKNOWN, _END = "<unk>", "<eos>"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # of BERT
 
 
 class Words:
-    """A vocabulary, and a phrase's tokens by it.
+    """A vocabulary that turns phrases into token ids.
 
-    BERT: word pieces, in lower case, between [CLS] and [SEP]. LSTM: words and what stands between
-    them, in lower case, without a full stop at the end; then `<eos>` if there is room.
+    BERT: word pieces in lower case, between [CLS] and [SEP]. LSTM: words and the punctuation
+    between them, in lower case, without a full stop at the end; then `<eos>` if there is room.
     """
 
     def __init__(self, vocabulary: str, pieces: bool, size: int) -> None:
-        """vocabulary: for BERT a hub name, a folder, or a vocab.txt; for the LSTM a JSON list of
-        words in the order of their numbers (the published one is a pickled class, which is never
-        loaded). size: how many words the network knows. Raises WeightsError.
+        """Load the vocabulary.
+
+        vocabulary: for BERT a hub name, a folder, or a vocab.txt; for the LSTM a JSON list of words
+            in the order of their ids (the published pickle file is never loaded).
+        pieces: True for BERT, False for the LSTM.
+        size: number of words that the network knows.
+
+        Raises WeightsError.
         """
         self._pieces = _tokenizer(vocabulary) if pieces else None
         self._numbers = {} if pieces else _word_list(vocabulary)
-        known = len(self._pieces) if self._pieces is not None else len(self._numbers)
-        if known != size:
+        count = len(self._pieces) if self._pieces is not None else len(self._numbers)
+        if count != size:
             raise WeightsError(
                 f"vocabulary {vocabulary}: expected the {size:,} words that the checkpoint knows, "
-                f"found {known:,}"
+                f"found {count:,}"
             )
 
     def __call__(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Ids and mask, each (N, 20) int64; padding is 0 in both."""
+        """Return ids and mask, each (N, 20) int64; padding is 0 in both."""
         rows = [self._ids(phrase.lower()) for phrase in phrases]
         ids = torch.zeros(len(rows), LONGEST, dtype=torch.int64)
         mask = torch.zeros_like(ids)
@@ -68,10 +73,10 @@ class Words:
 
 def _tokenizer(vocabulary: str) -> PreTrainedTokenizerBase:
     need_readable(vocabulary)
-    give = "give --vocabulary, the folder or the vocab.txt of bert-base-uncased"
+    advice = "give --vocabulary, the folder or the vocab.txt of bert-base-uncased"
     try:
         if Path(vocabulary).is_file():
-            return _of_file(Path(vocabulary))
+            return _from_file(Path(vocabulary))
         with tokenizer_errors():
             tokenizer = _from_cache(vocabulary)
             if tokenizer is None:
@@ -79,31 +84,31 @@ def _tokenizer(vocabulary: str) -> PreTrainedTokenizerBase:
                 tokenizer = AutoTokenizer.from_pretrained(vocabulary)
     except (OSError, ValueError, LookupError) as error:
         raise WeightsError(
-            f"vocabulary {vocabulary!r}: can't be loaded ({one_line(error)}); {give}"
+            f"vocabulary {vocabulary!r}: can't be loaded ({one_line(error)}); {advice}"
         ) from error
     if missing := _missing_files(tokenizer, vocabulary):
         raise WeightsError(
-            f"vocabulary {vocabulary!r}: the tokenizer's files are missing: {missing}; {give}"
+            f"vocabulary {vocabulary!r}: the tokenizer's files are missing: {missing}; {advice}"
         )
     return tokenizer
 
 
-def _of_file(file: Path) -> BertTokenizer:
-    """The tokenizer of a vocab.txt. transformers would add special pieces that it lacks."""
+def _from_file(file: Path) -> BertTokenizer:
+    """Load a vocab.txt. Refuses missing special tokens, which transformers would add."""
     words = file.read_text(encoding="utf-8").splitlines()
-    if lacking := [piece for piece in _SPECIAL if piece not in words]:
+    if lacking := [token for token in _SPECIAL if token not in words]:
         raise ValueError(f"it lacks {', '.join(lacking)}")
     return BertTokenizer(vocab={word: n for n, word in enumerate(words)})
 
 
 def _from_cache(vocabulary: str) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a folder, or the hub's if this machine has all of it."""
+    """Load the tokenizer of a folder, or of the hub if it is completely in this machine's cache."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(vocabulary, local_files_only=True)
     except OSError:
         return None
-    whole = Path(vocabulary).is_dir() or not _missing_files(tokenizer, vocabulary)
-    return tokenizer if whole else None
+    complete = Path(vocabulary).is_dir() or not _missing_files(tokenizer, vocabulary)
+    return tokenizer if complete else None
 
 
 def _missing_files(tokenizer: PreTrainedTokenizerBase, vocabulary: str) -> str:
@@ -129,5 +134,5 @@ def _word_list(vocabulary: str) -> dict[str, int]:
 
 
 def _first(words: list[str]) -> str:
-    """The first few words, for a message."""
+    """Quote the first few words, for a message."""
     return ", ".join(map(repr, words[:4])) + ", …"

@@ -43,27 +43,30 @@ def detectors(folders: dict[str, Path]) -> dict[str, Detector]:
 
 
 def picture(seed: int, size: tuple[int, int] = (90, 60)) -> Image.Image:
-    """Blurred colours."""
+    """Draw a picture of blurred colours."""
     cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
     return Image.fromarray(cells).resize(size)
 
 
 @contextmanager
 def inputs_of(detector: Detector) -> Iterator[list[dict[str, Any]]]:
-    """What the model is given, call by call."""
-    seen: list[dict[str, Any]] = []
+    """Record the inputs of each call of the model."""
+    calls: list[dict[str, Any]] = []
     handle = detector._model.register_forward_pre_hook(
-        lambda model, args, kwargs: seen.append(kwargs), with_kwargs=True
+        lambda model, args, kwargs: calls.append(kwargs), with_kwargs=True
     )
-    yield seen
+    yield calls
     handle.remove()
 
 
 @contextmanager
 def answers_set(detector: Detector, logits: float) -> Iterator[list[torch.Tensor]]:
-    """The model gives these logits everywhere, save query 0's and 1's: those stay, in a list."""
+    """Make the model return `logits`, NaN for query 0's score and for a side of query 1's box.
+
+    Yields a list of the boxes of each call.
+    """
     handle = detector._model.register_forward_hook(lambda model, args, output: change(output))
-    kept: list[torch.Tensor] = []
+    recorded: list[torch.Tensor] = []
 
     def change(output: Any) -> None:
         is_omdet = "decoder_class_logits" in output
@@ -72,9 +75,9 @@ def answers_set(detector: Detector, logits: float) -> Iterator[list[torch.Tensor
         scores[:] = logits
         scores[:, 0] = torch.nan
         boxes[:, 1, 2] = torch.nan
-        kept.append(boxes)
+        recorded.append(boxes)
 
-    yield kept
+    yield recorded
     handle.remove()
 
 
@@ -82,33 +85,35 @@ def of(phrase: str, candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate.phrase == phrase]
 
 
-def assert_close(one: Sequence[Candidate], other: Sequence[Candidate]) -> None:
-    """The same phrases, boxes and scores. Rounding is all that may differ."""
-    assert [c.phrase for c in one] == [c.phrase for c in other]
-    np.testing.assert_allclose([c.box for c in one], [c.box for c in other], atol=2e-3)
-    np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-4)
+def assert_close(first: Sequence[Candidate], second: Sequence[Candidate]) -> None:
+    """Compare phrases, boxes and scores; only rounding may differ."""
+    assert [c.phrase for c in first] == [c.phrase for c in second]
+    np.testing.assert_allclose([c.box for c in first], [c.box for c in second], atol=2e-3)
+    np.testing.assert_allclose([c.score for c in first], [c.score for c in second], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_candidates_are_the_best_of_each_phrase(kind: str, detectors: dict[str, Detector]) -> None:
     grounder: Grounder = detectors[kind]
-    found = grounder.find([picture(i) for i in range(4)], PHRASES)
-    assert [{c.phrase for c in own} for own in found] == [set(own) for own in PHRASES]
-    for own in found:
-        scores = [c.score for c in own]
+    candidates = grounder.find([picture(i) for i in range(4)], PHRASES)
+    assert [{c.phrase for c in boxes} for boxes in candidates] == [set(texts) for texts in PHRASES]
+    for boxes in candidates:
+        scores = [c.score for c in boxes]
         assert scores == sorted(scores, reverse=True)
         assert all(FLOOR <= score <= 1 for score in scores)
-        assert all(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in (c.box for c in own))
-        assert all(len(of(phrase, own)) <= MOST for phrase in {c.phrase for c in own if c.phrase})
+        assert all(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in (c.box for c in boxes))
+        assert all(
+            len(of(phrase, boxes)) <= MOST for phrase in {c.phrase for c in boxes if c.phrase}
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_alone_is_as_in_a_batch(kind: str, detectors: dict[str, Detector]) -> None:
     pictures = [picture(i) for i in range(4)]
-    found = detectors[kind].find(pictures, PHRASES)
-    assert found[0] != found[3]
-    for alone, own, together in zip(pictures, PHRASES, found, strict=True):
-        assert_close(detectors[kind].find([alone], [own])[0], together)
+    candidates = detectors[kind].find(pictures, PHRASES)
+    assert candidates[0] != candidates[3]
+    for alone, texts, together in zip(pictures, PHRASES, candidates, strict=True):
+        assert_close(detectors[kind].find([alone], [texts])[0], together)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +132,7 @@ def test_equal_phrases_have_the_same_candidates(kind: str, detectors: dict[str, 
 
 
 def direct(folder: Path, image: Image.Image, phrases: list[str]) -> tuple[Any, Any, Any]:
-    """Processor, its inputs and the model's output, by transformers' own way."""
+    """Run a detector as transformers documents it; return processor, its inputs, the output."""
     processor = AutoProcessor.from_pretrained(folder)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(folder).eval()
     inputs = processor(images=image, text=[phrases], return_tensors="pt")
@@ -146,18 +151,18 @@ def test_boxes_are_those_of_the_processor(
     image = picture(5, size)
     processor, _, output = direct(folders[kind], image, ["red cat"])
     omdets = {"nms_threshold": 1.0} if kind == OMDET else {}
-    wanted = processor.post_process_grounded_object_detection(
+    expected = processor.post_process_grounded_object_detection(
         output, threshold=0.0, target_sizes=[size[::-1]], **omdets
     )[0]
-    found = detectors[kind].find([image], [["red cat"]])[0]
-    boxes = torch.tensor([c.box for c in found])
-    if kind == OMDET:  # whose processor cuts them off at the picture's edges
+    candidates = detectors[kind].find([image], [["red cat"]])[0]
+    boxes = torch.tensor([c.box for c in candidates])
+    if kind == OMDET:  # its processor clamps them to the picture
         boxes = boxes.clamp(min=0).minimum(torch.tensor(size * 2))
-    rows = (wanted["boxes"][None] - boxes[:, None]).abs().amax(-1)
+    rows = (expected["boxes"][None] - boxes[:, None]).abs().amax(-1)
     assert rows.amin(dim=1).max() < 2e-3
-    if kind not in DINOS:  # whose own score is that of any token
-        scores = wanted["scores"].sort(descending=True).values[:MOST]
-        np.testing.assert_allclose([c.score for c in found], scores, atol=1e-5)
+    if kind not in DINOS:  # their processor scores a box by any token
+        scores = expected["scores"].sort(descending=True).values[:MOST]
+        np.testing.assert_allclose([c.score for c in candidates], scores, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", DINOS)
@@ -168,16 +173,16 @@ def test_a_phrase_is_scored_over_its_own_tokens(
     tokens = {"red cat": (1, 2), "a dogs": (4, 5, 6), "cat": (8,)}
     _, inputs, output = direct(folders[kind], picture(5), list(tokens))
     assert inputs["input_ids"].shape == (1, 11)
-    found = detectors[kind].find([picture(5)], [list(tokens)])[0]
-    for phrase, own in tokens.items():
+    candidates = detectors[kind].find([picture(5)], [list(tokens)])[0]
+    for phrase, places in tokens.items():
         scores = []
         for query in output.logits[0].double().tolist():
-            scores.append(max(1 / (1 + np.exp(-query[t])) for t in own))
-        wanted = sorted(scores, reverse=True)[:MOST]
-        np.testing.assert_allclose([c.score for c in of(phrase, found)], wanted, atol=1e-5)
+            scores.append(max(1 / (1 + np.exp(-query[t])) for t in places))
+        expected = sorted(scores, reverse=True)[:MOST]
+        np.testing.assert_allclose([c.score for c in of(phrase, candidates)], expected, atol=1e-5)
 
 
-def test_tokens_are_told_by_where_they_stand(detectors: dict[str, Detector]) -> None:
+def test_tokens_are_assigned_by_their_position(detectors: dict[str, Detector]) -> None:
     posts = [["red cat", "a dogs", "cat"], ["man"]]
     _, columns = _join(posts, detectors["grounding-dino"]._tokenizer)
     assert columns == [[[1, 2], [4, 5, 6], [8]], [[1]]]
@@ -185,9 +190,9 @@ def test_tokens_are_told_by_where_they_stand(detectors: dict[str, Detector]) -> 
 
 @pytest.mark.parametrize("kind", DINOS)
 def test_no_phrase_makes_a_special_token(kind: str, detectors: dict[str, Detector]) -> None:
-    with inputs_of(detectors[kind]) as seen:
+    with inputs_of(detectors[kind]) as calls:
         detectors[kind].find([picture(1)], [["a [SEP] cat [CLS]", "[PAD]"]])
-    assert [seen[0]["input_ids"][0].tolist().count(i) for i in (101, 102, 0)] == [1, 1, 0]
+    assert [calls[0]["input_ids"][0].tolist().count(i) for i in (101, 102, 0)] == [1, 1, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,38 +200,38 @@ def test_the_model_is_given_what_its_processor_makes(
     kind: str, folders: dict[str, Path], detectors: dict[str, Detector]
 ) -> None:
     phrases = ["Red CAT", "dogs", "the Old Man"]  # in the order in which a task names them
-    wanted = AutoProcessor.from_pretrained(folders[kind])(
+    expected = AutoProcessor.from_pretrained(folders[kind])(
         images=picture(5), text=[phrases], return_tensors="pt"
     )
-    with inputs_of(detectors[kind]) as seen:
+    with inputs_of(detectors[kind]) as calls:
         detectors[kind].find([picture(5)], [phrases])
-    assert set(seen[0]) - {"interpolate_pos_encoding"} == set(wanted)
-    for name, value in wanted.items():
-        assert torch.equal(seen[0][name], value), name
+    assert set(calls[0]) - {"interpolate_pos_encoding"} == set(expected)
+    for name, value in expected.items():
+        assert torch.equal(calls[0][name], value), name
 
 
 @pytest.mark.parametrize("kind", DINOS)
 @pytest.mark.parametrize(
     ("size", "shape"), [((90, 60), (86, 129)), ((90, 30), (48, 144)), ((30, 90), (144, 48))]
 )
-def test_the_longest_side_is_what_it_is_set_to(
+def test_the_longest_side_is_as_set(
     kind: str, size: tuple[int, int], shape: tuple[int, int], folders: dict[str, Path]
 ) -> None:
     assert round(144 * SHORTEST / LONGEST) == 86
     detector = Detector(folders[kind], longest_side=144)
-    with inputs_of(detector) as seen:
+    with inputs_of(detector) as calls:
         detector.find([picture(5, size)], [["cat"]])
-    assert seen[0]["pixel_values"].shape[2:] == shape
+    assert calls[0]["pixel_values"].shape[2:] == shape
 
 
 @pytest.mark.parametrize("kind", [*OWLS, OMDET])
 def test_the_square_is_of_whole_patches(kind: str, folders: dict[str, Path]) -> None:
     detector = Detector(folders[kind], longest_side=127)
-    with inputs_of(detector) as seen:
-        found = detector.find([picture(5)], [["cat"]])[0]
+    with inputs_of(detector) as calls:
+        candidates = detector.find([picture(5)], [["cat"]])[0]
     side = 96 if kind == OMDET else 120
-    assert seen[0]["pixel_values"].shape[2:] == (side, side)
-    assert len(found) == MOST
+    assert calls[0]["pixel_values"].shape[2:] == (side, side)
+    assert len(candidates) == MOST
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -248,8 +253,8 @@ def test_the_smallest_side_is_enough(
 def test_odd_pictures_are_survived(
     kind: str, size: tuple[int, int], detectors: dict[str, Detector]
 ) -> None:
-    found = detectors[kind].find([picture(1, size), picture(2, size)], [["cat"], ["dog"]])
-    assert [len(own) for own in found] == [MOST, MOST]
+    candidates = detectors[kind].find([picture(1, size), picture(2, size)], [["cat"], ["dog"]])
+    assert [len(boxes) for boxes in candidates] == [MOST, MOST]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -268,103 +273,107 @@ def test_bfloat16_is_used_and_near(
 
 
 @pytest.mark.parametrize("kind", DINOS)
-def test_what_does_not_fit_is_asked_later(kind: str, detectors: dict[str, Detector]) -> None:
+def test_phrases_that_do_not_fit_take_another_call(
+    kind: str, detectors: dict[str, Detector]
+) -> None:
     many = [
         f"the {colour} {thing}" for colour in ("red", "blue") for thing in ("cat", "dog", "man")
     ]
     few = ["house"]
-    with inputs_of(detectors[kind]) as seen:
-        found = detectors[kind].find([picture(1), picture(2)], [many, few])
-    # 24 tokens less [CLS] and [SEP]: five phrases of three words and a full stop
-    assert [tuple(call["input_ids"].shape) for call in seen] == [(2, 22), (1, 6)]
+    with inputs_of(detectors[kind]) as calls:
+        candidates = detectors[kind].find([picture(1), picture(2)], [many, few])
+    # 24 tokens, minus [CLS] and [SEP], hold five phrases of three words and a full stop
+    assert [tuple(call["input_ids"].shape) for call in calls] == [(2, 22), (1, 6)]
     first = detectors[kind].find([picture(1)], [many[:5]])[0]
     for phrase in many[:5]:
-        assert_close(of(phrase, found[0]), of(phrase, first))
-    assert_close(of(many[5], found[0]), detectors[kind].find([picture(1)], [many[5:]])[0])
-    assert_close(found[1], detectors[kind].find([picture(2)], [few])[0])
+        assert_close(of(phrase, candidates[0]), of(phrase, first))
+    assert_close(of(many[5], candidates[0]), detectors[kind].find([picture(1)], [many[5:]])[0])
+    assert_close(candidates[1], detectors[kind].find([picture(2)], [few])[0])
 
 
 @pytest.mark.parametrize("kind", DINOS)
 def test_a_phrase_too_long_is_cut(kind: str, detectors: dict[str, Detector]) -> None:
     words = ["red", "old", "big", "dog"] * 10
-    with inputs_of(detectors[kind]) as seen:
-        found = detectors[kind].find([picture(1)], [[" ".join(words), "cat"]])[0]
-    assert [call["input_ids"].shape[1] for call in seen] == [TEXT_LENGTH, 4]
+    with inputs_of(detectors[kind]) as calls:
+        candidates = detectors[kind].find([picture(1)], [[" ".join(words), "cat"]])[0]
+    assert [call["input_ids"].shape[1] for call in calls] == [TEXT_LENGTH, 4]
     fits = " ".join(words[: TEXT_LENGTH - 3])
-    wanted = detectors[kind].find([picture(1)], [[fits]])[0]
-    own = of(" ".join(words), found)
-    assert_close(own, [Candidate(own[0].phrase, c.box, c.score) for c in wanted])
+    expected = detectors[kind].find([picture(1)], [[fits]])[0]
+    cut = of(" ".join(words), candidates)
+    assert_close(cut, [Candidate(cut[0].phrase, c.box, c.score) for c in expected])
 
 
 @pytest.mark.parametrize("kind", OWLS)
 def test_a_query_too_long_is_cut(kind: str, detectors: dict[str, Detector]) -> None:
-    with inputs_of(detectors[kind]) as seen:
-        found = detectors[kind].find([picture(1)], [["red old big dog " * 10]])[0]
-    assert seen[0]["input_ids"].shape == (1, QUERY_LENGTH)
-    assert len(found) == MOST
+    with inputs_of(detectors[kind]) as calls:
+        candidates = detectors[kind].find([picture(1)], [["red old big dog " * 10]])[0]
+    assert calls[0]["input_ids"].shape == (1, QUERY_LENGTH)
+    assert len(candidates) == MOST
 
 
 def test_a_class_too_long_is_cut_and_so_is_the_task(detectors: dict[str, Detector]) -> None:
     phrases = ["red old big dog " * 10, "the cat"]
-    with inputs_of(detectors[OMDET]) as seen:
-        found = detectors[OMDET].find([picture(1)], [phrases])[0]
-    assert seen[0]["classes_input_ids"].shape == (2, CLASS_LENGTH)
-    assert seen[0]["tasks_input_ids"].shape == (1, CLASS_LENGTH)
-    assert [len(of(phrase, found)) for phrase in phrases] == [MOST, MOST]
+    with inputs_of(detectors[OMDET]) as calls:
+        candidates = detectors[OMDET].find([picture(1)], [phrases])[0]
+    assert calls[0]["classes_input_ids"].shape == (2, CLASS_LENGTH)
+    assert calls[0]["tasks_input_ids"].shape == (1, CLASS_LENGTH)
+    assert [len(of(phrase, candidates)) for phrase in phrases] == [MOST, MOST]
 
 
 def test_a_task_names_each_phrase_once(detectors: dict[str, Detector]) -> None:
-    with inputs_of(detectors[OMDET]) as seen:
+    with inputs_of(detectors[OMDET]) as calls:
         detectors[OMDET].find([picture(1), picture(2)], [["dog", "cat", "dog"], ["man"]])
     read = detectors[OMDET]._tokenizer.batch_decode
-    tasks = read(seen[0]["tasks_input_ids"], skip_special_tokens=True)
-    wanted = read(
+    tasks = read(calls[0]["tasks_input_ids"], skip_special_tokens=True)
+    expected = read(
         detectors[OMDET]._tokenizer(["Detect cat, dog.", "Detect man."])["input_ids"],
         skip_special_tokens=True,
     )
-    assert tasks == wanted
+    assert tasks == expected
 
 
 def test_each_picture_has_as_many_classes(detectors: dict[str, Detector]) -> None:
-    with inputs_of(detectors[OMDET]) as seen:
+    with inputs_of(detectors[OMDET]) as calls:
         detectors[OMDET].find([picture(i) for i in range(4)], PHRASES)
-    assert seen[0]["classes_structure"].tolist() == [3, 3, 3]
-    assert len(seen[0]["classes_input_ids"]) == 9
+    assert calls[0]["classes_structure"].tolist() == [3, 3, 3]
+    assert len(calls[0]["classes_input_ids"]) == 9
 
 
 @pytest.mark.parametrize("kind", DINOS)
-def test_signs_that_end_a_phrase_are_taken_out(kind: str, detectors: dict[str, Detector]) -> None:
+def test_punctuation_that_ends_a_phrase_is_removed(
+    kind: str, detectors: dict[str, Detector]
+) -> None:
     signs = detectors[kind].find([picture(1)], [["Old.dog?", "cat"]])[0]
     plain = detectors[kind].find([picture(1)], [["old dog", "cat"]])[0]
     assert_close(of("cat", signs), of("cat", plain))
-    own = of("Old.dog?", signs)
-    assert_close(own, [Candidate("Old.dog?", c.box, c.score) for c in of("old dog", plain)])
+    cleaned = of("Old.dog?", signs)
+    assert_close(cleaned, [Candidate("Old.dog?", c.box, c.score) for c in of("old dog", plain)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_blank_phrase_is_not_asked(kind: str, detectors: dict[str, Detector]) -> None:
-    found = detectors[kind].find([picture(1), picture(2)], [["", "cat", "  "], [" "]])
-    assert_close(found[0], detectors[kind].find([picture(1)], [["cat"]])[0])
-    assert found[1] == []
+def test_a_blank_phrase_is_left_out(kind: str, detectors: dict[str, Detector]) -> None:
+    candidates = detectors[kind].find([picture(1), picture(2)], [["", "cat", "  "], [" "]])
+    assert_close(candidates[0], detectors[kind].find([picture(1)], [["cat"]])[0])
+    assert candidates[1] == []
 
 
 @pytest.mark.parametrize("kind", DINOS)
 def test_a_phrase_without_tokens_has_no_candidates(
     kind: str, detectors: dict[str, Detector]
 ) -> None:
-    found = detectors[kind].find([picture(1)], [["...", "\u200b", "cat"]])[0]
-    assert_close(found, detectors[kind].find([picture(1)], [["cat"]])[0])
+    candidates = detectors[kind].find([picture(1)], [["...", "\u200b", "cat"]])[0]
+    assert_close(candidates, detectors[kind].find([picture(1)], [["cat"]])[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_number_is_handed_on(kind: str, detectors: dict[str, Detector]) -> None:
+def test_nan_is_passed_on(kind: str, detectors: dict[str, Detector]) -> None:
     with answers_set(detectors[kind], logits=2.0):
-        found = detectors[kind].find([picture(1)], [["cat"]])[0]
-    assert found[0].score == 1
-    assert np.isnan(found[0].box).all()
-    assert found[1].score == pytest.approx(0.8808, abs=1e-4)
-    assert np.isnan(found[1].box).tolist() == [True, False, True, False]
-    assert np.isfinite([c.box for c in found[2:]]).all()
+        candidates = detectors[kind].find([picture(1)], [["cat"]])[0]
+    assert candidates[0].score == 1
+    assert np.isnan(candidates[0].box).all()
+    assert candidates[1].score == pytest.approx(0.8808, abs=1e-4)
+    assert np.isnan(candidates[1].box).tolist() == [True, False, True, False]
+    assert np.isfinite([c.box for c in candidates[2:]]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -372,20 +381,24 @@ def test_equal_scores_keep_the_order_of_phrases_and_boxes(
     kind: str, detectors: dict[str, Detector]
 ) -> None:
     with answers_set(detectors[kind], logits=2.0) as boxes:
-        found = detectors[kind].find([picture(1)], [["cat", "dog"]])[0]
-    assert [c.phrase for c in found] == ["cat", "dog"] + ["cat"] * (MOST - 1) + ["dog"] * (MOST - 1)
-    wanted = detectors[kind]._in_pixels(boxes[0], 90, 60)[0, 1:MOST]
-    np.testing.assert_allclose([c.box for c in found[2 : MOST + 1]], wanted, atol=1e-4)
+        candidates = detectors[kind].find([picture(1)], [["cat", "dog"]])[0]
+    assert [c.phrase for c in candidates] == [
+        *("cat", "dog"),
+        *["cat"] * (MOST - 1),
+        *["dog"] * (MOST - 1),
+    ]
+    expected = detectors[kind]._in_pixels(boxes[0], 90, 60)[0, 1:MOST]
+    np.testing.assert_allclose([c.box for c in candidates[2 : MOST + 1]], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_low_scores_are_dropped(kind: str, detectors: dict[str, Detector]) -> None:
     with answers_set(detectors[kind], logits=-2.95):  # a score of 0.0497
-        found = detectors[kind].find([picture(1)], [["cat"]])[0]
-    assert len(found) == 1  # the one that is no number
+        candidates = detectors[kind].find([picture(1)], [["cat"]])[0]
+    assert len(candidates) == 1  # the NaN
 
 
-def test_settings_are_taken(folders: dict[str, Path]) -> None:
+def test_a_detector_declares_its_properties(folders: dict[str, Path]) -> None:
     detector = Detector(folders["owlv2"])
     assert (detector.name, detector.joint, detector.one_size) == ("detector", True, True)
 
@@ -413,19 +426,19 @@ def test_a_missing_file_is_named(
     (folder / file).unlink()
     with pytest.raises(WeightsError) as error:
         Detector(folder)
-    wanted = f"{folder}: expected a zero-shot detector and its processor, {message}"
-    assert str(error.value) == wanted
+    expected = f"{folder}: expected a zero-shot detector and its processor, {message}"
+    assert str(error.value) == expected
 
 
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
         ("vocab.json", "{}", r"files are missing: vocab.txt \(or tokenizer.json\)"),
-        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", "5 special pieces alone"),
-        ("vocab.txt", "\n".join(f"word{n}" for n in range(1999)), "pieces, the model"),
+        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", "only 5 special tokens"),
+        ("vocab.txt", "\n".join(f"word{n}" for n in range(1999)), "tokens, but the model knows"),
     ],
 )
-def test_a_tokenizer_that_transformers_makes_up_is_refused(
+def test_a_tokenizer_without_its_files_is_refused(
     file: str, text: str, message: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = copy(folders["mm-grounding-dino"], tmp_path / "model")
@@ -469,7 +482,9 @@ def test_weights_that_lack_a_tensor_are_refused(folders: dict[str, Path], tmp_pa
     state = load_file(folder / "model.safetensors")
     del state["box_head.dense0.bias"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(WeightsError, match=r"lacks 1, as box_head\.dense0\.bias$"):
+    with pytest.raises(
+        WeightsError, match=r"lacks 1 of the weights, such as box_head\.dense0\.bias$"
+    ):
         Detector(folder)
 
 
@@ -500,13 +515,19 @@ def drop_size(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_layers, r"config.json has no layer for 16, as owlv2.text_model.encoder.layers.\d"),
-        (change_width, r"weights have another shape than config.json says, as .*: expected \("),
+        (
+            change_layers,
+            r"json has no layer for 16 of the weights, such as owlv2.text_model.encoder.layers.\d",
+        ),
+        (
+            change_width,
+            r"weights have another shape than config.json says, such as .*: expected \(",
+        ),
         (spoil_weight, r"the weight box_head.dense0.bias holds values that are not finite$"),
         (drop_size, r"processor_config.json lacks size$"),
     ],
 )
-def test_what_transformers_would_make_up_or_pass_over_is_refused(
+def test_faults_that_transformers_hides_are_refused(
     change: Callable[[Path], None], message: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = copy(folders["owlv2"], tmp_path / "model")
@@ -532,7 +553,7 @@ def test_another_kind_of_model_is_refused(folders: dict[str, Path], tmp_path: Pa
         Detector(folder)
 
 
-# A backbone of timm's, as files tell it: by itself, and as the published ones, which are older.
+# Settings for a timm backbone, in today's form and in the older form of the published files.
 TIMMS = [
     {"backbone_config": {"model_type": "timm_backbone", "backbone": "swin_tiny"}},
     {
@@ -544,38 +565,38 @@ TIMMS = [
 ]
 
 
-@pytest.mark.parametrize("told", TIMMS)
+@pytest.mark.parametrize("settings", TIMMS)
 def test_without_timm_its_backbone_is_refused(
-    told: dict[str, object],
+    settings: dict[str, object],
     folders: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = copy(folders[OMDET], tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | told))
+    (folder / "config.json").write_text(json.dumps(config | settings))
     monkeypatch.setattr("features.grounding.detector.is_timm_available", lambda: False)
     monkeypatch.setattr(
-        "huggingface_hub.HfApi.repo_exists", lambda *_: pytest.fail("asked the hub")
+        "huggingface_hub.HfApi.repo_exists", lambda *_: pytest.fail("contacted the hub")
     )
     with pytest.raises(WeightsError) as error:
         Detector(folder)
     assert str(error.value) == f"{folder}: this detector's backbone needs timm: pip install timm"
 
 
-def test_owlv2_gets_no_photo_in_its_own_size(
+def test_owlv2_gets_reduced_photos(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector = Detector(folders["owlv2"])
-    given: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     images = detector._images
 
-    def seen(pictures: list[Image.Image], **options: object) -> object:
-        given.extend(picture.size for picture in pictures)
+    def watched(pictures: list[Image.Image], **options: object) -> object:
+        sizes.extend(picture.size for picture in pictures)
         return images(pictures, **options)
 
-    monkeypatch.setattr(detector, "_images", seen)
-    monkeypatch.setattr(seen, "size", images.size, raising=False)
-    found = detector.find([picture(5, (16 * SIDE, 8 * SIDE))], [["cat"]])[0]
-    assert given == [(2 * SIDE, SIDE)]
-    assert max(candidate.box[2] for candidate in found) > 2 * SIDE  # pixels of the picture
+    monkeypatch.setattr(detector, "_images", watched)
+    monkeypatch.setattr(watched, "size", images.size, raising=False)
+    candidates = detector.find([picture(5, (16 * SIDE, 8 * SIDE))], [["cat"]])[0]
+    assert sizes == [(2 * SIDE, SIDE)]
+    assert max(candidate.box[2] for candidate in candidates) > 2 * SIDE  # pixels of the picture

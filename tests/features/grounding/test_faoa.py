@@ -1,4 +1,4 @@
-"""The published grounding network: parity, checkpoints, anchors, words, letterbox, darknet."""
+"""Tests of the published grounding network: parity, checkpoints, anchors, words, frame, trunk."""
 
 import json
 from pathlib import Path
@@ -78,9 +78,9 @@ def test_every_key_must_be_accounted_for(change: str, network: Faoa, tmp_path: P
         load_faoa(tmp_path / "a.pth")
 
 
-def test_something_else_is_no_checkpoint(tmp_path: Path) -> None:
+def test_another_file_is_not_a_checkpoint(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=r"a\.pth: no checkpoint of FAOA: .* is missing"):
+    with pytest.raises(WeightsError, match=r"a\.pth: not a checkpoint of FAOA: .* is missing"):
         load_faoa(tmp_path / "a.pth")
 
 
@@ -110,7 +110,7 @@ def test_code_in_a_checkpoint_is_not_run(
         ("flickr_referit.pth", None),
     ],
 )
-def test_a_word_of_the_name_tells_the_data(name: str, data: str | None) -> None:
+def test_the_file_name_contains_the_data_set(name: str, data: str | None) -> None:
     assert trained_on(Path("/refcoco/flickr") / name) == data
 
 
@@ -128,7 +128,7 @@ def test_one_box_a_phrase_as_a_plain_loop_finds_it() -> None:
     outputs = [torch.randn(2, 15, n, n, generator=draw) for n in (8, 16, 32)]
     boxes, places, scores = best_boxes(outputs, FLICKR_ANCHORS)
     for phrase in range(2):
-        best, place, found, total = -np.inf, 0, -1, 0.0
+        highest, index, index_of_best, total = -np.inf, 0, -1, 0.0
         for stride, output in enumerate(outputs):
             n = output.shape[-1]
             for anchor in range(3):
@@ -138,51 +138,55 @@ def test_one_box_a_phrase_as_a_plain_loop_finds_it() -> None:
                             phrase, 5 * anchor : 5 * anchor + 5, row, column
                         ].tolist()
                         total += np.exp(logit)
-                        if logit > best:
+                        if logit > highest:
                             width, height = FLICKR_ANCHORS[3 * stride + anchor]
                             half_w = np.exp(w) * width * 256 / 416 / 2
                             half_h = np.exp(h) * height * 256 / 416 / 2
                             cx = (1 / (1 + np.exp(-x)) + column) * 256 / n
                             cy = (1 / (1 + np.exp(-y)) + row) * 256 / n
                             box = (cx - half_w, cy - half_h, cx + half_w, cy + half_h)
-                            best, found = logit, place
-                        place += 1
+                            highest, index_of_best = logit, index
+                        index += 1
         np.testing.assert_allclose(boxes[phrase].numpy(), box, rtol=1e-4)
-        assert int(places[phrase]) == found
-        assert float(scores[phrase]) == pytest.approx(np.exp(best) / total, rel=1e-4)
+        assert int(places[phrase]) == index_of_best
+        assert float(scores[phrase]) == pytest.approx(np.exp(highest) / total, rel=1e-4)
 
 
 def test_a_picture_is_seen_once_whatever_its_phrases(files: Path) -> None:
-    one = grounder(files)
-    seen = []
-    one.network.visumodel.register_forward_hook(lambda *args: seen.append(len(args[2][0])))
-    found = one.find([photo(0, (300, 200)), photo(1, (300, 200))], [("dog", "the dog"), ("red",)])
-    assert seen == [2]
-    assert [[c.phrase for c in its] for its in found] == [["dog", "the dog"], ["red"]]
+    model = grounder(files)
+    batches = []
+    model.network.visumodel.register_forward_hook(lambda *args: batches.append(len(args[2][0])))
+    candidates = model.find(
+        [photo(0, (300, 200)), photo(1, (300, 200))], [("dog", "the dog"), ("red",)]
+    )
+    assert batches == [2]
+    assert [[c.phrase for c in boxes] for boxes in candidates] == [["dog", "the dog"], ["red"]]
 
 
 def test_alone_is_as_in_a_batch(files: Path) -> None:
-    one = grounder(files)
+    model = grounder(files)
     pictures = [photo(0, (300, 200)), photo(1, (120, 400))]
-    together = one.find(pictures, [("dog", "red"), ("the red dog",)])
-    alone = [one.find([pictures[0]], [("dog",)])[0], one.find([pictures[0]], [("red",)])[0]]
-    alone += [one.find([pictures[1]], [("the red dog",)])[0]]
-    for a, b in zip([c for its in together for c in its], [its[0] for its in alone], strict=True):
+    together = model.find(pictures, [("dog", "red"), ("the red dog",)])
+    alone = [model.find([pictures[0]], [("dog",)])[0], model.find([pictures[0]], [("red",)])[0]]
+    alone += [model.find([pictures[1]], [("the red dog",)])[0]]
+    for a, b in zip(
+        [c for boxes in together for c in boxes], [boxes[0] for boxes in alone], strict=True
+    ):
         assert a.phrase == b.phrase
         np.testing.assert_allclose(a.box, b.box, atol=1e-2)
         assert a.score == pytest.approx(b.score, abs=1e-5)
 
 
-def test_of_the_same_phrase_twice_both_are_found(files: Path) -> None:
-    found = grounder(files).find([photo(0, (300, 200))], [("dog", "dog")])
-    assert len(found[0]) == 2
+def test_a_repeated_phrase_has_a_box_each_time(files: Path) -> None:
+    candidates = grounder(files).find([photo(0, (300, 200))], [("dog", "dog")])
+    assert len(candidates[0]) == 2
 
 
 def test_phrases_and_pictures_make_a_difference(files: Path) -> None:
-    found = grounder(files).find(
+    candidates = grounder(files).find(
         [photo(0, (300, 200)), photo(1, (300, 200))], [("dog", "red dogs"), ("dog",)]
     )
-    assert len({c.box for its in found for c in its}) == 3
+    assert len({c.box for boxes in candidates for c in boxes}) == 3
 
 
 def test_without_phrases_nothing_is_found(files: Path) -> None:
@@ -197,7 +201,7 @@ def test_bfloat16_finds_about_the_same(files: Path) -> None:
     assert low.score == pytest.approx(exact.score, rel=0.3)
 
 
-# --- what goes in
+# --- inputs
 
 
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (30, 20), (256, 256), (1, 400), (3, 2)])
@@ -206,7 +210,7 @@ def test_a_box_comes_back_from_the_frame(size: tuple[int, int]) -> None:
     scale = 256 / max(size)
     frame = [(256 - side * scale) / 2 for side in size]
     whole = np.array([[*frame, *(256 - edge for edge in frame)]])
-    # The published mapping places by whole pixels: half of one off, in pixels of the picture.
+    # The published mapping may be off by half a pixel of the frame, as it places whole pixels.
     np.testing.assert_allclose(placement.to_picture(whole)[0], [0, 0, *size], atol=0.51 / scale)
 
 
@@ -218,7 +222,7 @@ def test_a_frame_is_the_picture_on_its_border() -> None:
     assert (frame[64:192] == (10, 200, 30)).all()
 
 
-def test_shrinking_is_the_mean_of_what_a_pixel_covers() -> None:
+def test_shrinking_averages_the_covered_pixels() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 768, 3)).astype(np.uint8)
     frame, _ = letterbox(Image.fromarray(pixels))
     expected = pixels.reshape(256, 4, 192, 4, 3).mean((1, 3))
@@ -272,7 +276,7 @@ def test_pieces_of_bert(tmp_path: Path) -> None:
     assert mask.sum(1).tolist() == [5, 4, 20]
 
 
-def test_special_pieces_that_a_vocabulary_lacks_are_not_made_up(tmp_path: Path) -> None:
+def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("dog\n##s\n[PAD]\nthe")
     with pytest.raises(WeightsError, match=r"it lacks \[UNK\], \[CLS\], \[SEP\]\); give"):
         Words(str(tmp_path / "vocab.txt"), pieces=True, size=8)
@@ -301,7 +305,7 @@ def test_a_word_list_of_another_form_is_refused(content: str, tmp_path: Path) ->
         Words(str(tmp_path / "words.json"), pieces=False, size=2)
 
 
-def test_a_vocabulary_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vocabulary_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> None:
         raise OSError("no network")
 
@@ -346,7 +350,7 @@ def test_maps_have_the_published_shapes(trunk: Darknet) -> None:
 
 
 def numbers(trunk: Darknet) -> np.ndarray:
-    """The trunk's weights, each convolution's in the order of a darknet file."""
+    """Return the trunk's weights in the order of a darknet file."""
     state: dict[str, Tensor] = trunk.state_dict()
     parts = []
     for n, layer in enumerate(LAYERS):

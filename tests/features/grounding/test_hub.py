@@ -1,4 +1,4 @@
-"""Models of the hub as folders: cached, fetched, or told to be missing."""
+"""Models of the hub as folders: cached, fetched, or reported as missing."""
 
 import shutil
 import subprocess
@@ -21,14 +21,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the hub's."""
+    """Use an empty cache of the hub."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub that is soon known not to answer."""
+    """Make the hub fail without waiting for its answer."""
 
     def fail(self: object, name: str, timeout: float) -> None:
         assert timeout <= 10
@@ -38,15 +38,15 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(model: Path, cache: Path) -> Path:
-    """The model as the hub's a/b. Returns its snapshot."""
-    place = cache / "models--a--b"
-    (place / "refs").mkdir(parents=True)
-    (place / "refs/main").write_text("5f3c")
-    return Path(shutil.copytree(model, place / "snapshots/5f3c"))
+    """Put the model into the cache as a/b of the hub. Returns its snapshot."""
+    folder = cache / "models--a--b"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs/main").write_text("5f3c")
+    return Path(shutil.copytree(model, folder / "snapshots/5f3c"))
 
 
 def never(*args: object, **kwargs: object) -> None:
-    raise AssertionError("the hub was asked")
+    raise AssertionError("the hub was contacted")
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -71,22 +71,26 @@ def test_a_snapshot_without_weights_is_not_cached(model: Path, cache: Path, offl
 
 
 @pytest.mark.parametrize("name", ["a/b", "/no/such/folder", "../b", "a b"])
-def test_what_is_not_there_is_not_cached(name: str, cache: Path, offline: None) -> None:
+def test_a_missing_model_is_not_cached(name: str, cache: Path, offline: None) -> None:
     assert not is_cached(name)
     with pytest.raises(WeightsError) as error:
         model_folder(name)
-    told = str(error.value)
-    assert told.startswith(f"grounder weights {name!r}: no such folder, not in the hub's cache on")
-    assert told.endswith("give --weights FOLDER of the model, or take --grounder salience")
-    assert "\n" not in told
+    message = str(error.value)
+    assert message.startswith(
+        f"grounder weights {name!r}: no such folder, not in the hub's cache on"
+    )
+    assert message.endswith("give --weights FOLDER of the model, or use --grounder salience")
+    assert "\n" not in message
 
 
-def test_a_hub_out_of_reach_is_told_in_one_line(cache: Path, offline: None) -> None:
+def test_an_unreachable_hub_is_reported_in_one_line(cache: Path, offline: None) -> None:
     with pytest.raises(WeightsError, match=r"and can't be fetched \(no network at all\); give"):
         model_folder("a/b")
 
 
-def test_what_is_not_cached_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_not_cached_is_fetched(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fetch(name: str, allow_patterns: list[str]) -> str:
         assert "*.safetensors" in allow_patterns
         return f"fetched {name}"
