@@ -1,4 +1,4 @@
-"""What a saved model needs to know about itself: the `config.json` of a model folder."""
+"""Configuration of a saved model: the `config.json` of its folder."""
 
 from typing import Any
 
@@ -10,13 +10,18 @@ from model.hvpnet.variants import AT_MARKERS, HVPNET, PAPER
 class ExtractorConfig(PreTrainedConfig):
     """Configuration of both extractors.
 
-    `encoder` is the text encoder's own configuration as a plain dictionary, `block_channels` the
-    channels of the pyramid's four blocks, `grid` its side, `dropout` acts before the head;
-    `style` and `variant` are names in `model/hvpnet/variants.py`, `bottleneck` is the inner width
-    of the published code's visual map, and `pyramids` tells how those that it was trained on were
-    made. `relation_head` is the states that the relation classifier reads; folders older than it
-    have none in their file, and read the markers.
-    Labels live in the usual `id2label`.
+    encoder: the text encoder's configuration as a plain dictionary.
+    style, variant: names in `model/hvpnet/variants.py`.
+    block_channels: channels of the pyramid's four blocks.
+    grid: side of the pyramid's maps, in cells.
+    bottleneck: inner width of the visual map in style released.
+    pyramids: the settings that made the pyramids of the training data.
+    dropout: rate before the head.
+    marker_ids: token ids of the four entity markers.
+    relation_head: states that the relation classifier reads; old folders lack it and read the
+        markers.
+
+    Labels are in transformers' own `id2label`.
     """
 
     model_type = "hvpnet"
@@ -48,6 +53,6 @@ class ExtractorConfig(PreTrainedConfig):
         super().__init__(**others)
 
     def encoder_config(self) -> PreTrainedConfig:
-        """The text encoder's configuration as transformers' own object."""
+        """Return the text encoder's configuration as a transformers object."""
         fields = dict(self.encoder)
         return AutoConfig.for_model(fields.pop("model_type"), **fields)

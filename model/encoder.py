@@ -21,29 +21,29 @@ from model.hvpnet.dropout import quicken
 from model.hvpnet.prefix import VisualPrefix
 from model.hvpnet.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 
-# Encoders that hand the prefix on to every layer of their own. Others swallow it silently
-# (DeBERTa-v2, MPNet) or share one layer (ALBERT).
+# Encoders that pass the prefix on to each of their layers. Others drop it silently (DeBERTa-v2,
+# MPNet) or share the same layer (ALBERT).
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
-_AS_OURS = {"attn_implementation": attention.NAME, "dtype": "float32"}
-# Both are checked here: left alone, transformers only says to look above for the mismatched ones.
+_SETTINGS = {"attn_implementation": attention.NAME, "dtype": "float32"}
+# Keys and shapes are checked here: transformers' own error does not name the mismatched weights.
 _CHECKED: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-# What loaders raise for files that are missing, cut short or damaged.
+# Exceptions of transformers' loaders for files that are missing, cut short or damaged.
 _DAMAGED = (
     *(OSError, ValueError, TypeError, RuntimeError, LookupError),
     *(SafetensorError, StrictDataclassError, pickle.UnpicklingError),
 )
-# Weights of an encoder that nothing here reads: the pooler, behind the last hidden state.
+# Weights that this project does not use: the pooler follows the last hidden state.
 _UNUSED = "pooler."
 _AGAIN = "fetch its folder again"
 _ELSEWHERE = (
     "give the folder of a Hugging Face model with --encoder FOLDER, or go online once so that it "
     "can be downloaded"
 )
-_LAYERS = ("encoder.layer.", "transformer.layer.", "layers.")  # where ENCODERS keep theirs
+_LAYERS = ("encoder.layer.", "transformer.layer.", "layers.")  # names of the layers of ENCODERS
 
 
 class EncoderError(ModelError):
-    """The text encoder can't be had, or can't take a prefix."""
+    """A text encoder that cannot be loaded, or cannot take a visual prefix."""
 
 
 def check_encoder(config: PreTrainedConfig) -> None:
@@ -56,11 +56,14 @@ def check_encoder(config: PreTrainedConfig) -> None:
 
 
 def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
-    """A pretrained encoder by hub name or folder: from the hub's cache, else downloaded.
+    """Load a pretrained encoder from a folder or the hub's cache, or download it.
 
-    ask_hub: raises OSError within seconds if the hub is out of reach or has no such model; the
-    loader by itself would try for a minute. Raises EncoderError, one line, with the fix, also
-    where a weight other than the pooler's is missing: transformers would draw it at random.
+    name: hub name or folder.
+    ask_hub: raises OSError within seconds if the hub can't be reached or has no such model;
+        without it the loader would retry for a minute.
+
+    Raises EncoderError, in one line with the fix; also if any weight except the pooler's is
+    missing, which transformers would initialise at random.
     """
     attention.register()
     try:
@@ -68,7 +71,7 @@ def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
         if loaded is None:
             if not Path(name).is_dir():
                 ask_hub(name)
-            loaded = AutoModel.from_pretrained(name, **_CHECKED, **_AS_OURS)
+            loaded = AutoModel.from_pretrained(name, **_CHECKED, **_SETTINGS)
         model, info = loaded
     except _DAMAGED as error:
         reason = _first_line(error)
@@ -81,26 +84,26 @@ def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
 
 
 def _check_weights(name: str, info: Mapping[str, Any]) -> None:
-    """Raise EncoderError for weights that are missing, of another shape, or of layers too many."""
+    """Raise EncoderError for weights that are missing, of a wrong shape, or of unknown layers."""
     keys = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected")}
     missing = [key for key in keys["missing"] if not key.startswith(_UNUSED)]
     if missing:
         raise EncoderError(
             f"encoder {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}; "
-            "fetch its folder again, or take the configuration that belongs to its weights"
+            "fetch its folder again, or use the config.json that belongs to its weights"
         )
-    if other := sorted(info["mismatched_keys"]):
-        key, own, expected = other[0]
+    if mismatched := sorted(info["mismatched_keys"]):
+        key, actual, expected = mismatched[0]
         raise EncoderError(
-            f"encoder {name!r}: {len(other)} of its weights have another shape than its "
-            f"configuration says, such as {key}: expected {tuple(expected)}, found {tuple(own)}; "
-            "take the configuration that belongs to its weights"
+            f"encoder {name!r}: {len(mismatched)} of its weights have another shape than its "
+            f"configuration says, such as {key}: expected {tuple(expected)}, found "
+            f"{tuple(actual)}; use the config.json that belongs to its weights"
         )
-    left = [key for key in keys["unexpected"] if key.startswith(_LAYERS)]
-    if left:
+    surplus = [key for key in keys["unexpected"] if key.startswith(_LAYERS)]
+    if surplus:
         raise EncoderError(
-            f"encoder {name!r}: its configuration has no place for {len(left)} of its weights, "
-            f"such as {left[0]}; take the configuration that belongs to them"
+            f"encoder {name!r}: its configuration has no place for {len(surplus)} of its weights, "
+            f"such as {surplus[0]}; use the config.json that belongs to its weights"
         )
 
 
@@ -113,12 +116,12 @@ def _check_finite(name: str, model: PreTrainedModel) -> None:
 
 
 def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
-    """The hub's model of that name if this machine has all of it."""
+    """Load the hub's model from this machine's cache; None if it is not completely there."""
     if Path(name).is_dir():
         return None
     try:
         loaded: tuple[PreTrainedModel, Mapping[str, Any]] = AutoModel.from_pretrained(
-            name, local_files_only=True, **_CHECKED, **_AS_OURS
+            name, local_files_only=True, **_CHECKED, **_SETTINGS
         )
         return loaded
     except OSError:
@@ -126,7 +129,10 @@ def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
 
 
 def load_saved(kind: "type[PrefixedEncoder]", folder: Path) -> "PrefixedEncoder":
-    """A model that was saved in `folder`, each of its weights found there. Raises EncoderError."""
+    """Load a model of class `kind` from its folder, which must contain all weights.
+
+    Raises EncoderError.
+    """
     try:
         model, info = kind.from_pretrained(folder, **_CHECKED)
     except _DAMAGED as error:
@@ -134,7 +140,7 @@ def load_saved(kind: "type[PrefixedEncoder]", folder: Path) -> "PrefixedEncoder"
             f"{folder}: expected a saved model, found a damaged one ({_first_line(error)}); "
             "run what made it again"
         ) from error
-    # transformers itself would draw what is missing by chance.
+    # transformers would initialise missing weights at random.
     wrong = {name: sorted(map(str, info[name])) for name in ("missing_keys", "mismatched_keys")}
     for name, keys in wrong.items():
         if keys:
@@ -150,16 +156,16 @@ def _first_line(error: Exception) -> str:
 
 
 class PrefixedEncoder(PreTrainedModel):
-    """Text encoder and, unless the variant is text-only, the visual prefix: both heads' base.
+    """A text encoder with a visual prefix (unless text-only): the base class of both models.
 
-    A new model has random weights throughout; `adopt` puts a pretrained encoder in.
+    A new model has random weights; `adopt` replaces its encoder by a pretrained one.
     """
 
     config_class = ExtractorConfig
     base_model_prefix = ""
     _supports_sdpa = True
     _supports_attention_backend = True
-    # The Trainer would otherwise believe that the loss is already averaged over accumulated steps.
+    # Otherwise the Trainer assumes that the loss is already averaged over accumulated steps.
     accepts_loss_kwargs = False
 
     def __init__(self, config: ExtractorConfig) -> None:
@@ -169,7 +175,7 @@ class PrefixedEncoder(PreTrainedModel):
         assert config.style in STYLES, config.style
         encoder_config = config.encoder_config()
         check_encoder(encoder_config)
-        self.encoder = AutoModel.from_config(encoder_config, **_AS_OURS)
+        self.encoder = AutoModel.from_config(encoder_config, **_SETTINGS)
         self._prepare_encoder()
         self.hidden = encoder_config.hidden_size
         self.prefix = (
@@ -188,23 +194,23 @@ class PrefixedEncoder(PreTrainedModel):
         )
 
     def adopt(self, encoder: PreTrainedModel) -> None:
-        """Take a pretrained encoder of the configuration's shape in place of the random one."""
+        """Replace the random encoder by a pretrained one of the same configuration."""
         self.encoder = encoder
         self._prepare_encoder()
 
     def _prepare_encoder(self) -> None:
         quicken(self.encoder)
-        # DistilBERT's attention modules don't know which layer they are in: tell them.
+        # The prefix needs each layer's number, which DistilBERT's attention modules lack.
         if self.encoder.config.model_type == "distilbert":
             for number, layer in enumerate(self.encoder.transformer.layer):
                 layer.attention.layer_idx = number
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Which rate each parameter trains at; a head adds its own."""
+        """Return the parameter groups of encoder and prefix; subclasses add their head."""
         return [ParameterGroup("base", [m for m in (self.encoder, self.prefix) if m is not None])]
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Ours keep the initialisation of their constructors; the encoder has its own."""
+        """Do nothing: constructors have initialised the modules already."""
 
     def states(
         self,
@@ -213,7 +219,7 @@ class PrefixedEncoder(PreTrainedModel):
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
     ) -> Tensor:
-        """Last hidden states (B, T, H), as `encode` computes them."""
+        """Return the last hidden states (B, T, H); arguments as for `encode`."""
         return self.encode(input_ids, attention_mask, pyramid, regions).last_hidden_state
 
     def encode(
@@ -222,19 +228,22 @@ class PrefixedEncoder(PreTrainedModel):
         attention_mask: Tensor,
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
-        **wanted: Any,
+        **outputs: Any,
     ) -> BaseModelOutput:
-        """The text encoder's output under the visual prefix.
+        """Run the text encoder with the visual prefix.
 
-        input_ids, attention_mask: (B, T). pyramid: (B, R, ΣC, h, w), picture first; where there is
-        no region, that of an all-zero input. regions: (B, R) bool, True where there is a picture
-        or crop. A text-only model ignores both. wanted: `output_hidden_states`,
-        `output_attentions`, whose weights (B, heads, T, P + T) begin with the prefix's P slots.
+        input_ids, attention_mask: (B, T).
+        pyramid: (B, R, ΣC, h, w), picture first; for a missing region, that of an all-zero input.
+        regions: (B, R) bool, True for a picture or crop that exists.
+        outputs: `output_hidden_states` or `output_attentions`=True. Attention weights
+            (B, heads, T, P + T) begin with the P slots of the prefix.
+
+        A text-only model ignores pyramid and regions.
         """
         extra: dict[str, Any] = {}
         if self.prefix is not None:
             assert pyramid is not None, "this variant needs pyramids"
-            assert regions is not None, "this variant needs the mask of the regions"
+            assert regions is not None, "this variant needs the mask of regions"
             if self.encoder.config._attn_implementation != attention.NAME:
                 raise EncoderError(
                     f"the encoder's attention is {self.encoder.config._attn_implementation!r}, "
@@ -244,10 +253,10 @@ class PrefixedEncoder(PreTrainedModel):
                 pyramid, regions = pyramid[:, 1:], regions[:, 1:]
             prefix = self.prefix(pyramid.to(self.dtype))
             extra = {"prefix": prefix, "prefix_mask": self.prefix.slot_mask(regions)}
-        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra, **wanted)
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra, **outputs)
 
     def gates(self, pyramid: Tensor) -> Tensor:
-        """The gate of each region and layer (B, R, L, 4), Eq. 4, whether it is attended or not."""
+        """Return the gate of each region and layer (B, R, L, 4), Eq. 4; also of missing regions."""
         assert self.prefix is not None, "a text-only model has no gate"
         blocks = self.prefix.blocks(pyramid.to(self.dtype))
         return self.prefix.gate(self.prefix.pooled(blocks)).float()
@@ -255,23 +264,23 @@ class PrefixedEncoder(PreTrainedModel):
     def attention_to_regions(
         self, input_ids: Tensor, attention_mask: Tensor, pyramid: Tensor, regions: Tensor
     ) -> Tensor:
-        """The share of its attention that a token pays to a region's positions (Eq. 9).
+        """Return each token's attention to the positions of each region (Eq. 9).
 
-        Arguments as of `encode`. Returns (L, B, T, R, hw), the mean over heads; what is missing to
-        1 is paid to the text. A region that is not there gets 0 in style paper.
+        Arguments as for `encode`. Returns (L, B, T, R, hw), the mean over heads. Over R and hw it
+        sums to 1 minus the attention to the text. In style paper a missing region gets 0.
         """
-        assert self.prefix is not None, "a text-only model sees no region"
+        assert self.prefix is not None, "a text-only model has no regions"
         output = self.encode(input_ids, attention_mask, pyramid, regions, output_attentions=True)
-        first = 1 if self.config.variant == ONLY_OBJECTS else 0  # a region that isn't read
-        seen = regions.shape[1] - first
-        slots = seen * self.prefix.positions
+        first = 1 if self.config.variant == ONLY_OBJECTS else 0  # that variant skips the picture
+        count = regions.shape[1] - first
+        slots = count * self.prefix.positions
         of_heads = self.prefix.slots_of_heads(slots).to(input_ids.device)
         layers = []
         for weights in output.attentions:
-            own = weights[..., :slots].float()  # (B, heads, T, P)
-            shares = own.new_zeros(own.shape).scatter_add_(
-                3, of_heads[None, :, None].expand_as(own), own
+            to_prefix = weights[..., :slots].float()  # (B, heads, T, P)
+            shares = to_prefix.new_zeros(to_prefix.shape).scatter_add_(
+                3, of_heads[None, :, None].expand_as(to_prefix), to_prefix
             )
-            shares = shares.mean(1).unflatten(-1, (seen, self.prefix.positions))
+            shares = shares.mean(1).unflatten(-1, (count, self.prefix.positions))
             layers.append(functional.pad(shares, (0, 0, first, 0)))
         return torch.stack(layers)

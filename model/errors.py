@@ -1,4 +1,4 @@
-"""The family of errors of this folder: each is a fault in a file that people can mend."""
+"""Errors of this folder. Each reports a fault in a file that the user can repair."""
 
 
 class ModelError(ValueError):

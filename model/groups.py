@@ -1,4 +1,4 @@
-"""Parameter groups: each model declares which learning rate its parameters train at."""
+"""Parameter groups: a model declares which of its parameters train at which learning rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from typing import Literal
 
 from torch import nn
 
-Rate = Literal["base", "head", "backbone"]  # of the encoder and all that is not named below it
+Rate = Literal["base", "head", "backbone"]  # base: the encoder and the visual prefix
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Modules whose parameters train at one rate.
+    """Modules whose parameters train at the same learning rate.
 
-    Vectors are biases and normalisation, which weight decay leaves alone, unless `vectors_decay`.
+    vectors_decay: apply weight decay also to vectors, which usually are biases and normalisation.
     """
 
     rate: Rate

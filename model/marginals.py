@@ -9,11 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """A linear-chain CRF over one sequence of W tokens; all scores are float64 logarithms.
+    """A linear-chain CRF over a sequence of W ≥ 1 tokens; all scores are float64 logarithms.
 
-    start, end: (K,), of the first and the last tag. transitions: (K, K), from row to column.
-    emissions: (W, K), W at least 1. A tag sequence's probability is proportional to the
-    exponential of the sum of its scores.
+    start, end: (K,), scores of the first and the last tag.
+    transitions: (K, K), from the tag of the row to the tag of the column.
+    emissions: (W, K).
+
+    A tag sequence's probability is proportional to the exponential of the sum of its scores.
     """
 
     start: np.ndarray
@@ -23,7 +25,7 @@ class Chain:
 
     @cached_property
     def alphas(self) -> np.ndarray:
-        """(W, K): log sum over all beginnings that end with tag k at place w, emission included."""
+        """(W, K): log sum over all prefixes that end with tag k at place w, with its emission."""
         alphas = np.empty_like(self.emissions)
         alphas[0] = self.start + self.emissions[0]
         for place in range(1, len(alphas)):
@@ -32,7 +34,7 @@ class Chain:
 
     @cached_property
     def betas(self) -> np.ndarray:
-        """(W, K): log sum over all continuations behind tag k at place w, end included."""
+        """(W, K): log sum over all suffixes after tag k at place w, with the end score."""
         betas = np.empty_like(self.emissions)
         betas[-1] = self.end
         for place in range(len(betas) - 2, -1, -1):
@@ -46,10 +48,9 @@ class Chain:
         return float(np.logaddexp.reduce(self.alphas[-1] + self.end))
 
     def probability(self, allowed: Mapping[int, np.ndarray]) -> float:
-        """Probability (0-1) that the tags at some places lie within allowed sets.
+        """Return the probability (0 to 1) that the tags at some places are in the allowed sets.
 
-        allowed: place -> (K,) bool, True for the tags that may stand there. Tags at all other
-        places are free.
+        allowed: place -> (K,) bool, True for each allowed tag. Tags at other places are free.
         """
         if not allowed:
             return 1.0
@@ -61,14 +62,14 @@ class Chain:
             if place in allowed:
                 scores = _only(scores, allowed[place])
         within = np.logaddexp.reduce(scores + self.betas[last])
-        return min(float(np.exp(within - self.normalizer)), 1.0)  # rounding may pass 1
+        return min(float(np.exp(within - self.normalizer)), 1.0)  # rounding may exceed 1
 
     def _step(self, scores: np.ndarray, place: int) -> np.ndarray:
-        """Log sums (K,) at a place from those at the place before it."""
+        """Compute the log sums (K,) at a place, given those of the place before."""
         reached = np.logaddexp.reduce(scores[:, None] + self.transitions, axis=0)
         return np.asarray(reached + self.emissions[place])
 
 
 def _only(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Scores (K,) with minus infinity where a tag isn't allowed."""
+    """Set scores (K,) to minus infinity where the tag is not allowed."""
     return np.where(allowed, scores, -np.inf)

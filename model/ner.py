@@ -1,4 +1,4 @@
-"""Entities: a tag for each word, from a linear-chain CRF."""
+"""The entity model: a linear-chain CRF tags each word."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,17 @@ from model.encoder import PrefixedEncoder
 from model.groups import ParameterGroup
 from model.marginals import Chain
 
-IGNORED = -100  # label and tag of a slot that is no word
+IGNORED = -100  # label and tag of padding
 
 
 @dataclass
 class TaggerOutput(ModelOutput):
-    """loss: scalar or None. tags: (B, W), IGNORED past a row's end; None while training."""
+    """Output of the entity model.
+
+    loss: scalar; None without labels.
+    tags: (B, W), IGNORED after a row's end; None while training.
+    emissions: (B, W, K).
+    """
 
     loss: Tensor | None = None
     tags: Tensor | None = None
@@ -26,10 +31,10 @@ class TaggerOutput(ModelOutput):
 
 
 class EntityTagger(PrefixedEncoder):
-    """Emissions and a CRF over tokens (HVPNeT, Eq. 10).
+    """Tag tokens with a CRF over their emissions (HVPNeT, Eq. 10).
 
-    Which places of the text are tokens is the caller's: the first pieces of words, or, as the
-    published code has it, every piece, with labels for later pieces, [CLS] and [SEP].
+    The caller chooses the tokens: the first pieces of words, or every piece, as in the published
+    code, which has labels for later pieces, [CLS] and [SEP].
     """
 
     def __init__(self, config: ExtractorConfig) -> None:
@@ -41,7 +46,10 @@ class EntityTagger(PrefixedEncoder):
         self.post_init()
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The CRF's first and last transitions are vectors, and no biases."""
+        """Return the groups of encoder, prefix and head.
+
+        The CRF's vectors decay: start and end transitions are not biases.
+        """
         head = ParameterGroup("head", [self.classifier])
         return [*super().parameter_groups(), head, ParameterGroup("head", [self.crf], True)]
 
@@ -54,20 +62,22 @@ class EntityTagger(PrefixedEncoder):
         regions: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> TaggerOutput:
-        """Mean negative log-likelihood of labels (B, W), and best tags (B, W) in evaluation.
+        """Compute emissions, the loss if labels are given, and the best tags in evaluation.
 
-        words: (B, W), where each token stands in input_ids, -1 past a row's end. Every row has at
-        least one.
+        input_ids, attention_mask: (B, T).
+        words: (B, W), index of each token in input_ids, -1 after a row's end; at least one a row.
+        pyramid, regions: as for `PrefixedEncoder.encode`.
+        labels: (B, W). The loss is the mean of their negative log-likelihoods over the batch.
         """
         states = self.states(input_ids, attention_mask, pyramid, regions)
         rows = torch.arange(len(states), device=states.device)[:, None]
         mask = words >= 0
         tokens = states[rows, words.clamp(min=0)]  # (B, W, H)
-        # The CRF sums over many paths: it stays in float32 also under autocast.
+        # The CRF sums over many paths, so it stays in float32 under autocast, too.
         emissions = self.classifier(self.dropout(tokens)).float()
         loss = None
         if labels is not None:
-            # Padded labels are masked; the CRF only wants them to be valid indices.
+            # Labels of padding are masked, but the CRF requires valid indices.
             loss = -self.crf(emissions, labels.clamp(min=0), mask, reduction="mean")
         return TaggerOutput(
             loss=loss,
@@ -76,7 +86,7 @@ class EntityTagger(PrefixedEncoder):
         )
 
     def chain(self, emissions: np.ndarray) -> Chain:
-        """The CRF over one post's emissions (W, K), without padding, for exact probabilities."""
+        """Return the CRF over a post's emissions (W, K), without padding, for probabilities."""
         crf = self.crf
         parameters = (crf.start_transitions, crf.transitions, crf.end_transitions)
         start, transitions, end = (p.detach().double().cpu().numpy() for p in parameters)

@@ -1,4 +1,4 @@
-"""The relation between two marked entities."""
+"""The relation model: it classifies the relation between two marked entities."""
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ from model.hvpnet.variants import AT_CLS, RELATION_HEADS
 
 
 class RelationExtractor(PrefixedEncoder):
-    """Classifies the states of the two opening markers, joined, or that of [CLS] (HVPNeT, Eq. 11).
+    """Classify the joined states of both opening markers, or the state of [CLS] (HVPNeT, Eq. 11).
 
-    `relation_head` "markers" (2H to labels) is the published code's; "cls" (H to labels) reads the
-    first token, as the paper's text before Eq. 11 has it. The markers stand in the text for both.
-    The published code leaves its classifier at its random start when pictures are used; ours is
+    `relation_head` "markers" (2H to labels) is that of the published code; "cls" (H to labels)
+    reads the first token, as the paper says before Eq. 11. The text contains the markers in both
+    cases. Departure: with pictures, the published code never trains its classifier; here it is
     trained.
     """
 
@@ -40,10 +40,12 @@ class RelationExtractor(PrefixedEncoder):
         regions: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        """Logits (B, labels), and the mean cross-entropy where labels (B,) are given.
+        """Compute logits (B, labels), and the mean cross-entropy if labels (B,) are given.
 
-        markers: (B, 2), where the opening markers of head and tail stand in input_ids; not read by
-        the head "cls".
+        input_ids, attention_mask: (B, T).
+        markers: (B, 2), index in input_ids of the opening markers of head and tail; ignored by the
+            relation head "cls".
+        pyramid, regions: as for `PrefixedEncoder.encode`.
         """
         states = self.states(input_ids, attention_mask, pyramid, regions)
         read = self._read(states, markers)
@@ -52,7 +54,7 @@ class RelationExtractor(PrefixedEncoder):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def _read(self, states: Tensor, markers: Tensor) -> Tensor:
-        """The states (B, 2H) at both markers, or (B, H) at the first token."""
+        """Return the states (B, 2H) at both markers, or (B, H) at the first token."""
         if self.config.relation_head == AT_CLS:
             return states[:, 0]
         rows = torch.arange(len(states), device=states.device)[:, None]

@@ -1,6 +1,6 @@
-"""Published checkpoints (`best_model.pth`) -> our model in style `released`, and its backbone.
+"""Convert a published checkpoint (`best_model.pth`) to a model in style released and its backbone.
 
-Every key of a checkpoint is taken, or named as left out with the reason, or refused.
+Each key of a checkpoint is converted, listed in `left_out` with the reason, or refused.
 """
 
 import re
@@ -21,27 +21,28 @@ from model.ner import EntityTagger
 from model.relation import RelationExtractor
 
 BACKBONE = "image_model.resnet."
-HEAD_WIDTH = 64  # of every published BERT: heads leave no trace in the weights' shapes
-NAMES = {  # how a published parameter's name begins -> how ours does
+HEAD_WIDTH = 64  # of every published BERT; shapes of weights do not show the number of heads
+NAMES = {  # prefix of a published parameter's name -> prefix of its name here
     "bert.": "encoder.",
     "encoder_conv.": "prefix.map.",
     "fc.": "classifier.",
 }
-GATE = re.compile(r"gates\.(\d+)\.(weight|bias)")  # one a layer; ours are one matrix
+GATE = re.compile(r"gates\.(\d+)\.(weight|bias)")  # one for each layer; here all are one matrix
 POSITIONS = "encoder.embeddings.position_ids"
 BLOCK_RATIO = (1, 2, 4, 8)  # channels of a ResNet's four blocks
 
 
 class ReleasedError(ModelError):
-    """A file that is no published checkpoint. The message is one line."""
+    """A file that is not a published checkpoint. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A published checkpoint in our form.
+    """A converted checkpoint.
 
-    `backbone`: weights and BatchNorm statistics by torchvision's names, empty for a text-only
-    checkpoint. `left_out`: key -> why.
+    model: in eval mode.
+    backbone: weights and BatchNorm statistics by torchvision's names; empty if text-only.
+    left_out: key that was not converted -> reason.
     """
 
     model: PrefixedEncoder
@@ -50,11 +51,13 @@ class Imported:
 
 
 def import_released(state: Mapping[str, Tensor], labels: Sequence[str]) -> Imported:
-    """Turn a published checkpoint into our model and its backbone.
+    """Convert a published checkpoint to a model and its backbone.
 
-    `state`: as the file holds it. `labels`: the head's, in the order of their numbers. Whether it
-    has pictures, and its sizes, are read off keys and shapes. Raises ReleasedError where a key is
-    missing, not known, or of another shape.
+    state: the state dict of the file.
+    labels: of the head, in the order of their numbers.
+
+    Task, sizes, and the use of pictures follow from keys and shapes. Raises ReleasedError if a key
+    is missing, unknown, or of a wrong shape.
     """
     state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     pictured = {key: tensor for key, tensor in state.items() if key.startswith(BACKBONE)}
@@ -65,7 +68,7 @@ def import_released(state: Mapping[str, Tensor], labels: Sequence[str]) -> Impor
     try:
         config = _config(ours, labels, tagger=is_tagger(state))
     except KeyError as error:
-        raise ReleasedError(f"no published checkpoint: {error.args[0]} is missing") from error
+        raise ReleasedError(f"not a published checkpoint: {error.args[0]} is missing") from error
     model = (EntityTagger if is_tagger(state) else RelationExtractor)(config)
     _fill(model, ours)
     backbone = {
@@ -77,20 +80,20 @@ def import_released(state: Mapping[str, Tensor], labels: Sequence[str]) -> Impor
 
 
 def is_tagger(state: Mapping[str, Tensor]) -> bool:
-    """Whether a published checkpoint is of entities: only these have a CRF."""
+    """Return True if a published checkpoint tags entities: only those have a CRF."""
     return any(key.removeprefix("module.").startswith("crf.") for key in state)
 
 
 def our_name(published: str) -> str:
-    """Our name of a published parameter, gates excepted."""
-    for theirs, ours in NAMES.items():
-        if published.startswith(theirs):
-            return ours + published.removeprefix(theirs)
+    """Return the name here of a published parameter, except for gates."""
+    for prefix, replacement in NAMES.items():
+        if published.startswith(prefix):
+            return replacement + published.removeprefix(prefix)
     return published
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All but the backbone under our names; a key that has none keeps its own."""
+    """Rename all keys except the backbone's; unknown keys keep their name."""
     ours = {our_name(key): tensor for key, tensor in state.items() if not GATE.fullmatch(key)}
     gates = {key: match for key in state if (match := GATE.fullmatch(key))}
     for part in ("weight", "bias"):
@@ -102,7 +105,7 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> ExtractorConfig:
-    """Sizes as the weights' shapes tell them; the rest is the published code's."""
+    """Read sizes off the weights' shapes; other settings are those of the published code."""
     words, hidden = ours["encoder.embeddings.word_embeddings.weight"].shape
     layers = {name.split(".")[3] for name in ours if name.startswith("encoder.encoder.layer.")}
     inner = ours["encoder.encoder.layer.0.intermediate.dense.weight"]
@@ -130,7 +133,7 @@ def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> 
         encoder=encoder.to_dict(),
         style=RELEASED,
         variant=HVPNET if pictured else TEXT_ONLY,
-        dropout=0.1 if tagger else 0.0,  # the relation model has one and never applies it
+        dropout=0.1 if tagger else 0.0,  # the published relation model never applies its dropout
         marker_ids=() if tagger else tuple(range(words - 4, words)),
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},
@@ -139,21 +142,21 @@ def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> 
 
 
 def _fill(model: PrefixedEncoder, ours: Mapping[str, Tensor]) -> None:
-    wanted = model.state_dict()
+    expected = model.state_dict()
     faults = {
-        "missing": [name for name in wanted if name not in ours],
-        "not known": [name for name in ours if name not in wanted],
+        "missing": [name for name in expected if name not in ours],
+        "not known": [name for name in ours if name not in expected],
         "other shape": [
             f"{name} {tuple(ours[name].shape)} not {tuple(tensor.shape)}"
-            for name, tensor in wanted.items()
+            for name, tensor in expected.items()
             if name in ours and ours[name].shape != tensor.shape
         ],
     }
     if any(faults.values()):
-        told = "; ".join(
+        message = "; ".join(
             f"{kind}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" * (len(names) > 4))
             for kind, names in faults.items()
             if names
         )
-        raise ReleasedError(f"no published checkpoint, by our names of its keys: {told}")
+        raise ReleasedError(f"not a published checkpoint (keys as renamed here): {message}")
     model.load_state_dict(ours)

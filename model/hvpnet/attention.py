@@ -1,8 +1,9 @@
 """Self-attention with a visual prefix, as an attention function of transformers.
 
-The text encoder stays unforked: its layers look up their attention function by name, and hand it
-every extra keyword argument of the encoder's forward. Ours puts the layer's prefix before the
-text's keys and values (HVPNeT, Eq. 7 and 9) and leaves the rest to scaled dot product attention.
+The text encoder's code stays unchanged: its layers look up their attention function by name, and
+pass on to it all extra keyword arguments of the encoder's forward. This function puts the layer's
+prefix before the text's keys and values (HVPNeT, Eq. 7 and 9), then applies scaled dot product
+attention.
 """
 
 from collections.abc import Sequence
@@ -32,13 +33,15 @@ def visual_prefix_attention(
     output_attentions: bool | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of the text over prefix and text (Eq. 9).
+    """Attend from the text to prefix and text (Eq. 9).
 
-    query, key, value: (B, heads, T, D). prefix: (2, B, heads, P, D) for each layer. prefix_mask:
-    (B, P) bool, True where a slot is attended. attention_mask: (B, 1, T, T) bool, or None where no
-    token is padding. The text's positions are not shifted. Returns (B, T, heads, D), and the
-    weights (B, heads, T, P + T), as they were before dropout, where `output_attentions` asks for
-    them.
+    query, key, value: (B, heads, T, D).
+    attention_mask: (B, 1, T, T) bool, or None if no token is padding.
+    prefix: keys and values (2, B, heads, P, D) for each layer.
+    prefix_mask: (B, P) bool, True for a slot that is attended.
+
+    The prefix does not shift the text's positions. Returns (B, T, heads, D) and, with
+    `output_attentions`, the weights (B, heads, T, P + T) before dropout.
     """
     if prefix is not None:
         assert prefix_mask is not None, "a prefix needs its mask"
@@ -55,7 +58,7 @@ def visual_prefix_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
-    # What SDPA computes on a CPU under dropout, with the faster mask.
+    # The same as SDPA computes on a CPU under dropout, with the faster dropout mask.
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query * scale @ key.transpose(2, 3)
     if attention_mask is not None:
@@ -67,9 +70,9 @@ def visual_prefix_attention(
 
 
 def register() -> None:
-    """Make the function known to transformers by its name. Called whenever a model is built.
+    """Register the attention function with transformers. Called whenever a model is built.
 
-    Both names are needed: without the mask function, padding would be attended silently.
+    The mask function must be registered, too: without it, padding would be attended silently.
     """
     AttentionInterface.register(NAME, visual_prefix_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)

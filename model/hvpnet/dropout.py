@@ -1,4 +1,4 @@
-"""Dropout as PyTorch has it, its mask drawn several times faster on a CPU."""
+"""PyTorch's dropout with a mask that is drawn several times faster on a CPU."""
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,11 @@ LEVELS = 1 << 16
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
-    """x with each number set to 0 with probability p, and the others scaled by what is kept.
+    """Set each number of x to 0 with probability p; scale the others so that the mean stays.
 
-    On a CPU torch draws the mask number by number, which takes an eighth of a training step; here
-    64 random bits, from the same generator, decide on four numbers. p is thereby rounded to
-    1/65,536, and the scale goes by the rounded one: the mean stays exact.
+    On a CPU torch draws the mask number by number, which takes an eighth of a training step. Here
+    64 random bits of the same generator decide on four numbers. This rounds p to a multiple of
+    1/65,536; the scale uses the rounded p, so the mean stays exact.
     """
     if x.device.type != "cpu":
         return functional.dropout(x, p)
@@ -23,14 +23,14 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` with the mask above."""
+    """`nn.Dropout` with the mask of `dropout`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return dropout(x, self.p) if self.training and 0 < self.p < 1 else super().forward(x)
 
 
 def quicken(module: nn.Module) -> None:
-    """Put `Dropout` in the place of every `nn.Dropout` in the module."""
+    """Replace every `nn.Dropout` in the module by `Dropout`."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

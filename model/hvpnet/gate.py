@@ -1,4 +1,4 @@
-"""The gate: how much of each block each layer of the text encoder sees."""
+"""The gate: the weights of the four blocks for each layer of the text encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,10 @@ BLOCKS = 4
 
 
 class Gate(nn.Module):
-    """Weighs the four blocks of a region for every layer (HVPNeT, Eq. 3, 4).
+    """Weigh the four blocks of each region (the picture, each crop) for every layer (Eq. 3, 4).
 
-    The paper's MLP is one linear map a layer; the layers' maps are kept in one matrix. Each
-    region (the picture, each crop) has its own gate. `width`: of a region's pooled blocks.
+    The paper's MLP is a linear map for each layer; all layers' maps are kept in one matrix.
+    width: of a region's pooled blocks.
     """
 
     def __init__(self, layers: int, width: int) -> None:
@@ -22,16 +22,16 @@ class Gate(nn.Module):
         self.mlp = nn.Linear(width, layers * BLOCKS)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Pooled blocks (B, R, width) -> gate (B, R, L, 4); it sums to 1 over the blocks."""
+        """Map pooled blocks (B, R, width) to the gate (B, R, L, 4), which sums to 1 over blocks."""
         alpha = functional.leaky_relu(self.mlp(pooled))  # Eq. 3
         return alpha.unflatten(-1, (self.layers, BLOCKS)).softmax(-1)  # Eq. 4
 
 
 class FixedGate(nn.Module):
-    """The gate of the variants that choose instead of weighing: one block for each layer.
+    """The gate of the variants that choose a block for each layer instead of weighing all.
 
-    `flat`: the last block for all. `1t3`: block i for the layers 3i-2 to 3i of twelve, and in the
-    same proportion for an encoder of another depth.
+    `flat`: the last block for all layers. `1t3`: block i for the layers 3i-2 to 3i of twelve, and
+    in the same proportion for an encoder of another depth.
     """
 
     def __init__(self, layers: int, variant: str) -> None:
@@ -41,11 +41,14 @@ class FixedGate(nn.Module):
         self.chosen = list({FLAT: last, ONE_TO_THREE: in_turn}[variant])
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Pooled blocks (B, R, width), only their number counts -> gate (B, R, L, 4), 0 or 1."""
+        """Return the gate (B, R, L, 4) of zeros and ones; pooled (B, R, width) gives B and R."""
         chosen = functional.one_hot(torch.tensor(self.chosen, device=pooled.device), BLOCKS)
         return chosen.to(pooled.dtype).expand(*pooled.shape[:2], -1, -1)
 
 
 def mix(gate: Tensor, blocks: Tensor) -> Tensor:
-    """Gate (B, R, L, 4), blocks (B, R, 4, hw, W) -> mixture (L, B, R, hw, W) (HVPNeT, Eq. 5)."""
+    """Mix the blocks for each layer (HVPNeT, Eq. 5).
+
+    gate: (B, R, L, 4). blocks: (B, R, 4, hw, W). Returns (L, B, R, hw, W).
+    """
     return torch.einsum("brlc,brcpw->lbrpw", gate, blocks)

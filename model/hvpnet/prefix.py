@@ -1,4 +1,4 @@
-"""The visual prefix: a pyramid becomes keys and values for every layer of the text encoder."""
+"""The visual prefix: keys and values, made from a pyramid, for every layer of the text encoder."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,18 @@ from model.hvpnet.variants import FLAT, ONE_TO_THREE, PAPER
 
 
 class VisualPrefix(nn.Module):
-    """Pyramids of a picture and its crops -> prefix keys and values (HVPNeT, Eq. 1-6 and 8).
+    """Map the pyramids of a picture and its crops to prefix keys and values (HVPNeT, Eq. 1-6, 8).
 
-    `style` paper: the equations as they are written. `style` released: what the published code
-    computes; the README's table names each difference. There a position of the prefix is a group
-    of channels, and hw counts groups. W is the width of a mapped block: H (paper), or 2H, a key and
-    a value (released). `channels` are those of the four blocks, `grid` the side of the maps,
-    `heads` the attention heads that H is cut into, `bottleneck` the inner width of the published
-    map, 800 there.
+    channels: of the four blocks.
+    grid: side of the blocks' maps, in cells.
+    layers, hidden, heads: of the text encoder.
+    style: "paper", the equations as written, or "released", the computation of the published code;
+        docs/paper.md names each difference.
+    variant: a name in VARIANTS; "flat" and "1t3" have a fixed gate.
+    bottleneck: inner width of the map in style released, 800 in the published code.
+
+    In style released a position of the prefix is a group of channels, and hw counts groups. W is
+    the width of a mapped block: H (paper), or 2H, a key and a value (released).
     """
 
     def __init__(
@@ -37,7 +41,7 @@ class VisualPrefix(nn.Module):
         self.heads = heads
         self.paper = style == PAPER
         if self.paper:
-            # A 1×1 convolution on pooled maps is one linear map over channels at each position.
+            # A 1×1 convolution on pooled maps is a linear map over channels at each position.
             self.conv = nn.ModuleList(nn.Linear(c, hidden) for c in channels)
             width = hidden
         else:
@@ -55,9 +59,9 @@ class VisualPrefix(nn.Module):
             )
 
     def forward(self, pyramid: Tensor) -> list[Tensor]:
-        """Pyramid (B, R, ΣC, h, w) -> for each layer, keys and values (2, B, heads, P, H / heads).
+        """Return keys and values (2, B, heads, P, H / heads) for each layer.
 
-        P = R·hw slots: the picture's first, then the crops' in order.
+        pyramid: (B, R, ΣC, h, w). P = R·hw slots: the picture's first, then the crops' in order.
         """
         blocks = self.blocks(pyramid)  # Eq. 1, 2: (B, R, 4, hw, W)
         gate = self.gate(self.pooled(blocks))  # Eq. 3, 4: (B, R, L, 4)
@@ -66,10 +70,11 @@ class VisualPrefix(nn.Module):
         return [self.split_heads(layer) for layer in self.keys_values(mixed)]  # Eq. 8
 
     def blocks(self, pyramid: Tensor) -> Tensor:
-        """Pyramid (B, R, ΣC, h, w) -> blocks mapped towards the encoder (B, R, 4, hw, W), Eq. 1, 2.
+        """Map the pyramid's blocks to the encoder's width (Eq. 1, 2).
 
-        released: the joined maps, channel after channel, are cut into hw groups, and one map shared
-        by all layers makes of each group four pieces, which stand for the blocks.
+        pyramid: (B, R, ΣC, h, w). Returns (B, R, 4, hw, W). In style released the joined maps,
+        channel after channel, are cut into hw groups. A map, shared by all layers, turns each group
+        into four parts, which take the place of the blocks.
         """
         if self.paper:
             maps = pyramid.flatten(3).transpose(2, 3).split(self.channels, dim=-1)  # (B, R, hw, C)
@@ -80,29 +85,30 @@ class VisualPrefix(nn.Module):
         return self.map(groups).unflatten(-1, (BLOCKS, -1)).transpose(2, 3)
 
     def pooled(self, blocks: Tensor) -> Tensor:
-        """Blocks (B, R, 4, hw, W) -> what the gate looks at (B, R, width), the inside of Eq. 3.
+        """Pool blocks (B, R, 4, hw, W) to the gate's input (B, R, width), the argument in Eq. 3.
 
-        Global average pooling, then the blocks' mean: (B, R, H). released: the blocks' mean, with
-        the positions side by side, not pooled: (B, R, hw·2H).
+        paper: global average pooling, then the mean over blocks: (B, R, H). released: the mean over
+        blocks only, positions joined: (B, R, hw·2H).
         """
         if self.paper:
             return blocks.mean(3).sum(2) / BLOCKS
         return blocks.mean(2).flatten(2)
 
     def keys_values(self, mixed: Tensor) -> Sequence[Tensor]:
-        """Mixture (L, B, P, W) -> for each layer, a key and a value side by side (B, P, 2H), Eq. 8.
+        """Return each layer's keys and values, joined: (B, P, 2H) (Eq. 8).
 
-        released: no map of the layer's own; the pieces already hold a key and a value.
+        mixed: (L, B, P, W). In style released there is no map for the layer: the mixture already
+        holds a key and a value.
         """
         if self.paper:
             return [phi(layer) for phi, layer in zip(self.phi, mixed, strict=True)]
         return mixed.unbind()
 
     def split_heads(self, states: Tensor) -> Tensor:
-        """(B, P, 2H) -> (2, B, heads, P, H / heads).
+        """Split joined keys and values (B, P, 2H) into heads (2, B, heads, P, H / heads).
 
-        released: the memory is cut anew instead of transposed, so a head sees a part of the slots
-        only: with four regions and twelve heads, three heads the picture, three each crop.
+        released: a view in place of a transposition. Each head then reads only a part of the slots:
+        with four regions and twelve heads, three heads read the picture, and three each crop.
         """
         if self.paper:
             return states.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -111,18 +117,17 @@ class VisualPrefix(nn.Module):
         return keys_values.view(2, batch, self.heads, slots, -1)
 
     def slot_mask(self, regions: Tensor) -> Tensor:
-        """Regions that are there (B, R) bool -> slots that are attended (B, P).
+        """Return the mask (B, P) of attended slots. regions: (B, R) bool, True if it exists.
 
-        released: all; what isn't there was an all-zero picture to the backbone.
+        released: all slots; the backbone read an all-zero picture for a missing region.
         """
         attended = regions if self.paper else torch.ones_like(regions)
         return attended.repeat_interleave(self.positions, dim=1)
 
     def slots_of_heads(self, slots: int) -> Tensor:
-        """The slot that each head's keys and values are of, (heads, P); P = `slots`.
+        """Return the slot of each of a head's keys and values, (heads, P); P = `slots`.
 
-        released: the memory is cut anew (`split_heads`), so a head's P entries are of P / heads
-        slots only, a piece of each.
+        released: the P entries of a head are parts of only P / heads slots (see `split_heads`).
         """
         entries = torch.arange(self.heads * slots).view(self.heads, slots)
         return entries % slots if self.paper else entries // self.heads

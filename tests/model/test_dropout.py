@@ -1,4 +1,4 @@
-"""Dropout's faster mask: PyTorch's rule, its generator, its gradient."""
+"""Tests of the fast dropout: PyTorch's rates, scale, generator and gradient."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from model.hvpnet.dropout import Dropout, dropout, quicken
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rate_and_scale(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    found = dropout(torch.ones(1001, 999, dtype=dtype), p)  # no multiple of four
-    assert found.dtype == dtype
-    kept = found != 0
+    output = dropout(torch.ones(1001, 999, dtype=dtype), p)  # not a multiple of four
+    assert output.dtype == dtype
+    kept = output != 0
     assert kept.float().mean().item() == pytest.approx(1 - p, abs=0.002)
     torch.testing.assert_close(
-        found[kept], torch.full_like(found[kept], 1 / (1 - p)), rtol=0.01, atol=0
+        output[kept], torch.full_like(output[kept], 1 / (1 - p)), rtol=0.01, atol=0
     )
-    for axis in (0, 1):  # no row or column is favoured
+    for axis in (0, 1):  # all rows and columns are treated alike
         assert (kept.float().mean(axis) - (1 - p)).abs().max() < 0.1
 
 
@@ -29,12 +29,12 @@ def test_neighbours_are_dropped_independently() -> None:
         assert (kept[lag:] * kept[:-lag]).mean().abs() < 0.001, lag
 
 
-def test_gradient_goes_where_the_number_went() -> None:
+def test_the_gradient_has_the_same_mask() -> None:
     x = torch.randn(50, 50, requires_grad=True)
-    found = dropout(x, 0.3)
-    found.sum().backward()
+    output = dropout(x, 0.3)
+    output.sum().backward()
     assert x.grad is not None
-    torch.testing.assert_close(x.grad * x.detach(), found.detach())
+    torch.testing.assert_close(x.grad * x.detach(), output.detach())
 
 
 def test_mask_follows_torchs_generator() -> None:
@@ -46,12 +46,12 @@ def test_mask_follows_torchs_generator() -> None:
     assert not torch.equal(first, second)
 
 
-def test_every_dropout_of_a_module_is_replaced_and_rests_in_evaluation() -> None:
+def test_every_dropout_of_a_module_is_replaced_and_idle_in_evaluation() -> None:
     module = nn.Sequential(nn.Dropout(0.2), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0)))
     quicken(module)
-    found = [child for child in module.modules() if isinstance(child, nn.Dropout)]
-    assert [(type(child), child.p) for child in found] == [(Dropout, 0.2), (Dropout, 0.0)]
+    dropouts = [child for child in module.modules() if isinstance(child, nn.Dropout)]
+    assert [(type(child), child.p) for child in dropouts] == [(Dropout, 0.2), (Dropout, 0.0)]
     x = torch.randn(100)
-    assert torch.equal(found[0].eval()(x), x)
-    assert torch.equal(found[1].train()(x), x)
-    assert not found[0].train()(x).all()
+    assert torch.equal(dropouts[0].eval()(x), x)
+    assert torch.equal(dropouts[1].train()(x), x)
+    assert not dropouts[0].train()(x).all()

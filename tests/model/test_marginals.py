@@ -1,4 +1,4 @@
-"""Marginals of a CRF against sums over every tag sequence."""
+"""Compare the marginals of a CRF with sums over every tag sequence."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ def random_chain(tokens: int, tags: int, seed: int = 0, scale: float = 1.0) -> C
 
 
 def brute_force(chain: Chain, allowed: Mapping[int, np.ndarray]) -> float:
-    """The same probability by a sum over all sequences."""
+    """Compute `Chain.probability` by a sum over all sequences."""
     tokens, tags = chain.emissions.shape
     total = within = 0.0
     for sequence in itertools.product(range(tags), repeat=tokens):
@@ -61,8 +61,8 @@ def test_without_a_constraint_it_is_certain_and_without_an_allowed_tag_impossibl
     assert chain.probability({1: np.array([False, False])}) == 0
 
 
-def test_scores_whose_exponentials_no_float_holds() -> None:
-    """Of scores in the thousands, differences alone matter."""
+def test_scores_whose_exponentials_overflow() -> None:
+    """Only differences of scores matter, also in the thousands."""
     small = random_chain(tokens=4, tags=3)
     moved = Chain(small.start, small.transitions - 900, small.end, small.emissions + 4000)
     allowed = {1: np.array([True, False, False]), 2: np.array([False, True, True])}

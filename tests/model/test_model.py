@@ -1,4 +1,4 @@
-"""The model: each equation against an independent answer, and what must never change."""
+"""Test each equation against an independent answer, and the properties of the models."""
 
 import itertools
 import json
@@ -118,9 +118,9 @@ def test_attention_as_a_plain_softmax() -> None:
         values = torch.cat((prefix[1, 1, b, h][prefix_mask[b]], value[b, h][text_mask[b]]))
         expected = (keys @ query[b, h, t] * 0.5).softmax(0)  # Eq. 9
         torch.testing.assert_close(output[b, t, h], expected @ values)
-        seen = torch.cat((prefix_mask[b], text_mask[b]))
-        torch.testing.assert_close(weights[b, h, t][seen], expected)
-        assert not weights[b, h, t][~seen].any()
+        attended = torch.cat((prefix_mask[b], text_mask[b]))
+        torch.testing.assert_close(weights[b, h, t][attended], expected)
+        assert not weights[b, h, t][~attended].any()
 
 
 def test_attention_drops_weights_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,13 +128,13 @@ def test_attention_drops_weights_in_training(monkeypatch: pytest.MonkeyPatch) ->
     module.layer_idx, module.is_causal = 0, False
     query, key, value = torch.randn(3, 2, 2, 5, 4)
     mask = torch.tensor([[True] * 5, [True, True, True, False, False]])[:, None, None]
-    given = (module, query, key, value, mask.expand(2, 1, 5, 5))
-    whole, _ = visual_prefix_attention(*given)
-    draws = [visual_prefix_attention(*given, dropout=0.3)[0] for _ in range(4000)]
+    arguments = (module, query, key, value, mask.expand(2, 1, 5, 5))
+    whole, _ = visual_prefix_attention(*arguments)
+    draws = [visual_prefix_attention(*arguments, dropout=0.3)[0] for _ in range(4000)]
     assert not torch.equal(draws[0], draws[1])
     torch.testing.assert_close(torch.stack(draws).mean(0), whole, atol=0.1, rtol=0)
     monkeypatch.setattr("model.hvpnet.attention.drop", lambda weights, p: weights)
-    torch.testing.assert_close(visual_prefix_attention(*given, dropout=0.3)[0], whole)
+    torch.testing.assert_close(visual_prefix_attention(*arguments, dropout=0.3)[0], whole)
 
 
 def test_slots_of_absent_regions_are_masked() -> None:
@@ -148,18 +148,18 @@ def test_released_prefix_of_one_slot_by_hand() -> None:
     pyramid = torch.randn(1, 4, sum(CHANNELS), 2, 2)
     answer = torch.stack(prefix(pyramid))
     region, position, layer = 2, 1, 1
-    unit = sum(CHANNELS)  # numbers a position: a quarter of the channels, four cells each
+    unit = sum(CHANNELS)  # numbers of a position: a quarter of the channels, four cells each
     pieces = [
         prefix.map(pyramid[0, region].flatten()[p * unit : (p + 1) * unit]).view(4, 16)
         for p in range(4)
     ]
-    looked_at = torch.cat([piece.mean(0) for piece in pieces])
-    alpha = torch.nn.functional.leaky_relu(prefix.gate.mlp(looked_at)).view(2, 4)[layer]
+    pooled = torch.cat([piece.mean(0) for piece in pieces])
+    alpha = torch.nn.functional.leaky_relu(prefix.gate.mlp(pooled)).view(2, 4)[layer]
     mixed = alpha.softmax(0) @ pieces[position]
-    # Sixteen slots of two half keys each, taken head after head in the memory's order.
+    # Each of the sixteen slots has two halves of a key; heads take them in the order of memory.
     for half in range(2):
-        place = 2 * (4 * region + position) + half
-        head, slot = divmod(place, 16)
+        number = 2 * (4 * region + position) + half
+        head, slot = divmod(number, 16)
         cut = slice(4 * half, 4 * half + 4)
         torch.testing.assert_close(answer[layer, 0, 0, head, slot], mixed[:8][cut])
         torch.testing.assert_close(answer[layer, 1, 0, head, slot], mixed[8:][cut])
@@ -169,17 +169,17 @@ def test_released_prefix_of_one_slot_by_hand() -> None:
 
 
 def moved_blocks(variant: str) -> list[list[int]]:
-    """For each layer of twelve the blocks whose change moves its prefix."""
+    """Return for each of twelve layers the blocks that change its prefix."""
     prefix = visual_prefix(layers=12, variant=variant)
     pyramid = torch.randn(1, 2, sum(CHANNELS), 2, 2)
     before = prefix(pyramid)
-    found: list[list[int]] = [[] for _ in range(12)]
+    moved: list[list[int]] = [[] for _ in range(12)]
     for block, start in enumerate([0, *itertools.accumulate(CHANNELS)][:4]):
         changed = pyramid.clone()
         changed[:, :, start] += 1
-        for layer, (now, then) in enumerate(zip(prefix(changed), before, strict=True)):
-            found[layer] += [block] * (not torch.equal(now, then))
-    return found
+        for layer, (after, original) in enumerate(zip(prefix(changed), before, strict=True)):
+            moved[layer] += [block] * (not torch.equal(after, original))
+    return moved
 
 
 def test_flat_sees_the_last_block_only() -> None:
@@ -206,7 +206,7 @@ def test_only_objects_sees_the_crops_and_not_the_picture(style: str) -> None:
     assert not torch.allclose(model.states(**text, **pictures), before)
 
 
-# --- properties of the whole
+# --- properties of the models
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -233,7 +233,7 @@ def test_every_layer_attends_its_prefix(kind: str) -> None:
         assert weight.grad.abs().sum() > 0
     gate = next(model.prefix.gate.parameters()).grad
     assert gate is not None
-    assert (gate.unflatten(0, (-1, 4)).abs().sum((1, 2)) > 0).all()  # of each layer
+    assert (gate.unflatten(0, (-1, 4)).abs().sum((1, 2)) > 0).all()  # for each layer
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -276,7 +276,7 @@ def no_hub(name: str) -> None:
 
 
 def test_without_a_network_nothing_is_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is not in the cache: the loader, which retries for a minute, is not asked."""
+    """The loader, which retries for a minute, is not called for a name outside the cache."""
     offline: list[bool] = []
 
     def loader(name: str, local_files_only: bool = False, **others: Any) -> None:
@@ -330,27 +330,27 @@ def test_relation_head_cls_reads_the_first_token_alone() -> None:
     assert model.classifier.weight.shape == (3, 32)
     batch = {**text_batch(), **picture_batch()}
     states = model.states(**batch)
-    there, elsewhere = (
+    first, second = (
         model(**batch, markers=torch.tensor(places)).logits
         for places in ([[1, 3], [2, 4]], [[4, 2], [0, 1]])
     )
-    assert torch.equal(there, elsewhere)
-    torch.testing.assert_close(there, model.classifier(states[:, 0]))
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, model.classifier(states[:, 0]))
 
 
-def test_models_saved_before_there_were_relation_heads_read_the_markers(tmp_path: Path) -> None:
+def test_models_without_a_saved_relation_head_read_the_markers(tmp_path: Path) -> None:
     model = relation_model()
     model.save_pretrained(tmp_path)
-    told = json.loads((tmp_path / "config.json").read_text())
-    del told["relation_head"]
-    (tmp_path / "config.json").write_text(json.dumps(told))
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["relation_head"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
     loaded = load_saved(RelationExtractor, tmp_path)
     assert loaded.config.relation_head == AT_MARKERS
     assert torch.equal(loaded.classifier.weight, model.classifier.weight)
 
 
 def brute_force(tagger: EntityTagger, emissions: Tensor) -> dict[tuple[int, ...], float]:
-    """Score of every tag sequence of emissions (W, K)."""
+    """Score every tag sequence of emissions (W, K)."""
     crf = tagger.crf
     scores = {}
     for tags in itertools.product(range(emissions.shape[1]), repeat=len(emissions)):
@@ -392,22 +392,24 @@ def test_saved_model_loads_and_answers_the_same(
 ) -> None:
     model = kind(extractor_config(variant=variant)).eval()
     model.save_pretrained(tmp_path)
-    again = kind.from_pretrained(tmp_path).eval()
-    assert again.encoder.config._attn_implementation == NAME
+    loaded = kind.from_pretrained(tmp_path).eval()
+    assert loaded.encoder.config._attn_implementation == NAME
     torch.testing.assert_close(
-        again.states(**text_batch(), **picture_batch()),
+        loaded.states(**text_batch(), **picture_batch()),
         model.states(**text_batch(), **picture_batch()),
         rtol=0,
         atol=0,
     )
-    assert again.config.id2label == model.config.id2label
+    assert loaded.config.id2label == model.config.id2label
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_each_heads_keys_are_of_the_slots_that_it_says(style: str) -> None:
+def test_slots_of_heads_are_those_of_their_keys(style: str) -> None:
     prefix = VisualPrefix([4, 8, 16, 32], 2, 3, 32, 4, style, "hvpnet", 16)
     slots = 3 * prefix.positions
-    states = torch.arange(slots).float()[None, :, None].expand(1, slots, 64)  # a slot's number
+    states = (
+        torch.arange(slots).float()[None, :, None].expand(1, slots, 64)
+    )  # the number of each slot
     keys, values = prefix.split_heads(states.contiguous())
     expected = prefix.slots_of_heads(slots).float()[..., None].expand(*keys.shape[1:])
     assert torch.equal(keys[0], expected)
@@ -428,7 +430,7 @@ def test_attention_to_regions_is_the_weights_on_their_slots(style: str, variant:
     assert first == 0 or shares[..., 0, :].abs().max() == 0
     if style == "paper":  # a slot is the same for all heads
         assert torch.allclose(shares.flatten(3)[..., 4 * first :], weights[..., :slots].mean(2))
-        assert shares[:, 1, :, 2:].abs().max() == 0  # regions that are not there
+        assert shares[:, 1, :, 2:].abs().max() == 0  # missing regions
 
 
 def test_gates_are_those_that_mix_the_blocks() -> None:

@@ -1,4 +1,4 @@
-"""The published models: our code in style `released` computes what theirs does."""
+"""Test that style released computes the same as the published models."""
 
 import ast
 import json
@@ -28,8 +28,8 @@ from tests.parity.hvpnet import Golden
 from tests.tiny import MINILM, SHARED
 
 GOLDEN = SHARED / "golden" / "hvpnet" / "set_a"
-needs_shared = pytest.mark.skipif(not GOLDEN.exists(), reason="the shared data is not there")
-# The golden pictures are cut already, and what they gave was computed in float32.
+needs_shared = pytest.mark.skipif(not GOLDEN.exists(), reason="needs the shared data")
+# The golden pictures are cropped already; the golden results were computed in float32.
 STRETCH = ("--ExtractPyramid-resize", "stretch", "--ExtractPyramid-precision", "float32")
 
 
@@ -42,22 +42,25 @@ def test_parity_with_the_published_models(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_parity_fails_where_a_difference_is_too_large_or_was_not_measured() -> None:
-    found = Differences({"a": 1.0, "b": 1.0, "c": 1.0})
-    found.add("a", [1.0, 2.0], [1.0, 2.5])
-    assert found.too_large() == ["b", "c"]
-    found.note("b", 1.5)
-    found.note("c", float("nan"))
-    found.note("c", 0.0)
-    assert found.too_large() == ["b", "c"]
-    assert "b" in found.lines()[2]
-    assert found.lines()[2].endswith("TOO LARGE")
+    differences = Differences({"a": 1.0, "b": 1.0, "c": 1.0})
+    differences.add("a", [1.0, 2.0], [1.0, 2.5])
+    assert differences.too_large() == ["b", "c"]
+    differences.note("b", 1.5)
+    differences.note("c", float("nan"))
+    differences.note("c", 0.0)
+    assert differences.too_large() == ["b", "c"]
+    assert "b" in differences.lines()[2]
+    assert differences.lines()[2].endswith("TOO LARGE")
 
 
 # --- import
 
 
 def checkpoint(task: str = "re", layers: int = 1, pictures: bool = True) -> dict[str, Tensor]:
-    """A published checkpoint in small: 64 wide, one head, blocks of 1, 2, 4, 8 channels."""
+    """Return a small checkpoint in the published form.
+
+    It is 64 wide, with one head and blocks of 1, 2, 4, 8 channels.
+    """
     shapes = {
         "bert.embeddings.position_ids": (1, 12),
         "bert.embeddings.word_embeddings.weight": (30, 64),
@@ -152,7 +155,7 @@ def test_other_files_are_refused(key: str, shape: tuple[int, ...] | None, messag
 def write_pictures(
     golden: Golden, row: list[str], whole: Path, crops: Path, name: str
 ) -> list[str]:
-    """A post's picture and crops as files; the crops' names. Lossless, whatever the name says."""
+    """Write a post's picture and crops as PNG whatever their suffix; return the crops' names."""
     for folder in (whole, crops):
         folder.mkdir(parents=True, exist_ok=True)
     names = []
@@ -166,7 +169,7 @@ def write_pictures(
 
 
 def write_relations(golden: Golden, cases: Sequence[Mapping[str, Any]], data: Path) -> None:
-    """MNRE's published layout with the cases' posts and pictures in each split."""
+    """Write the cases' posts and pictures to each split, in MNRE's published layout."""
     lines = (SHARED / "data/mnre/test.txt").read_text().splitlines()
     texts = data / "RE_data/txt"
     texts.mkdir(parents=True)
@@ -188,7 +191,7 @@ def write_relations(golden: Golden, cases: Sequence[Mapping[str, Any]], data: Pa
 
 
 def write_entities(golden: Golden, cases: Sequence[Mapping[str, Any]], data: Path) -> None:
-    """Twitter-2017's published layout, likewise."""
+    """Write the cases' posts and pictures to each split, in Twitter-2017's published layout."""
     text = (SHARED / "data/twitter2017/test.txt").read_text()
     tweets = [tweet.partition("\n")[2] for tweet in text.split("IMGID:")[1:]]
     base = data / "NER_data/twitter2017"
@@ -244,10 +247,10 @@ def test_published_checkpoint_from_pictures_to_predictions(
     predicted = [line for line in lines if line["split"] == "test"]
     assert len(predicted) == len(chosen) == 6
     if name == "re":
-        theirs = np.concatenate([case["logits"] for case in cases])
+        published = np.concatenate([case["logits"] for case in cases])
         # Rows are float16: the logits move by up to 4e-4.
-        np.testing.assert_allclose(answer.logits.numpy(), theirs, atol=1e-3, rtol=0)
-        expected = [labels[n] for n in theirs.argmax(1)]
+        np.testing.assert_allclose(answer.logits.numpy(), published, atol=1e-3, rtol=0)
+        expected = [labels[n] for n in published.argmax(1)]
         assert [line["predicted_relation"] for line in predicted] == expected
         return
     emissions = np.concatenate([case["emissions"] for case in cases])
