@@ -64,7 +64,7 @@ FILES = (  # what options name
     *("lstm_flickr_model.pth.tar", "words.json", "resnet.pth", "best_model.pth"),
     *("run/model/model.safetensors", "run/metrics.json", "tokenizer/vocab.txt", "boxes/a.xml"),
     *("entities/model/model.safetensors", "relations/model/model.safetensors"),
-    "entities-of-text/model/model.safetensors",
+    *("tagger/model/model.safetensors", "entities-of-text/model/model.safetensors"),
 )
 
 
@@ -102,9 +102,8 @@ class Layouts:
             "paths.store": self.store,
             "Evaluate.model": str(self.root / "files/run"),
             "Predict.model": f"{self.root}/files/entities,{self.root}/files/relations",
-            "ShowPredictions.model": f"{self.root}/files/entities,{self.root}/files/relations",
-            "ShowPredictions.beside": f"{self.root}/files/entities-of-text,"
-            f"{self.root}/files/relations-of-text",
+            "ShowPredictions.model": str(self.root / "files/tagger"),
+            "ShowPredictions.beside": str(self.root / "files/entities-of-text"),
             "ImportReleased.checkpoint": str(self.root / "files/best_model.pth"),
             "EvaluateGrounding.boxes": str(self.root / "files/boxes"),
         }
@@ -153,7 +152,7 @@ def write_layouts(root: Path) -> Layouts:
         ("entities", "EntityTagger", "hvpnet"),
         ("relations", "RelationExtractor", "hvpnet"),
         ("entities-of-text", "EntityTagger", "text-only"),
-        ("relations-of-text", "RelationExtractor", "text-only"),
+        ("tagger", "EntityTagger", "hvpnet"),
     ):
         config = {"variant": variant, "architectures": [kind]}
         (root / f"files/{name}/model").mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ A cell names the stages that go stale, each letter in its column; a point is a s
     M MakeDemo  R ReadPosts  G GroundCrops  X ExtractPyramid  T TrainRE  N TrainNER
     O TrainRE --variant text-only  E Evaluate, of a model that reads pictures
     P Predict, by two models that read pictures
-    H ShowPredictions, of these two models beside one for entities and one for relations of words
+    H ShowPredictions, of a model that reads pictures beside one that reads text alone
     S ShowCrops  W WriteCrops  B EvaluateGrounding  I ImportReleased
 """
 
@@ -226,7 +226,7 @@ PARAMETERS = [
     ("own", "Predict.device", "cpu",                         NOTHING),
     ("own", "Predict.batch_size", "1",                       NOTHING),
     ("own", "ShowPredictions.model", "FILES/entities",      ".........H...."),
-    ("own", "ShowPredictions.beside", "FILES/relations",    ".........H...."),
+    ("own", "ShowPredictions.beside", "FILES/entities",     ".........H...."),
     ("own", "ShowPredictions.posts", "3",                   ".........H...."),
     ("own", "ShowPredictions.split", "val",                 ".........H...."),
     ("own", "ShowPredictions.device", "cpu",                 NOTHING),
@@ -288,7 +288,8 @@ READ = [
     ("own", "TrainRE.encoder", "encoder/model.safetensors",                      "....T.O......."),
     ("own", "TrainNER.encoder", "encoder/model.safetensors",                     ".....N........"),
     ("own", "Evaluate.model", "run/model/model.safetensors",                     ".......E......"),
-    ("own", "Predict.model", "entities/model/model.safetensors",                 "........PH...."),
+    ("own", "Predict.model", "entities/model/model.safetensors",                 "........P....."),
+    ("own", "ShowPredictions.model", "tagger/model/model.safetensors",           ".........H...."),
     ("own", "ShowPredictions.beside", "entities-of-text/model/model.safetensors", ".........H...."),
     ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                            "............B."),
     ("own", "ImportReleased.checkpoint", "best_model.pth",                       ".............I"),
