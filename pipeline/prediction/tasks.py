@@ -197,7 +197,8 @@ class ShowPredictions(RunsModel):
                 raise DataError(f"{error}; name the runs to show with --model RUN") from error
 
     def requires(self) -> list[Stage]:
-        return [*super().requires(), *(run for runs in self.trainings for run in runs)]
+        # Text-only first: the others are reported beside them.
+        return [*super().requires(), *(run for runs in self.trainings[::-1] for run in runs)]
 
     def settings(self) -> dict[str, Any]:
         # Two runs of one stage have one name among the stages required; here each has its place.

@@ -228,3 +228,69 @@ def test_a_batch_of_nothing_is_refused(made: World) -> None:
     with made.places.configured(OPTIONS), pytest.raises(SettingError) as caught:
         made.stage("ner", batch_size=0).deps()
     assert str(caught.value) == "--batch-size: expected 1 or more, found 0"
+
+
+# --- ShowPredictions
+
+
+def shown(world: World, model: str | None = None, beside: str | None = None) -> Any:
+    """ShowPredictions of runs by their names."""
+
+    def paths(runs: str | None) -> str | None:
+        return runs and ",".join(str(world.runs / name) for name in runs.split(","))
+
+    return tasks.ShowPredictions(
+        dataset="own", device="cpu", model=paths(model), beside=paths(beside)
+    )
+
+
+def test_the_lines_end_with_the_page(made: World) -> None:
+    with made.places.configured(OPTIONS):
+        stage = shown(made, "ner", "ner-words")
+        assert luigi.build([stage], local_scheduler=True, no_lock=True, log_level="ERROR")
+        *_, last = stage.lines()
+    page = Path(last.removeprefix("open in a browser: "))
+    assert "<h3>without pictures</h3>" in page.read_text()
+
+
+def test_without_models_the_data_sets_own_are_trained_with_pictures_and_without(
+    made: World,
+) -> None:
+    with made.places.configured(OPTIONS):
+        needed = shown(made).requires()
+        trained = [one for one in needed if one.STAGE.startswith("Train")]
+        assert [(one.STAGE, one.config.variant) for one in trained] == [
+            *(("TrainNER", "text-only"), ("TrainRE", "text-only")),
+            *(("TrainNER", "hvpnet"), ("TrainRE", "hvpnet")),
+        ]
+
+
+def test_each_training_is_in_the_key(made: World) -> None:
+    with made.places.configured(OPTIONS):
+        stage = shown(made)
+        keys = [run.fingerprint for runs in stage.trainings for run in runs]
+        assert len({*keys}) == 4
+        assert stage.key["settings"]["trainings"] == [keys[:2], keys[2:]]
+
+
+def test_models_beside_others_predict_the_same(made: World) -> None:
+    with made.places.configured(OPTIONS), pytest.raises(SettingError) as caught:
+        shown(made, "ner,re", "re-words").deps()
+    assert str(caught.value) == (
+        "--beside: expected models for entities and relations, as those they are shown beside, "
+        "found models for relations"
+    )
+
+
+def test_a_task_without_labels_is_refused_before_a_training(runs: Trained, tmp_path: Path) -> None:
+    (tmp_path / "data/own").mkdir(parents=True)
+    lines = (runs.root / "own/posts.jsonl").read_text().splitlines()
+    kept = [{n: v for n, v in json.loads(line).items() if n != "tags"} for line in lines]
+    (tmp_path / "data/own/posts.jsonl").write_text("".join(f"{json.dumps(p)}\n" for p in kept))
+    world = World(tmp_path, runs.root)
+    with world.places.configured(OPTIONS), pytest.raises(DataError) as caught:
+        shown(world).deps()
+    assert str(caught.value) == (
+        "expected posts with tags in split 'train' to train on, found none; name the runs to show "
+        "with --model RUN"
+    )
