@@ -16,6 +16,7 @@ import sqlite3
 import sys
 import threading
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 import luigi
@@ -141,6 +142,15 @@ class _Lines(logging.Formatter):
         return super().formatMessage(record)
 
 
+def _bars_cleared() -> AbstractContextManager[None]:
+    """Clear the progress bars, if there are any, and draw them again at the end."""
+    if "tqdm" not in sys.modules:
+        return nullcontext()
+    from tqdm import tqdm
+
+    return tqdm.external_write_mode(sys.stderr)
+
+
 class _Console(logging.StreamHandler[TextIO]):
     """Prints the lines of a command on stderr; the last line of one that failed is its error.
 
@@ -158,7 +168,8 @@ class _Console(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         is_summary = record.name == LUIGI_LOGGER and SUMMARY in record.getMessage()
         if not is_summary or _is_verbose():
-            super().emit(record)
+            with _bars_cleared():
+                super().emit(record)
             self._last = record
         if record.levelno >= logging.ERROR:
             self._error = record
