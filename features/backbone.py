@@ -55,7 +55,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     name: of a torchvision ResNet, such as "resnet50".
     weights: a torchvision name ("IMAGENET1K_V1", …, "DEFAULT"), downloaded once; a file (.pth or
         .safetensors, with torchvision's keys); or "random".
-    seed: of random weights.
+    seed: for random weights.
 
     Raises WeightsError.
     """
@@ -70,7 +70,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
         state = _download(published[weights])
     elif weights != "random":
         state = read_state(path)
-    with torch.random.fork_rng(devices=[]):  # building draws from the global generator
+    with torch.random.fork_rng(devices=[]):  # the constructor draws from the global generator
         torch.default_generator.manual_seed(seed)
         backbone = Backbone(models.get_model(name, weights=None))
     if state is None:

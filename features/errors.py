@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class FeatureError(ValueError):
-    """A picture, a box, weights, or stored rows cannot be used. The message is one line.
+    """A picture, box, weights or stored rows that cannot be used. The message is one line.
 
     file: the damaged file, if a stage wrote it.
     """
@@ -37,7 +37,7 @@ def access_named(path: Path | str) -> Iterator[None]:
 def need_readable(path: Path | str) -> None:
     """Raise AccessError if a file, or any file below a folder, lacks read permission.
 
-    Call it before a library reads the path that would report such a file as damaged or missing.
+    Call it before a library that would report such a file as damaged or missing.
     """
     with access_named(path):
         try:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 HEAD = 4096  # bytes from which a format is recognised
 JPEG = b"\xff\xd8"
 # Readers.
-READ = "read"  # every Pillow
-AVIF = "AVIF"  # some builds of Pillow
+READ = "read"  # Pillow
+AVIF = "AVIF"  # Pillow, but not in every build
 HEIC = "HEIC"  # pillow-heif
 OTHER = "other"  # none
 

@@ -1,7 +1,7 @@
 """Mend JPEG files that are cut off, and estimate the share of their data that is missing.
 
-Pillow's own switch, `ImageFile.LOAD_TRUNCATED_IMAGES`, is a global: it would change all other code
-of the process. Here the bytes get an end marker instead, and libjpeg fills the missing part with
+Pillow's own switch, `ImageFile.LOAD_TRUNCATED_IMAGES`, is a global: it would also change other code
+in the process. Here the bytes get an end marker instead, and libjpeg fills the missing part with
 the last colour.
 """
 
@@ -183,7 +183,7 @@ def _lost_bytes(data: bytes, layout: Layout) -> float:
 
 
 def _undecoded(data: bytes, layout: Layout) -> float:
-    """Return the share of the picture that the last scan does not reach, in whole `unit`s."""
+    """Return the share of the picture that the last scan does not reach, in whole coding units."""
     with _decoded(data + END) as filled, _decoded(data + _NOISE + END) as other:
         difference = ImageChops.difference(filled, other)
     box = difference.getbbox(alpha_only=False)

@@ -165,7 +165,7 @@ def _read_image(image: Image.Image, use: Callable[[Image.Image], T]) -> T:
     try:
         with _at_first_frame(image):
             return use(_checked(image))
-    except (AssertionError, AttributeError) as error:  # Pillow's answer to a closed file
+    except (AssertionError, AttributeError) as error:  # Pillow raises these for a closed file
         raise PictureError("an image whose file was closed before it was read") from error
 
 
@@ -286,7 +286,7 @@ def _refusals(source: Source) -> Iterator[None]:
 
 
 def absence(path: Path) -> str:
-    """Say why a path is not a file, as the reason of a PictureError."""
+    """Return the reason of a PictureError for a path that is not a file."""
     if path.is_dir():
         return "a folder in a picture's place"
     if path.exists():
@@ -319,7 +319,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _checked(image: Image.Image) -> Image.Image:
-    """Refuse an empty or huge image before it is decoded: a small file can fill the memory."""
+    """Raise PictureError for an empty or huge image: decoding a small file can fill the memory."""
     width, height = image.size
     if width < 1 or height < 1:
         raise PictureError(f"{width}×{height} is an empty picture", kind="empty")

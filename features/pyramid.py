@@ -40,4 +40,4 @@ def _pool_map(block: Tensor, grid: int, pooling: str) -> Tensor:
     if pooling == "adaptive":
         return functional.adaptive_avg_pool2d(block, grid)
     pooled = functional.avg_pool2d(block, (height // grid, width // grid))
-    return pooled[..., :grid, :grid]  # a large grid gives more cells: 7 // 4 = 1 gives 7
+    return pooled[..., :grid, :grid]  # for 7 // 4 = 1 the map has 7 cells a side, not 4

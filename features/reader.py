@@ -70,10 +70,10 @@ class Reader:
         return bytearray().join([maps[number][byte : byte + size] for number, byte in places])
 
     def _prefetch(self, places: list[list[int]]) -> None:
-        """Request all pages before any is copied: the disk reads cold rows together."""
+        """Request all pages before copying any, so that the disk reads cold rows together."""
         if not hasattr(mmap, "MADV_WILLNEED"):
             return
-        for number, byte in sorted(places):  # in the order of the disk
+        for number, byte in sorted(places):  # in the order of their offsets
             mapped: Any = self._maps[number].obj
             down = byte % mmap.PAGESIZE
             mapped.madvise(mmap.MADV_WILLNEED, byte - down, self._size + down)

@@ -24,7 +24,7 @@ from features.errors import AccessError, FeatureError, access_named, need_readab
 KEY_BYTES = 32
 PAGE = 4096
 ROW_BITS = 20
-MAX_ROWS = 1 << ROW_BITS  # of a shard; usual are a few hundred, but a bad file may claim petabytes
+MAX_ROWS = 1 << ROW_BITS  # usually a few hundred; a damaged file may declare petabytes
 TYPES: dict[str, np.dtype] = {
     "rows": np.dtype("<f2"),
     "keys": np.dtype("u1"),
@@ -73,7 +73,7 @@ def _check_rows(keys: Sequence[bytes], rows: np.ndarray) -> None:
     if not finite.all():
         bad = [key.hex() for key, whole in zip(keys, finite, strict=True) if not whole]
         first = ", ".join(bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
-        raise StoreError(f"features overflow float16 or are not numbers, rows {first}")
+        raise StoreError(f"features overflow float16 or are not numbers; keys of the rows: {first}")
 
 
 def _layout(name: str, keys: Sequence[bytes], rows: np.ndarray) -> bytes:
@@ -156,12 +156,12 @@ def _extents(path: Path) -> dict[str, Extent]:
         raise StoreError("is not a file")
     size = status.st_size
     with h5py.File(path, "r", locking=False) as file:
-        # At most one name too many is read: a bad file may hold millions.
+        # Read at most one name too many: a damaged file may hold millions.
         links = {name: file.get(name, getlink=True) for name in islice(file, len(TYPES) + 1)}
         if set(links) != set(TYPES):
             raise StoreError(f"holds {', '.join(sorted(links))}, not {', '.join(sorted(TYPES))}")
         if not all(type(link) is h5py.HardLink for link in links.values()):
-            raise StoreError("holds links to other places")
+            raise StoreError("holds soft or external links")
         return {name: _extent(file[name], name, size) for name in TYPES}
 
 

@@ -65,7 +65,9 @@ def load_plain(path: Path) -> object:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type for entry in archive.infolist()):
-                raise ValueError("is compressed, unlike torch.save's files: it may be a bomb")
+                raise ValueError(
+                    "is compressed, unlike torch.save's files: it may be a decompression bomb"
+                )
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -111,7 +113,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in expected]
     shapes = [
-        f"{key} {tuple(state[key].shape)} not {tuple(value.shape)}"
+        f"{key}: expected {tuple(value.shape)}, found {tuple(state[key].shape)}"
         for key, value in expected.items()
         if key in state and state[key].shape != value.shape
     ]

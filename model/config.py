@@ -18,7 +18,7 @@ class ExtractorConfig(PreTrainedConfig):
     pyramids: the settings that made the pyramids of the training data.
     dropout: rate before the head.
     marker_ids: token ids of the four entity markers.
-    relation_head: states that the relation classifier reads; old folders lack it and read the
+    relation_head: states that the relation classifier reads; folders without this field read the
         markers.
 
     Labels are in transformers' own `id2label`.

@@ -266,8 +266,8 @@ class PrefixedEncoder(PreTrainedModel):
     ) -> Tensor:
         """Return each token's attention to the positions of each region (Eq. 9).
 
-        Arguments as for `encode`. Returns (L, B, T, R, hw), the mean over heads. Over R and hw it
-        sums to 1 minus the attention to the text. In style paper a missing region gets 0.
+        Arguments as for `encode`. Returns (L, B, T, R, hw), the mean over heads; the sum over R, hw
+        is 1 minus the attention to the text. In style paper a missing region gets 0.
         """
         assert self.prefix is not None, "a text-only model has no regions"
         output = self.encode(input_ids, attention_mask, pyramid, regions, output_attentions=True)

@@ -85,7 +85,7 @@ def is_tagger(state: Mapping[str, Tensor]) -> bool:
 
 
 def our_name(published: str) -> str:
-    """Return the name here of a published parameter, except for gates."""
+    """Return the name that a published parameter has here; for gates see `_renamed`."""
     for prefix, replacement in NAMES.items():
         if published.startswith(prefix):
             return replacement + published.removeprefix(prefix)
@@ -147,7 +147,7 @@ def _fill(model: PrefixedEncoder, ours: Mapping[str, Tensor]) -> None:
         "missing": [name for name in expected if name not in ours],
         "not known": [name for name in ours if name not in expected],
         "other shape": [
-            f"{name} {tuple(ours[name].shape)} not {tuple(tensor.shape)}"
+            f"{name}: expected {tuple(tensor.shape)}, found {tuple(ours[name].shape)}"
             for name, tensor in expected.items()
             if name in ours and ours[name].shape != tensor.shape
         ],

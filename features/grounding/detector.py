@@ -310,7 +310,7 @@ class Detector:
             pictures = [picture.reduce(reduced) for picture in pictures]
         pixels = self._images(pictures, size=size, return_tensors="pt")
         texts, columns = self._read([[query.text for query in calls] for calls in queries])
-        # The OWLs learned positions for one input size; at that size this changes nothing.
+        # The OWLs learned positions for one input size. Interpolation leaves that size unchanged.
         extra = {"interpolate_pos_encoding": True} if self._listed else {}
         inputs = {**pixels.to(self._device), **texts.to(self._device), **extra}
         kind = torch.device(self._device).type
@@ -355,7 +355,7 @@ class Detector:
         return {"height": max(rows, least), "width": max(columns, least)}
 
     def _least_side(self) -> int:
-        """Return the least longest side in pixels: a patch, or a map position for each query."""
+        """Return the smallest longest side in pixels: a patch, or a map position for each query."""
         least = 1 if self._listed else _CELL * math.sqrt(self._config.num_queries)
         return math.ceil(least / self._step()) * self._step()
 

@@ -206,7 +206,7 @@ def _bert_config(state: Mapping[str, Tensor]) -> BertConfig:
 class FaoaGrounder:
     """A grounder that returns a box for each phrase, even if the picture does not show it.
 
-    A score is the box's softmax over the confidences of all 4,032 boxes of the network.
+    A score is the softmax of the box's confidence over all 4,032 boxes of the network.
     """
 
     name = "faoa"

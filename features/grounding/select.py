@@ -66,7 +66,7 @@ def _fault(candidate: Candidate, clamped: Box) -> str | None:
 def choose(
     candidates: Sequence[Candidate], rule: Rule, phrases: Sequence[str] = ()
 ) -> list[Candidate]:
-    """Return at most `rule.most` candidates, the best first.
+    """Return at most `rule.most` candidates, in the order of the rule.
 
     phrases: in the order of the post.
 

@@ -21,7 +21,7 @@ from features.weights import WeightsError, one_line
 LONGEST = 20  # tokens of a phrase, with special tokens; the rest is cut
 _SPLIT = re.compile(r"(\W+)")
 _UNKNOWN, _END = "<unk>", "<eos>"
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # of BERT
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # tokens of BERT
 
 
 class Words:
@@ -94,7 +94,7 @@ def _tokenizer(vocabulary: str) -> PreTrainedTokenizerBase:
 
 
 def _from_file(file: Path) -> BertTokenizer:
-    """Load a vocab.txt. Refuses missing special tokens, which transformers would add."""
+    """Load a vocab.txt. Raises ValueError if it lacks special tokens: transformers adds them."""
     words = file.read_text(encoding="utf-8").splitlines()
     if lacking := [token for token in _SPECIAL if token not in words]:
         raise ValueError(f"it lacks {', '.join(lacking)}")

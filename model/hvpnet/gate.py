@@ -10,9 +10,10 @@ BLOCKS = 4
 
 
 class Gate(nn.Module):
-    """Weigh the four blocks of each region (the picture, each crop) for every layer (Eq. 3, 4).
+    """Weigh the four blocks of each region for every layer (HVPNeT, Eq. 3, 4).
 
-    The paper's MLP is a linear map for each layer; all layers' maps are kept in one matrix.
+    Each region (the picture, each crop) has its own gate. The paper's MLP is a linear map for each
+    layer; the maps of all layers are kept in one matrix.
     width: of a region's pooled blocks.
     """
 

@@ -107,8 +107,8 @@ class VisualPrefix(nn.Module):
     def split_heads(self, states: Tensor) -> Tensor:
         """Split joined keys and values (B, P, 2H) into heads (2, B, heads, P, H / heads).
 
-        released: a view in place of a transposition. Each head then reads only a part of the slots:
-        with four regions and twelve heads, three heads read the picture, and three each crop.
+        released: the memory is reshaped without transposing, so each head reads only a part of the
+        slots: with four regions and twelve heads, three heads read the picture, three each crop.
         """
         if self.paper:
             return states.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)

@@ -124,4 +124,4 @@ def test_status_does_not_call_closed_outputs_stale(store: Path) -> None:
         lines = status(reversed(upstream(extraction("one"))))
     assert "stale" not in "".join(lines)
     assert lines[1].startswith(f"GroundCrops is not known: {store}/GroundCrops")
-    assert "ask its owner for the right" in lines[1]
+    assert "ask its owner for read permission" in lines[1]

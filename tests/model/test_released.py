@@ -136,7 +136,11 @@ def test_text_only_checkpoint(task: str) -> None:
         ("gates.0.bias", None, "missing: prefix.gate.mlp.bias"),
         ("bert.embeddings.word_embeddings.weight", None, "word_embeddings.weight is missing"),
         ("surprise.weight", (1,), "not known: surprise.weight"),
-        ("classifier.weight", (4, 128), r"classifier.weight \(4, 128\) not \(3, 128\)"),
+        (
+            "classifier.weight",
+            (4, 128),
+            r"classifier.weight: expected \(3, 128\), found \(4, 128\)",
+        ),
     ],
 )
 def test_other_files_are_refused(key: str, shape: tuple[int, ...] | None, message: str) -> None:
