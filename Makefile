@@ -25,7 +25,7 @@ clean:
 $(VENV)/installed: pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[phrases]'
-	$(VENV)/bin/python -m compileall -q tasks.py pipeline features model
+	$(VENV)/bin/python -m compileall -q hvpnet.py tasks.py pipeline features model
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
