@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.corpus.post import SPLITS
 from pipeline.errors import SettingError
 
-LEFT_OUT, AS_NONE = "left-out", "none"  # use of pairs of entities without a relation
+LEFT_OUT, AS_NONE = "left-out", "none"  # for pairs of entities without a relation
 PAIRS = (LEFT_OUT, AS_NONE)
 
 

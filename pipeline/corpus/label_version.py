@@ -26,7 +26,7 @@ def about_labels(dataset: object, posts: Sequence[Post]) -> dict[str, str]:
 
 
 def label_version(posts: Sequence[Post]) -> str:
-    """Return ORIGINAL, or count the tags and tweets that differ from the original Twitter-2015."""
+    """Return ORIGINAL, or a text with the numbers of tags and tweets that differ from it."""
     original = _read(DIGESTS.read_bytes())
     tweets = sum(map(len, original.values()))
     known = tokens = differing = 0

@@ -138,7 +138,7 @@ def json_items(path: Path) -> list[tuple[Place, dict[str, Any]]]:
 
 
 def _whole_object(path: Path, content: bytes) -> dict[str, Any] | None:
-    """Return the single object that fills a file of several lines; None for JSON lines."""
+    """Return a file's only object if it is written on several lines; None for JSON lines."""
     if content.lstrip().partition(b"\n")[0].strip() != b"{":
         return None
     values = _array(path, b"[" + content + b"]")
