@@ -105,7 +105,7 @@ def _download(weights: models.WeightsEnum) -> dict[str, Tensor]:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsError(
             f"{file} can't be loaded ({one_line(error)}): fetch {weights.url} into {folder}, "
-            "or give --weights FILE or --weights random"
+            "or give the file with --weights (hvpnet: --backbone)"
         ) from error
 
 

@@ -103,7 +103,8 @@ def _text(line: Line, fields: Mapping[str, Any]) -> tuple[str, list[Span]]:
     text = " ".join(tokens) if text is None else text
     spans = token_spans(text, tokens)
     if spans is None:
-        raise line.error("tokens to be those of text, in its order, or only one of both", tokens)
+        advice = "give only tokens or only text"
+        raise line.error("tokens to be those of text, in its order", tokens, advice)
     return text, spans
 
 

@@ -81,7 +81,7 @@ class Predict(RunsModel):
 
         check("--batch-size", "1 or more", self.batch_size, self.batch_size > 0)
         for model in self.models.values():
-            check_tokenizer_files(model, "run what made the model again")
+            check_tokenizer_files(model, "make the model again")
         check_same_pyramids([*self.models.values()])
         posts_to_predict(posts, "entities" in self.models)
 
@@ -185,7 +185,7 @@ class ShowPredictions(RunsModel):
             self._check_trainings(posts)
         for models in self.named.values():
             for model in models.values():
-                check_tokenizer_files(model, "run what made the model again")
+                check_tokenizer_files(model, "make the model again")
         check_same_pyramids([model for models in self.named.values() for model in models.values()])
         posts_to_predict(posts, "entities" in sides[0])
 
