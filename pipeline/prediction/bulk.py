@@ -131,7 +131,7 @@ def _same(base: Path, folder: Path) -> bool:
 
 
 def _moved(record: Record, folder: Path) -> Mapping[str, Any]:
-    """What the answer repeats, with relative pictures named from another folder."""
+    """Return the fields that the answer repeats, relative pictures named from another folder."""
     named = record.given.get("picture")
     if named is None:
         return record.given

@@ -36,11 +36,14 @@ Gain = tuple[int, int]  # of TASKS: 1 where the first models are right and the o
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and on which posts.
+    """The models to compare, and the posts to compare them on.
 
-    sides: one or two sets of models that predict the same; the first is explained. root: the data
-    root. files: None where no model looks at pictures. device: auto, cpu or cuda. split: of the
-    posts. most: posts shown.
+    sides: one or two sets of models for the same tasks; the first is explained.
+    root: the data root.
+    files: stored pyramids and pictures; None if no model looks at pictures.
+    device: auto, cpu or cuda.
+    split: the posts' split.
+    most: largest number of posts on the page.
     """
 
     sides: Sequence[Models]
@@ -76,10 +79,10 @@ def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Pa
         for extractor, name in zip(extractors, names, strict=True)
     ]
     compared = {
-        number: Compared(post.id, gold_of(post), [own[number] for own in answers])
+        number: Compared(post.id, gold_of(post), [side[number] for side in answers])
         for number, post in asked.items()
     }
-    gains = [_gain(one.gold, one.answers, tasks) for one in compared.values()]
+    gains = [_gain(post.gold, post.answers, tasks) for post in compared.values()]
     chosen = choose_posts(gains, [post.tokens for post in asked.values()], run.most)
     shown = {number: asked[number] for number in (list(asked)[place] for place in chosen)}
     explained = _predict(extractors[0], shown, run.root, "again, to explain", explain=True)
@@ -141,15 +144,15 @@ def _predict(
 
 
 def _question(record: Record, tagged: Prediction | None) -> Record | None:
-    """The record of which relations are asked. tagged: with the entities that are predicted."""
+    """Return the record whose relations are predicted. tagged: holds its predicted entities."""
     if record.pair is None and tagged is not None:
-        entities = (Entity(one.start, one.end, one.label) for one in tagged.entities)
+        entities = (Entity(e.start, e.end, e.label) for e in tagged.entities)
         return replace(record, entities=tuple(entities))
     return None if record.pair is None and record.entities is None else record
 
 
 def _gain(gold: Gold, answers: Sequence[Answers], tasks: Sequence[str]) -> Gain:
-    """How much better the first models are; of one set, 1 where it is right and -1 elsewhere."""
+    """Return by how much the first models are better; of one set, 1 if it is right, else -1."""
     gains = {"entities": 0, "relations": 0}
     for task in tasks:
         rights = [gold.is_right(task, own.get(task)) for own in answers]

@@ -147,7 +147,7 @@ def _gold(gold: Gold, tasks: Sequence[str], colours: Mapping[str, int]) -> str:
 def _reading(
     name: str, gold: Gold, answers: Answers, tasks: Sequence[str], colours: Mapping[str, int]
 ) -> str:
-    """What a set of models predicts."""
+    """Show the predictions of a set of models."""
     entities = answers["entities"].entities if "entities" in answers else ()
     text = marked_text(
         gold.text,

@@ -1,4 +1,4 @@
-"""What prediction needs of a training run: its model, its precision, and how pictures are read.
+"""Read from a training run what prediction needs: model, precision, settings of pictures.
 
 A run's own files say all but where weights lie that were given as files: `metrics.json` names the
 file beside its digest, and a file with another digest is refused.
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PictureSetup:
-    """How a picture becomes regions, and regions rows. Weights are names, or files that exist."""
+    """Settings of grounding and extraction. Weights are names, or files that exist."""
 
     grounding: GroundConfig
     extraction: ExtractConfig
@@ -181,7 +181,7 @@ def digest_of(path: Path) -> str:
 
 
 def _grounding(model: Path, metrics: Mapping[str, Any], files: Files) -> GroundConfig:
-    """How the training's pictures were grounded, its weights as files or names."""
+    """Return the settings with which the training's pictures were grounded."""
     key = next((k for k in metrics.get("keys", ()) if k["stage"] == "GroundCrops"), None)
     if key is None:
         log.info("%s: not known how its pictures were grounded; new ones are by default", model)

@@ -22,7 +22,7 @@ class Pictures(Protocol):
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """How the pyramids are made; see `rows.made_by`."""
+        """The settings that the pyramids are made with; see `rows.made_by`."""
 
     @property
     def channels(self) -> tuple[int, ...]:
