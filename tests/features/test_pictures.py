@@ -452,7 +452,9 @@ def test_content_gives_what_its_file_gives(data: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize("frame", [0, 2])
-@pytest.mark.parametrize("name", sorted(SOURCES.keys() - {"large text"}))  # Pillow itself refuses that
+@pytest.mark.parametrize(
+    "name", sorted(SOURCES.keys() - {"large text"})
+)  # Pillow itself refuses that
 def test_an_open_image_gives_what_its_file_gives(name: str, frame: int, loaded: bool) -> None:
     image = Image.open(io.BytesIO(SOURCES[name]))
     frame = min(frame, getattr(image, "n_frames", 1) - 1)
