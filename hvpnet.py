@@ -1,4 +1,4 @@
-"""Entities and relations from posts with pictures: the public face for Python, and `hvpnet`.
+"""Entities and relations from posts with pictures: the public Python API, and `hvpnet`.
 
     from hvpnet import Extractor
     extractor = Extractor.load("store/TrainNER/demo-…", "store/TrainRE/demo-…")
@@ -30,7 +30,7 @@ _HOMES = {
 
 
 def _check_packages() -> None:
-    """Raise ImportError if Python would import another package or module of a name of ours."""
+    """Raise ImportError if Python would import another package under one of our names."""
     home = Path(__file__).resolve().parent
     for name in _PACKAGES:
         spec = find_spec(name)
@@ -39,7 +39,7 @@ def _check_packages() -> None:
         if place not in (home / name / "__init__.py", home / name):
             raise ImportError(
                 f"expected the package {name} in {home / name}, found {place or 'none'}, which "
-                "Python looks at first; start Python in another folder, or rename that one"
+                "comes first on Python's path; start Python in another folder, or rename that one"
             )
 
 
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main() -> None:
-    """The console script `hvpnet`."""
+    """Run the console script `hvpnet`."""
     from pipeline.prediction.cli import run
 
     run()

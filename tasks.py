@@ -1,4 +1,4 @@
-"""The map of the graph: each stage, in the file named beside it, and which needs which.
+"""The task graph: each stage, the folder of its code, and its input → output.
 
     pipeline/corpus      ImportPosts               a tool's export → texts and pictures of your own
     pipeline/corpus      MakeDemo → ReadPosts      a data set's texts → posts.jsonl
@@ -15,8 +15,8 @@
     luigi --module tasks ExtractPyramid --dataset mnre
     luigi --module tasks TrainRE
 
-Each parameter belongs to one task. Another task's is set with its name before it, on the command
-line (`TrainRE --ExtractPyramid-weights random`) or in luigi.cfg (`[ExtractPyramid]`).
+Each parameter belongs to one task. To set one of an upstream task, put that task's name before it
+(`TrainRE --ExtractPyramid-weights random`), or set it in luigi.cfg (`[ExtractPyramid]`).
 """
 
 import sys
@@ -42,17 +42,17 @@ STAGES = (
     *(MakeDemo, *DATA_STAGES, Evaluate, Predict, ShowPredictions, ImportReleased),
     *(ShowCrops, WriteCrops, EvaluateGrounding),
 )
-LISTINGS = (ImportPosts, Recipes, Scores)  # beside Status and Prune, below; each runs when asked
+LISTINGS = (ImportPosts, Recipes, Scores)  # with Status and Prune below; never fresh, always run
 
 
 def stages_of(dataset: str) -> list[Stage]:
-    """All stages of a data set in the present configuration, upstream first."""
+    """Return all stages of a data set in the present configuration, upstream first."""
     first: list[Stage] = [MakeDemo()] if dataset == DEMO else []
     return first + [stage(dataset=dataset) for stage in DATA_STAGES]
 
 
 class Status(Listing):
-    """For each stage of a data set: fresh, or stale and which part of its key changed."""
+    """For each stage of a data set, print fresh, or stale and which part of its key changed."""
 
     dataset = luigi.Parameter(default="mnre")
 
@@ -63,9 +63,9 @@ class Status(Listing):
 class Prune(Listing):
     """Remove outputs that the present configuration doesn't name, except results."""
 
-    dry_run = luigi.BoolParameter(description="only say what would go")
+    dry_run = luigi.BoolParameter(description="only list what would be removed")
     runs = luigi.BoolParameter(
-        description="training runs, evaluations, predictions, imports, pages, written crops go too"
+        description="also remove runs, evaluations, predictions, imports, pages and written crops"
     )
 
     def lines(self) -> list[str]:

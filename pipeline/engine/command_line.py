@@ -1,6 +1,6 @@
-"""The command line before Luigi reads it: what is wrong with it is one line, and exit code 2.
+"""Check the command line before Luigi reads it: report an error in one line, with exit code 2.
 
-Luigi itself answers a wrong option with its whole usage, and a wrong value with a traceback.
+Luigi itself prints its full usage for a wrong option, and a traceback for a wrong value.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from luigi.cmdline_parser import CmdlineParser
 from luigi.configuration import get_config
 from luigi.task_register import Register
 
-WRONG = 2  # the exit code, as argparse has it
-_SLIP = 0.88  # likeness from which a section is a slip for ours, and not another project's
-# What a parameter expects, by its class; a subclass comes before its base.
+WRONG = 2  # the exit code, as in argparse
+_SLIP = 0.88  # similarity from which a section's name counts as a typing error for one of ours
+# Expected value by class of parameter; a subclass comes before its base.
 _EXPECTED = (
     (luigi.BoolParameter, "true or false"),
     (luigi.IntParameter, "a whole number"),
@@ -26,11 +26,12 @@ _EXPECTED = (
 
 
 def check(arguments: Sequence[str], module: str) -> None:
-    """End the process with one line on stderr unless Luigi can run the command.
+    """Exit with one line on stderr unless Luigi can run the command. Also checks luigi.cfg.
 
-    arguments: as typed behind `luigi`. module: the one that calls this; a command that names
-    another module with `--module`, or none, is not its business. Values in luigi.cfg are checked
-    too. Only Luigi's own parser knows which options there are, so it does the parsing.
+    arguments: the words after `luigi`.
+    module: name of the calling module; commands without `--module` of this name are not checked.
+
+    Luigi's own parser does the parsing: only it knows all options.
     """
     named = pairwise(arguments)
     if ("--module", module) not in named and f"--module={module}" not in arguments:
@@ -49,7 +50,7 @@ def check(arguments: Sequence[str], module: str) -> None:
         option = word.partition("=")[0]
         if option.startswith("--"):
             _refuse(f"{task} has no option {option}{_nearest_option(option, task)}")
-        _refuse(f"expected an option, found {word!r}; a value follows its option")
+        _refuse(f"expected an option, found {word!r}; write a value after its option")
     for option, parameter, value in _values_given(parsed, task):
         _check_value(f"--{option}", parameter, value)
     _check_configuration()
@@ -63,13 +64,13 @@ def _parsed(arguments: Sequence[str], task: str | None) -> tuple[argparse.Namesp
 
 
 def _sections() -> dict[str, type[luigi.Task]]:
-    """Our tasks and `paths`, by the names of their sections in luigi.cfg."""
+    """Return our tasks and `paths` by the names of their sections in luigi.cfg."""
     kinds = {name: Register.get_task_cls(name) for name in Register.task_names()}
     return {n: kind for n, kind in kinds.items() if not kind.__module__.startswith("luigi.")}
 
 
 def _nearest_option(option: str, task: str) -> str:
-    """Another task's option of that name; else the nearest of the task's own, or of all."""
+    """Suggest another task's option of that name, else the most similar of this task or of all."""
     own, others = [], []
     for name, bare, parameter, _ in Register.get_all_params():
         if name == task:
@@ -84,7 +85,7 @@ def _nearest_option(option: str, task: str) -> str:
 def _values_given(
     parsed: argparse.Namespace, task: str
 ) -> Iterator[tuple[str, luigi.Parameter, str]]:
-    """Each option that was given a value: its name, its parameter, the value as typed."""
+    """Yield the name, the parameter and the typed value of each option on the command line."""
     for name, bare, parameter, kind in Register.get_all_params():
         dests = {kind._parser_global_dest(parameter, name): f"{name}_{parameter}"}
         if name == task or bare:
@@ -96,7 +97,7 @@ def _values_given(
 
 
 def _check_given(parsed: argparse.Namespace, task: str) -> None:
-    """Every option of the task that has no default, on the command line or in luigi.cfg."""
+    """Refuse a task without a value for an option that has no default, here or in luigi.cfg."""
     missing = []
     for name, _, parameter, kind in Register.get_all_params():
         typed = (parameter, kind._parser_global_dest(parameter, name))
@@ -109,7 +110,7 @@ def _check_given(parsed: argparse.Namespace, task: str) -> None:
 
 
 def _check_configuration() -> None:
-    """Names and values in luigi.cfg, whichever of its files they are in."""
+    """Check names and values in luigi.cfg, in any of the files that Luigi reads."""
     config = get_config()
     names = {name.casefold(): name for name in _sections()}
     for section in config.sections():
@@ -139,7 +140,7 @@ def _check_value(option: str, parameter: Any, text: str) -> None:
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
-    """A hint at the words most like a wrong one."""
+    """Suggest the words most similar to a wrong one; "" if none is similar."""
     near = get_close_matches(word, dict.fromkeys(map(str, words)), n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 

@@ -1,6 +1,6 @@
-"""The console: progress, errors in one line, and a prompt end on Ctrl-C or SIGTERM.
+"""The console: progress, one-line errors, and an immediate end on Ctrl-C or SIGTERM.
 
-Messages of Luigi and warnings of libraries are shown with `--verbose` only.
+Messages of Luigi and warnings of libraries are shown only with `--verbose`.
 """
 
 import errno
@@ -26,29 +26,29 @@ from pipeline.engine.stage import AS_IT_IS
 from pipeline.errors import FAMILY
 
 OURS = ("pipeline", "features", "model")
-LUIGI_LOGGER = "luigi-interface"  # the logger of everything that Luigi says
+LUIGI_LOGGER = "luigi-interface"  # the name of Luigi's logger
 SUMMARY = "Execution Summary"  # in Luigi's last message
-GO_ON = "the same command goes on from what is finished"
+GO_ON = "run the same command again to continue"
 
-# What the operating system refuses, and what to do about it.
+# Advice for each error number of the operating system.
 _FULL = (
-    "free some space (Prune --dry-run tells what can go) or give another folder with "
+    "free some space (Prune --dry-run lists what can be removed) or give another folder with "
     f"--paths-store; then {GO_ON}"
 )
-_CLOSED = f"give the rights to it, or another folder with --paths-store; then {GO_ON}"
-_A_FILE = "a file is in a folder's place: move it, or give another folder with --paths-store"
+_CLOSED = f"change its permissions, or give another folder with --paths-store; then {GO_ON}"
+_A_FILE = "a file is where a folder should be: move it, or give another folder with --paths-store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
-    errno.EFBIG: f"raise the limit of a file's size (ulimit -f); then {GO_ON}",
+    errno.EFBIG: f"raise the limit on file size (ulimit -f); then {GO_ON}",
     errno.EROFS: _CLOSED,
     errno.EACCES: _CLOSED,
     errno.EPERM: _CLOSED,
     errno.ENOTDIR: _A_FILE,
     errno.EEXIST: _A_FILE,
-    errno.EMFILE: f"raise the limit of open files (ulimit -n); then {GO_ON}",
-    errno.ENFILE: f"the whole system has too many open; then {GO_ON}",
-    errno.EIO: f"the disk may be failing; where it isn't, {GO_ON}",
+    errno.EMFILE: f"raise the limit on open files (ulimit -n); then {GO_ON}",
+    errno.ENFILE: f"close other programs, which have too many files open; then {GO_ON}",
+    errno.EIO: f"check the disk, which may be failing; then {GO_ON}",
 }
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -56,13 +56,16 @@ _OF_SQLITE = {
     sqlite3.SQLITE_CANTOPEN: errno.EACCES,
     sqlite3.SQLITE_IOERR: errno.EIO,
 }
-# Libraries that aren't Python's tell the number, or only that they couldn't write.
+# Native libraries give the error number in their message, or only say that writing failed.
 _NUMBERED = re.compile(r"\(os error (\d+)\)")
 _UNWRITTEN = ("PytorchStreamWriter failed", "unexpected pos", "File too large", "No space left")
 
 
 def line_of(error: BaseException) -> str | None:
-    """An error in one line where people can do something about it; else None: show where it was."""
+    """Return the message of an error that the user can fix, on one line; None for a bug.
+
+    The traceback of a bug is shown.
+    """
     line = _message(error)
     return None if line is None else "\\n".join(line.splitlines())  # a path may hold line ends
 
@@ -75,13 +78,13 @@ def _message(error: BaseException) -> str | None:
         return _refused(f"{where}{os.strerror(error.errno)}", error.errno)
     if isinstance(error, sqlite3.OperationalError):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return _refused(f"the store's memory (*.sqlite): {error}", _OF_SQLITE.get(code, 0))
+        return _refused(f"a database of the store (*.sqlite): {error}", _OF_SQLITE.get(code, 0))
     text = " ".join(str(error).split())
     numbered = _NUMBERED.search(text)
     if numbered:
         return _refused(text, int(numbered[1]))
     if isinstance(error, RuntimeError) and any(sign in text for sign in _UNWRITTEN):
-        return _refused(f"a file couldn't be written whole ({text[:100]})", errno.ENOSPC)
+        return _refused(f"a file could not be written completely ({text[:100]})", errno.ENOSPC)
     return None
 
 
@@ -94,7 +97,7 @@ log = logging.getLogger(__name__)
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Turn the known error that a record is about, if any, into its one line."""
+    """Replace the record's traceback by one line if the user can fix its error; True if so."""
     error = record.exc_info[1] if record.exc_info else None
     line = line_of(error) if error is not None else None
     if line is not None:
@@ -103,12 +106,12 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 
 class messages(luigi.Config):
-    """Options of every command that decide how much is printed."""
+    """Options of every command that set how much is printed."""
 
     use_cmdline_section = False  # the option is --verbose, not --messages-verbose
 
     verbose = luigi.BoolParameter(
-        description="show Luigi's messages and the warnings of libraries too", always_in_help=True
+        description="also show Luigi's messages and warnings of libraries", always_in_help=True
     )
 
 
@@ -117,19 +120,19 @@ def _is_verbose() -> bool:
 
 
 class _Plain(logging.Filter):
-    """Of Luigi's messages, pass warnings, errors and the summary; known errors become one line."""
+    """Passes only warnings, errors and the summary of Luigi; shortens errors to one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _in_one_line(record) or _is_verbose():
             return True
         text = record.getMessage()
         if text.startswith("Will not run ") and " due to error in " in text:
-            return False  # Luigi's own text of an error that the stage has logged
+            return False  # repeats an error that the stage has logged
         return record.levelno >= logging.WARNING or SUMMARY in text
 
 
 class _Lines(logging.Formatter):
-    """A line a record: progress with the time, results without it, an error as such."""
+    """One line per record: progress after the time, errors after `ERROR:`, results as they are."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
@@ -143,7 +146,7 @@ class _Lines(logging.Formatter):
 
 
 def _bars_cleared() -> AbstractContextManager[None]:
-    """Clear the progress bars, if there are any, and draw them again at the end."""
+    """Hide the progress bars, if there are any, inside the `with` block."""
     if "tqdm" not in sys.modules:
         return nullcontext()
     from tqdm import tqdm
@@ -152,10 +155,10 @@ def _bars_cleared() -> AbstractContextManager[None]:
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """Prints the lines of a command on stderr; the last line of one that failed is its error.
+    """Prints the log on stderr; the last line of a failed command is its error.
 
-    Luigi goes on with other stages after an error, so the error may have to be repeated. Luigi's
-    summary, its last message, is hidden unless `--verbose` is given.
+    Luigi runs other stages after an error, so the error is printed again if other lines follow it.
+    Luigi's summary, its last message, is hidden unless `--verbose` is given.
     """
 
     def __init__(self) -> None:
@@ -178,14 +181,19 @@ class _Console(logging.StreamHandler[TextIO]):
 
 
 def set_up() -> None:
-    """Show our own progress, and of Luigi's only what people need; end when told to."""
+    """Set up logging, warnings, UTF-8, the limit on open files, and the signal handlers.
+
+    Without Luigi's command line, only filter Luigi's messages: another program uses the tasks.
+    """
     logging.getLogger(LUIGI_LOGGER).addFilter(_Plain())
-    if "luigi.cmdline" not in sys.modules:  # other code uses the tasks, and has its own ways
+    if "luigi.cmdline" not in sys.modules:
         return
     _use_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # for characters that the terminal's encoding lacks
     get_config().set("core", "no_configure_logging", "true")  # Luigi adds no handler of its own
     handler = _Console()
     for name in (*OURS, LUIGI_LOGGER):
@@ -196,11 +204,11 @@ def set_up() -> None:
     _hide_warnings()
     threading.excepthook = _thread_failed
     _open_more_files()
-    _end_when_told()
+    _end_on_signals()
 
 
 def _hide_warnings() -> None:
-    """Show warnings of libraries with `--verbose` only, which is known once Luigi has parsed it."""
+    """Show warnings of libraries only with `--verbose`, which Luigi parses after this call."""
     show = warnings.showwarning
 
     def show_if_verbose(
@@ -222,10 +230,10 @@ def _hide_warnings() -> None:
 
 
 def _use_utf8() -> None:
-    """Start the command again in Python's UTF-8 mode unless file names are UTF-8 already.
+    """Restart the command in Python's UTF-8 mode unless file names are UTF-8 already.
 
     Posts name their pictures in UTF-8; in another encoding, such as that of LC_ALL=C, Python would
-    look for other names, and find none. Output keeps the encoding that the terminal has.
+    look for files of other names. Output keeps the terminal's encoding.
     """
     if sys.getfilesystemencoding() == "utf-8" or "utf8" in sys._xoptions:
         return
@@ -235,7 +243,10 @@ def _use_utf8() -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """A library's own thread, such as TensorBoard's writer, can meet a full disk first."""
+    """Log an error of a library's thread on one line if the user can fix it.
+
+    TensorBoard's writer, for example, can be the first to fail on a full disk.
+    """
     line = line_of(failure.exc_value) if failure.exc_value is not None else None
     if line is None:
         threading.__excepthook__(failure)
@@ -244,42 +255,43 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 
 def _open_more_files() -> None:
-    """The soft limit of open files is often 1,024, for reasons that ended long ago."""
+    """Raise the soft limit on open files, often only 1,024, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _end_when_told() -> None:
-    """SIGTERM and Ctrl-C end the process at once, also in the middle of a long computation.
+def _end_on_signals() -> None:
+    """Let SIGTERM and Ctrl-C end the process at once, also during a long computation.
 
-    Nothing is tidied up: whatever a stage leaves behind at any moment is made for being found by
-    the next run. A thread does it, as Python's own handlers wait for native code to return.
+    Nothing is cleaned up: the next run can continue from the files that a stage leaves at any
+    moment. A thread ends the process, as Python's own handlers wait for native code to return.
     """
-    told = [number for number in (signal.SIGINT, signal.SIGTERM) if _heeded(number)]
+    signals = [number for number in (signal.SIGINT, signal.SIGTERM) if _is_handled(number)]
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    for number in told:
+    for number in signals:
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    os.register_at_fork(after_in_child=lambda: _as_usual(told))
-    ending = threading.Thread(target=_end, args=(reader, writer, told), daemon=True)
+    os.register_at_fork(after_in_child=lambda: _restore(signals))
+    ending = threading.Thread(target=_end, args=(reader, writer, signals), daemon=True)
     ending.start()
 
 
-def _heeded(number: int) -> bool:
-    """A command in the background of some shells is to ignore Ctrl-C."""
+def _is_handled(number: int) -> bool:
+    """Return False for a signal that is ignored: some shells do so for background commands."""
     return signal.getsignal(number) is not signal.SIG_IGN
 
 
-def _as_usual(numbers: list[signal.Signals]) -> None:
+def _restore(numbers: list[signal.Signals]) -> None:
+    """Restore the default handlers of signals in a forked child."""
     signal.set_wakeup_fd(-1)
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _end(reader: socket.socket, writer: socket.socket, told: list[signal.Signals]) -> None:
-    # `writer` is kept open by being held here.
-    while (number := reader.recv(1)[0]) not in told:
+def _end(reader: socket.socket, writer: socket.socket, signals: list[signal.Signals]) -> None:
+    # `writer` is an argument only to keep the socket open.
+    while (number := reader.recv(1)[0]) not in signals:
         pass
     for child in multiprocessing.active_children():
         child.kill()

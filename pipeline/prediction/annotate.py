@@ -1,4 +1,4 @@
-"""Predictions as tasks of annotation tools, to be corrected there and read back by ImportPosts."""
+"""Export predictions to annotation tools for correction; ImportPosts reads the result."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ from pipeline.corpus.json_lines import read_object
 from pipeline.corpus.records import entities_of, relations_of
 
 LABEL_STUDIO, DOCCANO = "label-studio", "doccano"
-UNTYPED = "entity"  # the label of entities that came without one
+UNTYPED = "entity"  # the label of entities without a label
 Fields = Mapping[str, Any]
 
 
 def read_predictions(file: Path) -> list[Fields]:
-    """The records of a file of predictions that have an answer. Raises DataError, AccessError."""
+    """Read a file of predictions, without those of errors. Raises DataError, AccessError."""
     records: list[Fields] = []
     for line in lines(file):
         fields = read_object(line)
@@ -28,7 +28,7 @@ def read_predictions(file: Path) -> list[Fields]:
 
 
 def _check(line: Line, fields: Fields) -> None:
-    """Raise DataError unless a record's answer can be handed on."""
+    """Raise DataError unless a record has a complete prediction."""
     whole = {"text", "entities", "relations"} <= fields.keys()
     line.need(whole, "a prediction with text, entities and relations", sorted(fields))
     text = fields["text"]
@@ -38,29 +38,29 @@ def _check(line: Line, fields: Fields) -> None:
 
 
 def label_studio(predictions: Sequence[Fields]) -> str:
-    """A JSON list of tasks, each with its prediction: entities as labels, and relations.
+    """Return a JSON list of tasks, each with its prediction: entities as labels, and relations.
 
-    Label Studio counts characters, as records do. Each task has a picture if any has, as its
-    interface asks for it.
+    Offsets are in characters, as in records. If any post has a picture, each task gets the field
+    `picture`, which the labelling interface then requires.
     """
-    blank = {"picture": ""} if any("picture" in one for one in predictions) else {}
+    blank = {"picture": ""} if any("picture" in fields for fields in predictions) else {}
     tasks = [
         {
-            "data": blank | _repeated(one),
-            "predictions": [{"model_version": "hvpnet", "result": _results(one)}],
+            "data": blank | _repeated(fields),
+            "predictions": [{"model_version": "hvpnet", "result": _results(fields)}],
         }
-        for one in predictions
+        for fields in predictions
     ]
     return json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
 
 
-def _repeated(one: Fields) -> dict[str, Any]:
-    """The post itself, its id under a name that no tool gives to ids of its own."""
+def _repeated(fields: Fields) -> dict[str, Any]:
+    """Return the post itself, its id under a name that no tool uses for its own ids."""
     names = {"id": OWN_ID, "text": "text", "picture": "picture"}
-    return {names[name]: one[name] for name in names if name in one}
+    return {names[name]: fields[name] for name in names if name in fields}
 
 
-def _results(one: Fields) -> list[dict[str, Any]]:
+def _results(fields: Fields) -> list[dict[str, Any]]:
     regions = [
         {
             "id": f"e{number}",
@@ -70,12 +70,12 @@ def _results(one: Fields) -> list[dict[str, Any]]:
             "value": {
                 "start": entity["start"],
                 "end": entity["end"],
-                "text": one["text"][entity["start"] : entity["end"]],
+                "text": fields["text"][entity["start"] : entity["end"]],
                 "labels": [_label(entity)],
             },
             **({"score": entity["score"]} if "score" in entity else {}),
         }
-        for number, entity in enumerate(one["entities"])
+        for number, entity in enumerate(fields["entities"])
     ]
     arrows = [
         {
@@ -85,7 +85,7 @@ def _results(one: Fields) -> list[dict[str, Any]]:
             "direction": "right",
             "labels": [relation["label"]],
         }
-        for relation in one["relations"]
+        for relation in fields["relations"]
     ]
     return regions + arrows
 
@@ -95,20 +95,20 @@ def _label(entity: Fields) -> str:
 
 
 def doccano(predictions: Sequence[Fields]) -> str:
-    """JSON lines of doccano's relation extraction, in characters."""
-    return "".join(json.dumps(_document(one), ensure_ascii=False) + "\n" for one in predictions)
+    """Return JSON lines for doccano's relation extraction, with offsets in characters."""
+    return "".join(json.dumps(_document(f), ensure_ascii=False) + "\n" for f in predictions)
 
 
-def _document(one: Fields) -> dict[str, Any]:
+def _document(fields: Fields) -> dict[str, Any]:
     entities = [
         {"id": n, "start_offset": e["start"], "end_offset": e["end"], "label": _label(e)}
-        for n, e in enumerate(one["entities"])
+        for n, e in enumerate(fields["entities"])
     ]
     relations = [
         {"id": n, "from_id": r["head"], "to_id": r["tail"], "type": r["label"]}
-        for n, r in enumerate(one["relations"])
+        for n, r in enumerate(fields["relations"])
     ]
-    return {**_repeated(one), "entities": entities, "relations": relations}
+    return {**_repeated(fields), "entities": entities, "relations": relations}
 
 
 TOOLS: Mapping[str, Callable[[Sequence[Fields]], str]] = {
@@ -118,13 +118,13 @@ TOOLS: Mapping[str, Callable[[Sequence[Fields]], str]] = {
 
 
 def interface(predictions: Iterable[Fields]) -> str:
-    """Label Studio's labelling interface for these predictions' labels."""
+    """Return the XML of Label Studio's labelling interface with the labels in the predictions."""
     records = list(predictions)
-    entities = sorted({_label(entity) for one in records for entity in one["entities"]})
-    relations = sorted({relation["label"] for one in records for relation in one["relations"]})
+    entities = sorted({_label(entity) for fields in records for entity in fields["entities"]})
+    relations = sorted({r["label"] for fields in records for r in fields["relations"]})
     labels = "".join(f'  <Label value="{escape(name)}"/>\n' for name in entities)
     arrows = "".join(f'  <Relation value="{escape(name)}"/>\n' for name in relations)
-    pictures = any("picture" in one for one in records)
+    pictures = any("picture" in fields for fields in records)
     picture = ' <Image name="picture" value="$picture"/>\n' if pictures else ""
     return (
         f'<View>\n{picture} <Labels name="label" toName="text">\n{labels} </Labels>\n'

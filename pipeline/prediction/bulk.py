@@ -1,7 +1,7 @@
-"""Predict a file of records, line by line; a killed run goes on where it was.
+"""Predict a file of records line by line; a killed run is resumed by the same command.
 
-Beside `OUT` a run keeps `OUT.partial`, the lines so far, and `OUT.progress`, how far the input is
-done. Both go when `OUT` is whole. Each line of the input that isn't blank has a line in `OUT`.
+While it runs, `OUT.partial` holds the lines written so far, and `OUT.progress` the position in the
+input. Both are removed when `OUT` is complete. Each non-blank input line has one line in `OUT`.
 """
 
 import codecs
@@ -34,7 +34,7 @@ from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Predictio
 from pipeline.prediction.records import Record, item, read_record
 
 STDIN = "-"
-SECONDS = 1.0  # a killed run loses no more than this and the batch under way
+SECONDS = 1.0  # between saved marks: a killed run loses at most this and its current batch
 LOG_EVERY = 30.0  # seconds between lines of progress where there is no terminal
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Input:
-    """Lines of a file or of standard input, read one after the other.
+    """Lines of a file or of standard input, read in order.
 
-    base: the folder that relative pictures are relative to. total: lines that aren't blank, None
-    where they cannot be counted. lines: read so far.
+    base: the folder to which picture paths are relative.
+    total: number of non-blank lines; None for a stream.
+    lines: number of lines read so far.
     """
 
     path: Path
@@ -59,7 +60,10 @@ class Input:
 
     @classmethod
     def open(cls, name: str) -> "Input":
-        """A file, a pipe, or "-" for standard input. Raises AccessError, SettingError, OSError."""
+        """Open a file, a pipe, or "-" (standard input).
+
+        Raises AccessError, SettingError, OSError.
+        """
         if name == STDIN:
             if sys.stdin is None:
                 raise SettingError("expected records on standard input, found it closed")
@@ -75,30 +79,33 @@ class Input:
 
     @property
     def sha256(self) -> str:
-        """Digest of the lines so far."""
+        """Digest of the lines read so far."""
         return str(self._sha256.hexdigest())
 
     def row(self) -> bytes | None:
-        """The next line with its end, or None; of one that is too long, the beginning."""
-        row = rest = self.stream.readline(MAX_BYTES + 1)
+        """Return the next line with its line end; None at the end of the input.
+
+        Of a line of more than MAX_BYTES, return the first MAX_BYTES + 1.
+        """
+        row = part = self.stream.readline(MAX_BYTES + 1)
         if not row:
             return None
-        self._sha256.update(rest)
-        while len(rest) > MAX_BYTES and not rest.endswith(b"\n"):
-            rest = self.stream.readline(MAX_BYTES + 1)
-            self._sha256.update(rest)
+        self._sha256.update(part)
+        while len(part) > MAX_BYTES and not part.endswith(b"\n"):
+            part = self.stream.readline(MAX_BYTES + 1)
+            self._sha256.update(part)
         self.lines += 1
         return row.removeprefix(codecs.BOM_UTF8) if self.lines == 1 else row
 
     def skip(self, lines: int) -> None:
-        """Read on until so many lines are read, or the input ends."""
+        """Read on until `lines` lines have been read, or the input ends."""
         while self.lines < lines and self.row() is not None:
             pass
 
     def records(self, folder: Path) -> Iterator[Record | Prediction]:
-        """A record for each line that isn't blank, or a prediction that says why it is none.
+        """Read each non-blank line as a record, or as a Prediction with the error of reading it.
 
-        folder: that of the output, which pictures are named from.
+        folder: the output's folder; picture paths in the answers are relative to it.
         """
         for row in iter(self.row, None):
             if row.strip():
@@ -131,7 +138,7 @@ def _same(base: Path, folder: Path) -> bool:
 
 
 def _moved(record: Record, folder: Path) -> Mapping[str, Any]:
-    """Return the fields that the answer repeats, relative pictures named from another folder."""
+    """Return the fields that the answer repeats, with picture paths relative to `folder`."""
     named = record.given.get("picture")
     if named is None:
         return record.given
@@ -144,17 +151,17 @@ def _moved(record: Record, folder: Path) -> Mapping[str, Any]:
 
 
 def _seen_from(folder: Path, file: Path) -> str:
-    """A file's path relative to a folder, whatever links lead to either."""
+    """Return a file's path relative to a folder, with links in both folders resolved."""
     real = os.path.join(os.path.realpath(file.parent), file.name)
     return os.path.relpath(real, os.path.realpath(folder))
 
 
-# --- how far a run is
+# --- progress
 
 
 @dataclass
 class Counts:
-    """Posts done, and what was wrong with some. pictures: not used, by the kind of the reason."""
+    """Counts of posts done, and of problems. pictures: pictures not used, by kind of reason."""
 
     posts: int = 0
     errors: int = 0
@@ -183,17 +190,17 @@ class Counts:
 
 
 class Progress:
-    """Shows posts a second and the time left: a bar in a terminal, else a line now and then."""
+    """Shows posts per second and the time left: a bar in a terminal, else a line at times."""
 
     def __init__(self, total: int | None, counts: Counts) -> None:
-        """counts: of the posts done so far; this goes on counting."""
+        """Continue from `counts`, those of the posts done so far."""
         self.counts, self._total, self._first = counts, total, counts.posts
         self._named = 0
         self._began = self._logged = time.monotonic()
         self._bar = tqdm(total=total, initial=counts.posts, unit="post", disable=None)
 
     def add(self, predictions: Sequence[Prediction]) -> None:
-        """Count a batch, and name the first lines that could not be read."""
+        """Count a batch, and log the errors of the first lines that could not be read."""
         for prediction in predictions:
             self.counts.add(prediction)
             if prediction.error is not None and self._named < NAMED:
@@ -223,52 +230,53 @@ class Progress:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment between two batches: the input and the output up to it."""
+    """The position in input and output between two batches."""
 
-    lines: int
-    sha256: str
-    written: int  # bytes
+    lines: int  # of the input
+    sha256: str  # of these lines
+    written: int  # bytes of the output
     counts: Counts
 
 
 @dataclass(frozen=True)
 class Target:
-    """An output file while it is made. key: what decides its lines, beside the input."""
+    """An output file during prediction. key: all that decides its lines, except the input."""
 
     path: Path
     key: Mapping[str, Any]
 
     @property
     def partial(self) -> Path:
-        """The lines so far."""
+        """The file of the lines written so far."""
         return self.path.with_name(f"{self.path.name}.partial")
 
     @property
     def progress(self) -> Path:
-        """The last mark and the key, as JSON."""
+        """The JSON file of the last mark and the key."""
         return self.path.with_name(f"{self.path.name}.progress")
 
     @contextmanager
     def opened(self) -> Iterator[FileIO]:
-        """The partial file, for this process alone. Raises DataError where another writes it."""
+        """Open and lock the partial file. Raises DataError if another process writes it."""
         with FileIO(self.partial, "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise DataError(
-                    f"{self.path}: another run is writing it now; wait for it, or give another "
-                    "--output"
+                    f"{self.path}: another run is writing it now; wait until it ends, or give "
+                    "another --output"
                 ) from error
             except OSError:  # a file system without locks
                 log.warning(
-                    "%s: its file system has no locks: let no other run write it", self.path
+                    "%s: cannot be locked on this file system; start no other run that writes it",
+                    self.path,
                 )
             yield file
 
     def begin(self, source: Input, file: FileIO) -> Mark:
-        """Go to the last mark of a killed run: input and output are then behind it.
+        """Move input and output to the last mark of a killed run, and return the mark.
 
-        Raises DataError for lines that another input, model or option made.
+        Raises DataError if the lines so far were made from another input, model or option.
         """
         if self.partial.stat().st_size == 0:
             mark = Mark(0, source.sha256, 0, Counts())
@@ -281,15 +289,15 @@ class Target:
             differing.append("input")
         if differing:
             raise DataError(
-                f"{self.partial}: the lines of a run that did not end, with another "
-                f"{' and another '.join(differing)}; remove it to begin anew, or give another "
+                f"{self.partial}: left by an unfinished run with another "
+                f"{' and another '.join(differing)}; remove it to start again, or give another "
                 "--output"
             )
         file.truncate(mark.written)
         return mark
 
     def _kept(self) -> tuple[Mark, Mapping[str, Any]]:
-        """The last mark of a killed run, and its key. Raises DataError."""
+        """Read the last mark of a killed run, and its key. Raises DataError."""
         try:
             fields = read_json(self.progress)
             mark = Mark(**{**fields["mark"], "counts": Counts(**fields["mark"]["counts"])})
@@ -298,38 +306,38 @@ class Target:
         except (OSError, ValueError, TypeError, KeyError):
             pass
         raise DataError(
-            f"{self.partial}: expected the lines of a run that did not end, with {self.progress} "
+            f"{self.partial}: expected the lines of an unfinished run, with {self.progress} "
             "beside it, found something else; remove it, or give another --output"
         )
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:
-        """Turn what the disk says while lines or marks are written into a DataError."""
+        """Raise an OSError of writing lines or marks as a DataError that names the file."""
         try:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.partial}: cannot be written: {error.strerror}; when that is mended, the "
-                "same command goes on from there"
+                f"{self.partial}: cannot be written: {error.strerror}; once that is fixed, run "
+                "the same command again to resume"
             ) from error
 
     def write(self, predictions: Sequence[Prediction], file: FileIO) -> int:
-        """Append lines to the partial file. Returns how many bytes. Raises DataError."""
+        """Append lines to the partial file. Returns the number of bytes. Raises DataError."""
         data = b"".join(map(as_line, predictions))
-        rest = memoryview(data)
+        unwritten = memoryview(data)
         with self._errors_named():
-            while rest:
-                rest = rest[file.write(rest) :]
+            while unwritten:
+                unwritten = unwritten[file.write(unwritten) :]
         return len(data)
 
     def keep(self, mark: Mark, file: FileIO) -> None:
-        """Write a mark down, after its lines. Raises DataError."""
+        """Save a mark once its lines are on disk. Raises DataError."""
         with self._errors_named():
             os.fsync(file.fileno())
             write_json(self.progress, {"key": dict(self.key), "mark": asdict(mark)})
 
     def finish(self, file: FileIO) -> None:
-        """Put the output in its place. Raises DataError."""
+        """Rename the partial file to the output's name. Raises DataError."""
         with self._errors_named():
             os.fsync(file.fileno())
             self.partial.replace(self.path)
@@ -337,20 +345,23 @@ class Target:
 
 
 def as_line(prediction: Prediction) -> bytes:
-    """A line of output. Only a file's name may hold what UTF-8 cannot: it is escaped as in JSON."""
+    """Return a prediction as an output line.
+
+    Only a file's name may hold characters that UTF-8 cannot encode; they are escaped as in JSON.
+    """
     return f"{prediction.to_json()}\n".encode("utf-8", "backslashreplace")
 
 
 def predict_file(extractor: Extractor, source: Input, target: Target, options: Options) -> None:
-    """Predict a file's lines into `target`, going on where a killed run was.
+    """Predict a file's lines into `target`; resume after the last mark of a killed run.
 
-    Marks lie between batches, which are then those of a run in one go, and so are the numbers.
-    Raises DataError, OSError; what is done by then is kept.
+    Marks lie between batches, so a resumed run has the batches, and the scores, of one that was
+    never interrupted. Raises DataError, OSError; the lines written by then are kept.
     """
     with target.opened() as file:
         last = kept = target.begin(source, file)
         if last.counts.posts:
-            log.info("%s: going on after %d posts", target.path, last.counts.posts)
+            log.info("%s: resuming after %d posts", target.path, last.counts.posts)
         progress, since = Progress(source.total, deepcopy(last.counts)), time.monotonic()
         try:
             for batch in _batches(extractor, source, target.path.parent, options):
@@ -363,8 +374,8 @@ def predict_file(extractor: Extractor, source: Input, target: Target, options: O
         finally:
             progress.close()
             if last is not kept:
-                with suppress(DataError, OSError):  # else the mark before it holds
-                    file.truncate(last.written)  # room for the mark, if the disk is full
+                with suppress(DataError, OSError):  # if this fails, the previous mark holds
+                    file.truncate(last.written)  # frees space for the mark on a full disk
                     target.keep(last, file)
         target.finish(file)
     log.info("%s", progress.counts)
@@ -373,7 +384,7 @@ def predict_file(extractor: Extractor, source: Input, target: Target, options: O
 def predict_out(
     extractor: Extractor, source: Input, out: BinaryIO, options: Options
 ) -> Iterator[Prediction]:
-    """Predict a file's lines to a stream. Each prediction is given too. Raises DataError."""
+    """Predict a file's lines to a stream, and yield each prediction. Raises DataError."""
     progress = Progress(source.total, Counts())
     try:
         for batch in _batches(extractor, source, source.base, options):
@@ -389,7 +400,7 @@ def predict_out(
 def _batches(
     extractor: Extractor, source: Input, folder: Path, options: Options
 ) -> Iterator[list[Prediction]]:
-    """Predictions of a batch of lines after the other; the input is read just behind them."""
+    """Yield the predictions of each batch; the input is then read to the end of that batch."""
     records = source.records(folder)
     while batch := list(islice(records, options.batch_size)):
         yield list(extractor.stream(batch, options))
@@ -399,7 +410,7 @@ def _batches(
 
 
 def first_of(file: Path, most: int) -> list[Prediction]:
-    """The first predictions of a file that `predict_file` wrote."""
+    """Read the first `most` predictions of a file that `predict_file` wrote."""
     with file.open(encoding="utf-8") as lines:
         return [_read_back(json.loads(line), file.parent) for line in islice(lines, most)]
 

@@ -1,4 +1,4 @@
-"""The command `hvpnet`: predict posts, pack models, hand predictions to annotation tools."""
+"""The command `hvpnet`: predict posts, pack models, export predictions to annotation tools."""
 
 import errno
 import logging
@@ -17,7 +17,7 @@ from pipeline.errors import FAMILY, SettingError
 from pipeline.machine import AUTO, DEVICES, PRECISIONS
 from pipeline.prediction.annotate import LABEL_STUDIO, TOOLS
 
-if TYPE_CHECKING:  # torch is imported where there is work: --help answers at once
+if TYPE_CHECKING:  # torch is imported only where it is used, so that --help is fast
     from pipeline.prediction.extractor import Extractor, Options
     from pipeline.prediction.prediction import Prediction
 
@@ -36,24 +36,24 @@ app = typer.Typer(
 )
 log = logging.getLogger(__name__)
 
-BACKBONE = typer.Option(help="the backbone's weights, where they lie elsewhere than at training")
-GROUNDER = typer.Option(help="a learned grounder's weights, where they lie elsewhere")
+BACKBONE = typer.Option(help="file of the backbone's weights, if it moved since training")
+GROUNDER = typer.Option(help="file or folder of a learned grounder's weights, if it moved")
 
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """End the command at a fault that people can mend, with one line and exit code 1."""
+    """Turn an error that the user can fix into one line on stderr and exit code 1."""
     try:
         yield
     except FAMILY as error:
         _end(str(error))
     except KeyboardInterrupt:
         _end("interrupted", 130)
-    except BrokenPipeError:  # the reader of standard output has ended, as head does
+    except BrokenPipeError:  # the reader closed standard output, as `head` does
         _close_output()
         sys.exit(1)
     except OSError as error:
-        if error.errno is None:  # not of the operating system
+        if error.errno is None:  # not raised by the operating system
             raise
         if error.errno == errno.ENOSPC and error.filename is None:
             _close_output()
@@ -68,7 +68,7 @@ def _end(message: str, code: int = 1) -> NoReturn:
 
 
 def _close_output() -> None:
-    """Let Python end without writing the rest of standard output, which would fail again."""
+    """Discard unwritten output: Python would try to write it at exit and fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -79,25 +79,33 @@ def predict(
         list[str],
         typer.Argument(
             metavar="MODEL|POSTS",
-            help="folders of runs, or a packed one; then a file of records, or - (standard input)",
+            help="folders of one or two runs, or a packed folder; then a file of records, or - "
+            "for standard input",
         ),
     ],
-    text: Annotated[str | None, typer.Option(help="one post's text")] = None,
-    picture: Annotated[str | None, typer.Option(help="its picture")] = None,
+    text: Annotated[str | None, typer.Option(help="text of a single post")] = None,
+    picture: Annotated[str | None, typer.Option(help="picture of that post")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="file of predictions, a line a record")
+        Path | None, typer.Option("--output", "-o", help="file to write, one line per record")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the record of one post")] = False,
-    html: Annotated[Path | None, typer.Option(help="write a page of the (first 200) posts")] = None,
-    min_score: Annotated[float, typer.Option(help="leave out what scores less, 0 to 1")] = 0.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print a single post's prediction as JSON")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="write an HTML page of the first 200 posts")
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(help="leave out entities and relations that score less, 0 to 1")
+    ] = 0.0,
     explain: Annotated[bool, typer.Option(help="add gates and attention to regions")] = False,
     strict: Annotated[
-        bool, typer.Option(help="end at a record or picture that cannot be used")
+        bool, typer.Option(help="stop at a record or picture that cannot be used")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="posts in memory at once")] = 64,
     device: Annotated[Device, typer.Option()] = BEST_DEVICE,
     precision: Annotated[
-        Precision | None, typer.Option(help="of all that is computed; default: the training's")
+        Precision | None,
+        typer.Option(help="of ResNet and text encoder; default: that of the training"),
     ] = None,
     backbone: Annotated[Path | None, BACKBONE] = None,
     grounder: Annotated[Path | None, GROUNDER] = None,
@@ -108,7 +116,7 @@ def predict(
         raise typer.BadParameter("expected the folder of a model, found none")
     if (text is None) == (posts is None):
         raise typer.BadParameter(
-            "expected one post (--text) or a file of records behind the models (- for standard "
+            "expected one post (--text) or a file of records after the models (- for standard "
             f"input), found {'neither' if text is None else 'both'}"
         )
     if posts is not None and picture is not None:
@@ -141,22 +149,26 @@ def predict(
 @_errors_in_one_line()
 def pack(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN", help="folders of one run or two")
+        list[Path] | None, typer.Argument(metavar="RUN", help="folders of one or two runs")
     ] = None,
     *,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="the folder to make, or to check")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="the packed folder to write, or to check")
+    ],
     with_grounder: Annotated[
         bool, typer.Option("--with-grounder", help="pack a learned grounder's weights too")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="look at a packed folder: is it whole, does it load")
+        bool, typer.Option("--check", help="check that a packed folder is complete and loads")
     ] = False,
     backbone: Annotated[Path | None, BACKBONE] = None,
     grounder: Annotated[Path | None, GROUNDER] = None,
 ) -> None:
-    """Write runs and all that they need into one folder, which needs no store and no network."""
+    """Pack runs with the files that they need into a folder that works without the store."""
     if bool(runs) == check:
-        expected = "the packed folder alone" if check else "one run or two, then the folder to make"
+        expected = (
+            "only the packed folder" if check else "one or two runs, then the folder to write"
+        )
         raise typer.BadParameter(
             f"expected {expected}, found {' '.join(map(str, [*(runs or ()), out]))}"
         )
@@ -177,7 +189,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="file to import into the tool")],
     to: Annotated[Tool, typer.Option(help="the annotation tool")] = FIRST_TOOL,
 ) -> None:
-    """Hand predictions to an annotation tool, to be corrected; ImportPosts reads them back."""
+    """Export predictions for correction in an annotation tool; ImportPosts reads the result."""
     from pipeline.prediction import annotate
 
     _check_outputs({"--output": output}, [str(predictions)])
@@ -192,7 +204,7 @@ def export(
 
 
 def _sorted_out(names: Sequence[str]) -> tuple[list[Path], str | None]:
-    """The models' folders, and the file of records behind them, if there is one."""
+    """Split the names into the models' folders and the file of records, if there is one."""
     others = [name for name in names if not os.path.isdir(name)]
     for name in others:
         if name != DASH and not os.path.exists(name):
@@ -204,7 +216,7 @@ def _sorted_out(names: Sequence[str]) -> tuple[list[Path], str | None]:
 
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[str]) -> None:
-    """Raise SettingError, before anything is computed, for files that cannot be written."""
+    """Raise SettingError if an output file cannot be written, before anything is computed."""
     taken = [os.path.realpath(name) for name in inputs]
     for option, path in outputs.items():
         if path is None:
@@ -213,11 +225,17 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[str]) -> No
             kind = "a folder" if path.is_dir() else "a device or pipe"
             raise SettingError(f"{option} {path}: expected a file to write, found {kind}")
         if not path.parent.is_dir():
-            raise SettingError(f"{option} {path}: expected its folder to be there, found none")
+            raise SettingError(f"{option} {path}: expected its folder to exist, found none")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise SettingError(f"{option} {path}: may not be written; ask its owner for the right")
+            raise SettingError(
+                f"{option} {path}: no permission to write it; change its permissions or name "
+                "another file"
+            )
         if os.path.realpath(path) in taken:
-            raise SettingError(f"{option} {path}: expected a file of its own, found one in use")
+            raise SettingError(
+                f"{option} {path}: expected a separate file, found one that this command also "
+                "reads or writes"
+            )
         taken.append(os.path.realpath(path))
 
 
@@ -252,7 +270,7 @@ def _many(
     options: "Options",
     key: dict[str, Any],
 ) -> "list[Prediction]":
-    """Predict a file, into another file or to standard output. Returns the first predictions."""
+    """Predict a file into `output` or to standard output. Returns the first predictions."""
     from pipeline.prediction.bulk import Input, Target, first_of, predict_file, predict_out
     from pipeline.prediction.page import MOST
     from pipeline.prediction.runs import digest_of
@@ -266,19 +284,19 @@ def _many(
 
 
 def _first(predictions: "Iterable[Prediction]", most: int) -> "list[Prediction]":
-    """The first predictions, once all are made."""
-    return [one for number, one in enumerate(predictions) if number < most]
+    """Run through all predictions and return the first `most`."""
+    return [prediction for number, prediction in enumerate(predictions) if number < most]
 
 
 def _output() -> BinaryIO:
-    """Standard output, for bytes. Raises SettingError."""
+    """Return standard output as a binary stream. Raises SettingError if it is closed."""
     if sys.stdout is None:
         raise SettingError("expected standard output to write to, found it closed")
     return sys.stdout.buffer
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run the command with logs, of our packages alone, on standard error."""
+    """Run the command, and log the messages of our own packages on standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in OURS:

@@ -1,7 +1,7 @@
 """Compare two sets of models on a few posts that show where they differ.
 
-Relations are asked as training scores them: of a post's head to its tail, whichever entities are
-predicted. Of posts without head and tail they are asked for the entities that are predicted.
+If a post has head and tail, the relation between these is predicted, as in the scores of training.
+Otherwise relations are predicted between the predicted entities.
 """
 
 from collections import defaultdict
@@ -27,11 +27,13 @@ from pipeline.prediction.stored import StoredPictures, make_extractor, open_pict
 from pipeline.training.results import precision_of
 from pipeline.training.saved import SavedModel
 
-ALIKE = 3  # posts of one sentence that are shown at most
+ALIKE = 3  # largest number of posts of one sentence that are shown
 TASKS = ("entities", "relations")
 
 Models = Mapping[str, Path]  # of TASKS -> the folder of a saved model
-Gain = tuple[int, int]  # of TASKS: 1 where the first models are right and the others wrong, or -1
+Gain = tuple[
+    int, int
+]  # for each of TASKS: 1 if only the first models are right, -1 if only the others are, else 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Comparison:
 def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Path) -> None:
     """Predict a split with each set of models, and write a page of posts where they differ.
 
-    posts: those of all splits. Raises DataError where none of the split can be predicted.
+    posts: the posts of all splits. Raises DataError if none of the split can be predicted.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -113,7 +115,7 @@ def _names(saved: Sequence[Sequence[SavedModel]]) -> list[str]:
 
 
 def _run_of(model: Path) -> str:
-    """A saved model as pages name it: its stage and its run."""
+    """Return the name of a saved model on pages: its stage and its run."""
     folder = model.parent if model.name == "model" else model
     return f"{folder.parent.name}/{folder.name}"
 
@@ -121,7 +123,7 @@ def _run_of(model: Path) -> str:
 def _predict(
     extractor: Extractor, posts: Mapping[int, Post], root: Path, name: str, explain: bool
 ) -> dict[int, Answers]:
-    """Predict posts, by their numbers. name: of the models, on the bar."""
+    """Predict posts; the answers are keyed by post number. name: the models' name on the bar."""
     answers: dict[int, dict[str, Prediction]] = {number: {} for number in posts}
 
     def ask(task: str, alone: Extractor, records: Mapping[int, Record]) -> None:
@@ -144,7 +146,10 @@ def _predict(
 
 
 def _question(record: Record, tagged: Prediction | None) -> Record | None:
-    """Return the record whose relations are predicted. tagged: holds its predicted entities."""
+    """Return the record to ask a relation model about; None if it has neither pair nor entities.
+
+    tagged: the prediction of the record's entities, used if it has no head and tail.
+    """
     if record.pair is None and tagged is not None:
         entities = (Entity(e.start, e.end, e.label) for e in tagged.entities)
         return replace(record, entities=tuple(entities))
@@ -152,10 +157,10 @@ def _question(record: Record, tagged: Prediction | None) -> Record | None:
 
 
 def _gain(gold: Gold, answers: Sequence[Answers], tasks: Sequence[str]) -> Gain:
-    """Return by how much the first models are better; of one set, 1 if it is right, else -1."""
+    """Return the gain of the first models; with one set of models, 1 if it is right, else -1."""
     gains = {"entities": 0, "relations": 0}
     for task in tasks:
-        rights = [gold.is_right(task, own.get(task)) for own in answers]
+        rights = [gold.is_right(task, side.get(task)) for side in answers]
         if None not in rights:
             first, *others = map(int, map(bool, rights))
             gains[task] = first - others[0] if others else 2 * first - 1
@@ -163,11 +168,11 @@ def _gain(gold: Gold, answers: Sequence[Answers], tasks: Sequence[str]) -> Gain:
 
 
 def choose_posts(gains: Sequence[Gain], sentences: Sequence[Hashable], most: int) -> list[int]:
-    """Choose posts that show where models differ, posts with one sentence beside each other.
+    """Choose posts that show where models differ; posts of one sentence stay together.
 
-    Sentences are taken in turns from those where entities and relations gain, where only one of
-    them does, where they lose, and last where nothing differs; those that differ most come first.
-    Returns numbers of posts.
+    Sentences are grouped by the signs of their two gains (entities, relations). They are taken from
+    the groups in turn, from gains to losses, those without a difference last; in each group, those
+    that differ most come first. Returns at most `most` post numbers.
     """
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for number, sentence in enumerate(sentences):

@@ -1,4 +1,4 @@
-"""A page of posts with their labels, and what two sets of models predict, and why."""
+"""A page of posts with gold labels, and predictions of one or two sets of models, explained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from pipeline.prediction.page import (
 )
 from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Prediction
 
-Answers = Mapping[str, Prediction]  # "entities", "relations" -> what is predicted
+Answers = Mapping[str, Prediction]  # "entities", "relations" -> prediction
 
 MARKS = {True: "✓", False: "✗", None: ""}  # right, wrong, not known
 RIGHT = {"entities": "all entities right", "relations": "relation right"}
@@ -36,7 +36,7 @@ WHY = (
 
 @dataclass(frozen=True)
 class Side:
-    """A set of models, as a page names it. runs: that made them."""
+    """A set of models as named on a page. runs: the runs that trained them."""
 
     name: str
     runs: Sequence[str]
@@ -44,7 +44,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """A post, by its id and its labels, and the answers of each side."""
+    """A post's id and gold labels, and each side's answers."""
 
     id: str
     gold: Gold
@@ -59,10 +59,11 @@ def comparison_page(
     compared: Mapping[int, Compared],
     explained: Mapping[int, Answers],
 ) -> str:
-    """Return a whole page, complete in itself.
+    """Return a self-contained HTML page.
 
-    tasks: what the models predict, of "entities" and "relations". compared: all posts of the split,
-    by number. explained: the first side's answers for the posts to show, in order.
+    tasks: the tasks that the models predict: "entities", "relations", or both.
+    compared: all posts of the split, by number.
+    explained: the first side's answers for the posts to show, in order.
     """
     cards = [compared[number] for number in explained]
     colours = colours_of(entity.label for one in cards for entity in _entities(one))
@@ -84,13 +85,13 @@ def comparison_page(
 
 
 def _entities(one: Compared) -> list[Entity]:
-    """All entities that a card marks."""
+    """Return all entities that a card marks."""
     predicted = [answers["entities"].entities for answers in one.answers if "entities" in answers]
     return [entity for entities in (one.gold.entities or (), *predicted) for entity in entities]
 
 
 def _counts(sides: Sequence[Side], tasks: Sequence[str], compared: Mapping[int, Compared]) -> str:
-    """A table: the number of posts of which all entities, or the relation, are right."""
+    """Return a table: how many posts have all entities right, or the relation right."""
     rows = ""
     for place, side in enumerate(sides):
         cells = ""
@@ -125,7 +126,10 @@ def _card(
 
 
 def _picture(one: Compared, first: int) -> str:
-    """The picture with its regions, or why it is not used. first: the first region's colour."""
+    """Show the picture with its regions, or the reason why it is not used.
+
+    first: colour number of the first region.
+    """
     predictions = [answer for answers in one.answers for answer in answers.values()]
     status = [prediction.picture_status for prediction in predictions]
     if USED in status:
@@ -135,7 +139,7 @@ def _picture(one: Compared, first: int) -> str:
 
 
 def _gold(gold: Gold, tasks: Sequence[str], colours: Mapping[str, int]) -> str:
-    """The post's labels."""
+    """Show the post's gold labels."""
     shown = marked_text(gold.text, gold.entities or (), colours, lambda _, one: (one.label,))
     lines = []
     if "relations" in tasks and gold.relation is not None and gold.head and gold.tail:
@@ -187,7 +191,7 @@ def _relation(head: Entity, label: str, tail: Entity, about: str) -> str:
 
 
 def _explanation(answers: Answers) -> str:
-    """Attention to regions and gates by block, averaged over layers, of each model."""
+    """Show each model's attention to regions and its gates, averaged over layers."""
     tables = ""
     for task, prediction in answers.items():
         part = (prediction.explanation or {}).get(task)

@@ -24,7 +24,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Tagged:
-    """A record's entities. truncated: the model did not read all pieces of some word."""
+    """A record's entities. truncated: a word has more pieces than the model reads."""
 
     entities: tuple[Entity, ...] = ()
     truncated: bool = False
@@ -82,7 +82,7 @@ def entities_of(
 def _read(
     forward: Forward, parts: Sequence[Reading], seen: Seen | None
 ) -> list[list[ScoredEntity]]:
-    """Predict the entities of each window, in the window's words."""
+    """Predict the entities of each window; spans count the window's words."""
     owners = {part.encoded.number: part.owner for part in parts}
     pictures = None if seen is None else seen.of(owners)
     encoded = [part.encoded for part in parts]
@@ -97,7 +97,7 @@ def _read(
 
 
 def _moved(entities: Sequence[ScoredEntity], window: Window) -> list[ScoredEntity]:
-    """Count words from the text's start; keep entities that begin in the window's own part."""
+    """Count words from the start of the text; keep entities that begin in [first, last)."""
     moved = [
         replace(entity, start=entity.start + window.start, end=entity.end + window.start)
         for entity in entities
@@ -106,7 +106,7 @@ def _moved(entities: Sequence[ScoredEntity], window: Window) -> list[ScoredEntit
 
 
 def _is_new(entity: ScoredEntity, others: Sequence[ScoredEntity]) -> bool:
-    """Return True unless an earlier window's entity overlaps this one."""
+    """Return True unless an entity of an earlier window overlaps this one."""
     return all(other.end <= entity.start for other in others)
 
 

@@ -1,4 +1,4 @@
-"""Extractor: entities and relations of new posts, by one or two trained models."""
+"""The extractor: predict entities and relations of new posts with one or two trained models."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,21 +24,21 @@ from pipeline.prediction.relations import Related, relations_of
 from pipeline.prediction.runs import Files, PictureSetup, Run, open_run
 from pipeline.training.saved import SavedModel
 
-BATCH = 64  # posts; the batches in which training predicts val and test
+BATCH = 64  # posts; the batch size with which training predicts val and test
 Given = str | Mapping[str, Any]  # a text, or a record
 Folder = str | os.PathLike[str]
 
 
 class Reader(Protocol):
-    """The pictures' side of records: computed from pictures, or read from a store."""
+    """A source of regions and pyramids: computed from pictures, or read from a store."""
 
     def read(self, records: Sequence[Record]) -> Seen:
-        """A batch's regions and pyramids."""
+        """Return the regions and pyramids of a batch of records."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One of an extractor's models. pictures: None where it looks at none."""
+    """One of an extractor's models. pictures: None if the model is text-only."""
 
     forward: Forward
     pictures: Reader | None
@@ -47,9 +47,9 @@ class Model:
 class Extractor:
     """Predicts entities, relations, or both.
 
-    With both models, relations are predicted between the entities of the first model, or between
-    those that a record gives. With a relation model alone, a record must give `entities`, or `head`
-    and `tail`.
+    With both models, relations are predicted between the record's `entities` if it gives some, else
+    between the predicted ones. With a relation model alone, each record must give `entities`, or
+    `head` and `tail`.
     """
 
     def __init__(self, entities: Model | None, relations: Model | None) -> None:
@@ -71,10 +71,10 @@ class Extractor:
         precision: of ResNet and text encoder, float32 or bfloat16; default: that of the training.
         backbone: file of the backbone's weights, if it was moved since the training.
         grounder: file or folder of a learned grounder's weights, if it was moved.
-        threads: number of threads that decode pictures; default: one a core.
+        threads: number of threads that decode pictures; default: one per core.
 
-        Raises DataError, SettingError, DeviceError, EncoderError, WeightsError, each one line; a
-        weights file with another digest than that of the training is a DataError.
+        Raises DataError, SettingError, DeviceError, EncoderError or WeightsError, each with a
+        message of one line; DataError if the digest of a weights file is not that of the training.
         """
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
@@ -122,16 +122,16 @@ class Extractor:
         explain: bool = False,
         strict: bool = False,
     ) -> Prediction | Iterator[Prediction]:
-        """Predict one post, or several: lazily, in order, one prediction each.
+        """Predict one post, or several: lazily, in order, one prediction per post.
 
         posts: a text, a record (a dict with the fields of docs/predict.md), or an iterable of them.
-        picture: of a single post: a path (relative to the present folder), a file's bytes, or a PIL
-            image.
+        picture: picture of a single post: a path (relative to the working directory), the bytes of
+            a file, or a PIL image.
         batch_size: number of posts that are in memory at once.
-        min_score: entities and relations that score less are left out.
+        min_score: leave out entities and relations that score less.
         explain: add gates and attention to regions.
         strict: raise DataError for a record that cannot be read, or a picture that cannot be used.
-            Without it, the prediction has an `error` or says so in its `picture_status`.
+            Without it, the reason is in the prediction's `error` or `picture_status`.
         """
         options = Options(batch_size, min_score, explain, strict)
         if isinstance(posts, (str, Mapping)):
@@ -140,13 +140,16 @@ class Extractor:
                 fields["picture"] = picture
             return next(self.stream(read_all([fields]), options))
         if picture is not None:
-            raise SettingError("picture: expected one post beside it; give each record its own")
+            raise SettingError(
+                "picture: expected a single post with it, found several; give each record its own "
+                "picture"
+            )
         return self.stream(read_all(posts), options)
 
     def stream(
         self, records: Iterable["Record | Prediction"], options: "Options"
     ) -> Iterator[Prediction]:
-        """Predict records in order. A prediction among them, an error, is passed on as it is."""
+        """Predict records in order. A Prediction in the input holds an error and is passed on."""
         waiting = iter(records)
         while batch := list(islice(waiting, options.batch_size)):
             readable = [record for record in batch if isinstance(record, Record)]
@@ -158,7 +161,7 @@ class Extractor:
                 yield prediction
 
     def _predict(self, records: Sequence[Record], options: "Options") -> list[Prediction]:
-        """Predict one batch as a whole."""
+        """Predict one batch of records."""
         errors = [self._refusal(record) for record in records]
         good = [record for record, error in zip(records, errors, strict=True) if error is None]
         answers = iter(self._answers(good, options) if good else ())
@@ -168,11 +171,11 @@ class Extractor:
         ]
 
     def _refusal(self, record: Record) -> str | None:
-        """Return the reason, one line, if these models cannot predict a record."""
+        """Return an error message if these models cannot predict the record, else None."""
         if self.entities is None and record.entities is None and record.pair is None:
             return (
                 f"{record.line.place}: expected entities, or head and tail, as only a relation "
-                "model is loaded; load a run of TrainNER beside it to predict them"
+                "model is loaded; also load a run of TrainNER to predict entities"
             )
         return None
 
@@ -200,7 +203,7 @@ class Extractor:
         return self._explained(records, predictions, seen) if options.explain else predictions
 
     def _given(self, record: Record) -> tuple[Entity, ...] | None:
-        """Return a record's own entities, if they are to be related instead of predicted ones."""
+        """Return the record's own entities if relations are predicted between them, else None."""
         if self.relations is None:
             return None
         if record.entities is not None:
@@ -284,7 +287,7 @@ class Options:
 
 
 def read_all(posts: Iterable[Any]) -> Iterator[Record | Prediction]:
-    """Read texts and dicts as records; one that cannot be read becomes a prediction's error."""
+    """Read texts and dicts as records. A post that cannot be read gives a Prediction with error."""
     for number, post in enumerate(posts, start=1):
         fields = {"text": post} if isinstance(post, str) else post
         try:
@@ -312,14 +315,14 @@ def _unread(record: Record) -> str:
 
 
 def _runs(folder: Path, files: Files) -> list[Run]:
-    """Open a packed folder, which holds one run or two, or the folder of a run."""
+    """Open a packed folder, which holds one or two runs, or the folder of a run."""
     if (folder / MANIFEST).is_file():
         return open_packed(folder, files)
     return [open_run(folder, files)]
 
 
 def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -> dict[str, Model]:
-    """Load the models of runs, by task. Models whose pictures are read alike share a reader."""
+    """Load the models of runs, by task. Models with the same picture settings share a reader."""
     readers: dict[PictureSetup, PictureReader] = {}
     models: dict[str, Model] = {}
     for run in runs:
@@ -327,7 +330,7 @@ def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -
         if saved.head.name in models:
             other = models[saved.head.name].forward.saved.folder
             raise SettingError(
-                "expected one model for entities and one for relations, found two of a kind: "
+                "expected one model for entities and one for relations, found two for one task: "
                 f"{other} and {run.model}"
             )
         reader = None
@@ -341,7 +344,7 @@ def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -
 
 
 def _in_precision(setup: PictureSetup, precision: str | None) -> PictureSetup:
-    """Let rows be computed in a precision; None: in that of the training."""
+    """Return the settings with `precision` for the rows; None keeps that of the training."""
     if precision is None:
         return setup
     return replace(setup, extraction=replace(setup.extraction, precision=precision))

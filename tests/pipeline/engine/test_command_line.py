@@ -36,7 +36,7 @@ WRONG = [
     ("TrainRE --epochs", "argument --epochs: expected one argument"),
     ("Evaluate --dataset demo", "Evaluate needs --model"),
     ("ImportPosts --dataset mine", "ImportPosts needs --file and --format"),
-    ("TrainRE mnre", "expected an option, found 'mnre'; a value follows its option"),
+    ("TrainRE mnre", "expected an option, found 'mnre'; write a value after its option"),
     ("TrainER", "no task TrainER; did you mean TrainNER or TrainRE?"),
     ("Train2026", "no task Train2026; did you mean TrainRE"),
     ("Xyz", "no task Xyz; the tasks are Evaluate, "),

@@ -27,16 +27,22 @@ from tests.world import write_own_data
         (DataError("posts.jsonl, line 3: expected …"), "posts.jsonl, line 3: expected …"),
         (StoreError("a.h5: 1 damaged"), "a.h5: 1 damaged"),
         (OSError(errno.ENOSPC, "", "/s/a.h5"), "/s/a.h5: No space left on device; free some space"),
-        (PermissionError(errno.EACCES, "", "/s"), "/s: Permission denied; give the rights"),
-        (OSError(errno.EROFS, "", "/s"), "/s: Read-only file system; give the rights"),
-        (OSError(errno.ENOTDIR, "", "/s"), "/s: Not a directory; a file is in a folder's place"),
-        (OSError(errno.EEXIST, "", "/s"), "/s: File exists; a file is in a folder's place"),
+        (PermissionError(errno.EACCES, "", "/s"), "/s: Permission denied; change its permissions"),
+        (OSError(errno.EROFS, "", "/s"), "/s: Read-only file system; change its permissions"),
+        (
+            OSError(errno.ENOTDIR, "", "/s"),
+            "/s: Not a directory; a file is where a folder should be",
+        ),
+        (OSError(errno.EEXIST, "", "/s"), "/s: File exists; a file is where a folder should be"),
         (OSError(errno.EMFILE, "", "/s"), "/s: Too many open files; raise the limit"),
         (FileNotFoundError(errno.ENOENT, "", "/s"), "/s: No such file or directory"),
         (FileNotFoundError(errno.ENOENT, "", "/a\nb"), "/a\\nb: No such file or directory"),
         (DataError("/a\nb: expected posts"), "/a\\nb: expected posts"),
         (SafetensorError("I/O error: No space left (os error 28)"), "I/O error: No space left"),
-        (RuntimeError("PytorchStreamWriter failed writing"), "a file couldn't be written whole"),
+        (
+            RuntimeError("PytorchStreamWriter failed writing"),
+            "a file could not be written completely",
+        ),
     ],
 )
 def test_what_people_can_mend_is_one_line(error: Exception, line: str) -> None:
@@ -69,7 +75,7 @@ def test_the_text_of_an_error_that_its_stage_has_logged_is_not_shown() -> None:
     assert not _Plain().filter(record)
     record = logging.LogRecord("pipeline", logging.ERROR, "", 0, "no Copy", (), logged)
     assert _in_one_line(record)
-    assert record.getMessage().startswith("/s: Permission denied; give the rights")
+    assert record.getMessage().startswith("/s: Permission denied; change its permissions")
     assert record.exc_info is None
 
 
@@ -157,12 +163,10 @@ def test_a_command_ends_when_it_is_told_to(number: signal.Signals, tmp_path: Pat
     assert running.stdout.readline() == "ready\n"
     started = time.monotonic()
     running.send_signal(number)
-    _, told = running.communicate(timeout=20)
+    _, message = running.communicate(timeout=20)
     assert time.monotonic() - started < 5
     assert running.returncode == 128 + number
-    assert told.strip() == (
-        f"ended by {number.name}; the same command goes on from what is finished"
-    )
+    assert message.strip() == (f"ended by {number.name}; run the same command again to continue")
 
 
 def test_other_code_that_uses_the_tasks_keeps_its_own_handlers() -> None:
@@ -185,7 +189,7 @@ def test_few_open_files_are_enough(tmp_path: Path) -> None:
 
 
 def test_too_large_a_file_is_one_line_and_nothing_is_left_of_it(tmp_path: Path) -> None:
-    """A limit of a file's size stands for a full disk: it strikes in the middle of a write."""
+    """A limit on file size stands in for a full disk: it fails in the middle of a write."""
     write_own_data(tmp_path / "data", posts=(6, 1, 1))
     options = ("--weights random --backbone resnet18 --size 64 --dataset own").split()
     command = [str(LUIGI), "--module", "tasks", "ExtractPyramid", *options]
@@ -196,7 +200,7 @@ def test_too_large_a_file_is_one_line_and_nothing_is_left_of_it(tmp_path: Path) 
     )
     assert run.returncode != 0
     assert "Traceback" not in run.stderr
-    assert "File too large; raise the limit of a file's size" in run.stderr
+    assert "File too large; raise the limit on file size" in run.stderr
     rows = [file.name for file in (tmp_path / "store/pyramids").rglob("*") if file.is_file()]
     assert rows == []
     again = subprocess.run([*command, *paths], cwd=HOME, capture_output=True, text=True)

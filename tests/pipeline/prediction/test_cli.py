@@ -163,7 +163,7 @@ def test_strict_ends_at_a_bad_line(hvpnet: Run, reads: Path, tmp_path: Path) -> 
     written(tmp_path, {"text": "a"}, {"text": "b"})
     code, _, err = hvpnet("predict", reads, posts, "--strict", *options)
     assert code == 0
-    assert "going on after 1 posts" in err
+    assert "resuming after 1 posts" in err
 
 
 def test_other_models_and_options_do_not_go_on(
@@ -228,9 +228,9 @@ def refused(run: Run, *arguments: object) -> str:
     ("out", "message"),
     [
         ("", "expected a file to write, found a folder"),
-        ("no/out.jsonl", "expected its folder to be there, found none"),
-        ("posts.jsonl", "expected a file of its own, found one in use"),
-        ("link.jsonl", "expected a file of its own, found one in use"),
+        ("no/out.jsonl", "expected its folder to exist, found none"),
+        ("posts.jsonl", "expected a separate file, found one that this command"),
+        ("link.jsonl", "expected a separate file, found one that this command"),
         ("pipe", "expected a file to write, found a device or pipe"),
     ],
 )
@@ -277,7 +277,7 @@ def test_damaged_runs(hvpnet: Run, reads: Path, tmp_path: Path) -> None:
 
 
 def test_two_models_of_a_kind(hvpnet: Run, reads: Path, looks: Path) -> None:
-    assert "two of a kind" in refused(hvpnet, "predict", reads, looks, "--text", "a")
+    assert "two for one task" in refused(hvpnet, "predict", reads, looks, "--text", "a")
 
 
 def test_only_relations_without_entities(hvpnet: Run, relates: Path) -> None:
@@ -310,8 +310,8 @@ def test_a_text_that_is_not_utf_8(hvpnet: Run, reads: Path) -> None:
         (["predict", "{model}", "{posts}", "--picture", "x"], "--picture goes with --text"),
         (["predict", "{model}", "--text", "a", "--device", "tpu"], "--device"),
         (["predict", "{model}", "--text", "a", "--nonsense"], "No such option"),
-        (["pack", "{model}"], "expected one run or two, then the folder to make"),
-        (["pack", "--check", "{model}", "{model}"], "expected the packed folder alone"),
+        (["pack", "{model}"], "expected one or two runs, then the folder to write"),
+        (["pack", "--check", "{model}", "{model}"], "expected only the packed folder"),
         (["export", "{posts}"], "Missing option"),
         (["nonsense"], "No such command"),
     ],

@@ -155,7 +155,7 @@ def test_min_score_cuts(trained: Trained, both: Extractor) -> None:
 
 
 def test_two_models_of_a_kind_are_refused(ner: Path) -> None:
-    with pytest.raises(SettingError, match="found two of a kind"):
+    with pytest.raises(SettingError, match="found two for one task"):
         Extractor.load(ner, ner)
 
 
@@ -241,7 +241,7 @@ def test_a_relation_model_alone_needs_entities(re: Path) -> None:
     assert one.to_dict() == {
         "id": 3,
         "error": "record 1: expected entities, or head and tail, as only a relation model is "
-        "loaded; load a run of TrainNER beside it to predict them",
+        "loaded; also load a run of TrainNER to predict entities",
     }
     entities = [{"start": 0, "end": 4, "label": "PER"}, {"start": 14, "end": 24, "label": "LOC"}]
     one = extractor.predict({"text": "Noah lives in Oak Valley", "entities": entities})
