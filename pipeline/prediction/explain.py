@@ -1,4 +1,4 @@
-"""Explain predictions: gates, and the attention of entities and relations to regions."""
+"""Explain predictions: the gates, and the attention of entities and relations to regions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from pipeline.prediction.relations import Question, encode, questions, words_of
 from pipeline.training.encode import Encoded
 
 PICTURE = "picture"  # the region that is the whole picture
-BATCH = 8  # posts; attention weights of all layers are large
+BATCH = 8  # posts; small, as the attention weights of all layers are large
 
-Numbers = list[Any]  # gate (L, R, 4), attention (L, R); R counts the regions that are named
+Numbers = list[Any]  # gate (L, R, 4) or attention (L, R), over the R regions in `regions`
 Explanations = list[dict[str, Any]]
 
 
@@ -27,7 +27,9 @@ Explanations = list[dict[str, Any]]
 class Asked:
     """Tokens of an encoded post whose attention is computed.
 
-    owner: number of the record. number: number of its entity or relation. places: the tokens.
+    owner: number of the record.
+    number: number of its entity or relation.
+    places: positions of the tokens.
     """
 
     owner: int
@@ -44,10 +46,10 @@ def explain_entities(
 ) -> Explanations:
     """Return for each record its `regions`, their `gate`, and each entity's `attention`.
 
-    regions: R names: "picture", or the number of a region of the prediction.
-    gate: (L, R, 4).
-    attention: for each entity (L, R), the mean over heads and over the first pieces of its words of
-        the attention to a region, summed over the region's positions.
+    regions: R names: "picture", or the number of one of the prediction's regions.
+    gate: (L, R, 4), the weights of the four blocks.
+    attention: (L, R) per entity: the attention that the first pieces of its words pay to each
+        region, summed over the region's prefix slots, averaged over heads and pieces.
     """
     parts, _ = readings(forward, dict(enumerate(records)))
     asked: list[Asked] = []
@@ -71,19 +73,19 @@ def explain_relations(
     predictions: Sequence[Prediction],
     seen: Seen,
 ) -> Explanations:
-    """Return the same for relations, with the attention of head and tail: two (L, R) each.
+    """Explain relations likewise; `attention` holds two (L, R) per relation, of head and tail.
 
-    They are those of the opening markers, whose states the classifier reads.
+    Head and tail are represented by their opening markers, whose states the classifier reads.
     """
-    entities = [one.entities for one in predictions]
-    pairs = [[(r.head, r.tail) for r in one.relations] for one in predictions]
+    entities = [prediction.entities for prediction in predictions]
+    pairs = [[(r.head, r.tail) for r in prediction.relations] for prediction in predictions]
     asked_about: list[Question] = [*questions(records, entities, pairs)]
     fitting, _ = encode(forward, asked_about)
     asked: list[Asked] = []
     for question, encoded in fitting:
         number = pairs[question.owner].index(question.pair)
         asked += [Asked(question.owner, number, encoded, [p]) for p in encoded.positions]
-    answers = _frames(forward, seen, [[[] for _ in own] for own in pairs])
+    answers = _frames(forward, seen, [[[] for _ in asked_pairs] for asked_pairs in pairs])
     for one, attention in _attention(forward, seen, asked):
         answers[one.owner]["attention"][one.number].append(attention)
     return answers
@@ -96,15 +98,15 @@ EXPLAINERS: Mapping[str, Callable[..., Explanations]] = {
 
 
 def _frames(forward: Forward, seen: Seen, attention: Sequence[Numbers]) -> Explanations:
-    """Make explanations with names and gates; `attention` is filled in later."""
+    """Make each record's explanation with regions and gates; the caller fills in `attention`."""
     gates = forward.gates(seen.pyramid)
     frames: Explanations = []
-    for owner, own in enumerate(attention):
+    for owner, empty in enumerate(attention):
         slots = _slots(forward, seen, owner)
         crops = [slot for slot in _there(seen, owner) if slot > 0]
         names = [crops.index(slot) if slot else PICTURE for slot in slots]
         gate = _rounded(gates[owner, slots].transpose(0, 1))
-        frames.append({"regions": names, "gate": gate, "attention": own})
+        frames.append({"regions": names, "gate": gate, "attention": empty})
     return frames
 
 
@@ -114,7 +116,7 @@ def _there(seen: Seen, owner: int) -> list[int]:
 
 
 def _slots(forward: Forward, seen: Seen, owner: int) -> list[int]:
-    """Return the same numbers without the picture's, if the variant does not read it."""
+    """Return the regions that the variant reads, as `_there` does; "objects" skips the picture."""
     first = 1 if forward.saved.config.variant == ONLY_OBJECTS else 0
     return [slot for slot in _there(seen, owner) if slot >= first]
 
@@ -122,7 +124,7 @@ def _slots(forward: Forward, seen: Seen, owner: int) -> list[int]:
 def _attention(
     forward: Forward, seen: Seen, asked: Sequence[Asked]
 ) -> Iterator[tuple[Asked, Numbers]]:
-    """Compute for each question the attention (L, R) of its tokens to the regions."""
+    """Yield for each question the attention (L, R) of its tokens to the regions."""
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         owners = {one.encoded.number: one.owner for one in batch}

@@ -15,10 +15,10 @@ from pipeline.training.saved import SavedModel
 
 
 class Forward:
-    """A saved model on a device. In one precision it gives the numbers that the Trainer gives."""
+    """A saved model on a device. Its outputs equal the Trainer's in the same precision."""
 
     def __init__(self, saved: SavedModel, precision: str, device: str) -> None:
-        """Raises EncoderError. precision: of the matrix products, float32 or bfloat16."""
+        """Load the model. precision: of matrix products; float32, bfloat16. Raises EncoderError."""
         self.saved = saved
         self.low = precision == BFLOAT16
         self.device = torch.device(device)
@@ -28,7 +28,7 @@ class Forward:
         self.model.to(self.device)
 
     def __call__(self, posts: Sequence[Encoded], pictures: Tensors | None) -> Any:
-        """Run the model. pictures: the tensors of posts by number; None for a text-only model."""
+        """Run the model. pictures: gives tensors for post numbers; None for a text-only model."""
         with self._computing():
             return self.model(**self._batch(posts, pictures))
 

@@ -1,4 +1,4 @@
-"""The labels of a data set's posts in characters of the text, and which predictions are right."""
+"""Gold labels of posts as spans of characters, and the comparison of predictions with them."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,11 @@ from pipeline.prediction.prediction import Entity, Prediction
 
 @dataclass(frozen=True)
 class Gold:
-    """The labels of a post. text: its tokens, joined by blanks, as predictions have it.
+    """The gold labels of a post.
 
-    entities: None without tags. relation: of head to tail, "None" included; None without one.
+    text: the post's tokens, joined by spaces, as in predictions.
+    entities: None if the post has no tags.
+    relation: label of head and tail, which may be "None"; None if the post has no label.
     """
 
     text: str
@@ -22,10 +24,10 @@ class Gold:
     relation: str | None
 
     def is_right(self, task: str, prediction: Prediction | None) -> bool | None:
-        """Return True if a prediction has the labels of a task, None where there is no telling.
+        """Return True if a prediction equals the gold labels of a task; None without either.
 
-        task: "entities": the gold entities and no other are predicted. "relations": the prediction
-        is that of head and tail, and has their label.
+        task: "entities": the predicted entities are exactly the gold ones. "relations": the label
+        predicted for head and tail is the gold one.
         """
         if prediction is None:
             return None
@@ -36,17 +38,17 @@ class Gold:
         return _spans(self.entities) == _spans(prediction.entities)
 
     def has(self, entity: Entity) -> bool | None:
-        """Return True if an entity is one of the gold entities; None without tags."""
+        """Return True if an entity is one of the gold entities; None if the post has no tags."""
         return None if self.entities is None else _spans((entity,)) <= _spans(self.entities)
 
 
 def relation_of(prediction: Prediction) -> str:
-    """The label that is predicted for head and tail, "None" included."""
+    """Return the label predicted for head and tail, which may be "None"."""
     return prediction.relations[0].label if prediction.relations else NO_RELATION
 
 
 def gold_of(post: Post) -> Gold:
-    """The labels of a post."""
+    """Return the gold labels of a post."""
     text = " ".join(post.tokens)
     words = token_spans(text, post.tokens)
     assert words is not None, post.id
@@ -63,4 +65,4 @@ def gold_of(post: Post) -> Gold:
 
 
 def _spans(entities: tuple[Entity, ...]) -> set[tuple[int, int, str]]:
-    return {(one.start, one.end, one.label) for one in entities}
+    return {(entity.start, entity.end, entity.label) for entity in entities}

@@ -1,11 +1,11 @@
-"""A packed folder: models with all that prediction needs, for another machine.
+"""A packed folder: models with all files that prediction needs, for use on another machine.
 
-packed.json                  settings: of each model its precision, and how its pictures are read
+packed.json                  each model's precision and settings of grounding and extraction
 entities/, relations/        models with their tokenizers
-backbone-….safetensors       a backbone's weights, of each that the models need
-grounder-…                   a learned grounder's weights, if asked for
+backbone-….safetensors       weights of each backbone that the models need
+grounder-…                   weights of a learned grounder, with --with-grounder
 vocabulary-…                 words of the grounder FAOA
-SHA256SUMS                   digests of all these files, as sha256sum writes them
+SHA256SUMS                   digests of all these files, in the format of sha256sum
 """
 
 import logging
@@ -48,14 +48,16 @@ log = logging.getLogger(__name__)
 
 
 def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = False) -> None:
-    """Write the models of one run or two, and what they need, into a new folder `out`.
+    """Write the models of one or two runs, and the files that they need, into a new folder `out`.
 
-    files: weights that lie elsewhere than where the runs say. grounder_too: pack the weights of a
-    learned grounder; else the packed folder needs the hub's cache, or is given them. Raises
-    DataError, SettingError, OSError, and what loading raises.
+    files: weights to use in place of those that the runs name.
+    grounder_too: also pack the weights of a learned grounder; without them, loading the packed
+        folder needs the hub's cache or `grounder`.
+
+    Raises DataError, SettingError, OSError, and the errors of loading weights.
     """
     if out.exists():
-        raise SettingError(f"{out}: expected a new folder to pack into, found one that is there")
+        raise SettingError(f"{out}: expected a new folder to pack into, found an existing one")
     runs = {NAMES[task_of(run.model)]: run for run in (open_run(path, files) for path in folders)}
     if len(runs) < len(folders):
         raise SettingError("expected one run for entities, one for relations, or one of each")
@@ -63,7 +65,7 @@ def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = 
         if run.model.resolve() in out.resolve().parents:
             raise SettingError(f"{out}: expected a folder outside of the model {run.model}")
     partial = out.with_name(PARTIAL.format(out.name))
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
     partial.mkdir(parents=True)
     try:
         _fill(partial, runs, grounder_too)
@@ -85,7 +87,7 @@ def _fill(folder: Path, runs: Mapping[str, Run], grounder_too: bool) -> None:
 
 
 def _add(name: str, run: Run, folder: Path, grounder_too: bool) -> dict[str, Any]:
-    """Copy a run into a packed folder. Returns its entry in the manifest."""
+    """Copy a run into the packed folder. Returns its entry in the manifest."""
     shutil.copytree(run.model, folder / name, ignore=shutil.ignore_patterns(BACKBONE))
     if run.pictures is None:
         return {"precision": run.precision, "pictures": None}
@@ -98,7 +100,7 @@ def _add(name: str, run: Run, folder: Path, grounder_too: bool) -> dict[str, Any
 
 
 def _add_backbone(config: ExtractConfig, folder: Path) -> str:
-    """Write a backbone's weights under a name of their content. Returns the name."""
+    """Write a backbone's weights to a file named after their digest. Returns the name."""
     temporary = folder / ".backbone"
     save_state(load_backbone(config.backbone, config.weights, config.seed).state_dict(), temporary)
     name = f"backbone-{of_file(temporary)[:8]}.safetensors"
@@ -109,7 +111,7 @@ def _add_backbone(config: ExtractConfig, folder: Path) -> str:
 def _add_grounder(config: GroundConfig, folder: Path, weights_too: bool) -> dict[str, Any]:
     """Copy a learned grounder's files. Returns its settings, and the digest of its weights.
 
-    The digest is None for weights that are left to the hub.
+    The digest is None for weights that the hub provides and that are not packed.
     """
     if config.finder not in READ_PHRASES:
         return {"grounding": config.described(), "grounder": None}
@@ -120,16 +122,16 @@ def _add_grounder(config: GroundConfig, folder: Path, weights_too: bool) -> dict
         weights = weights if weights.exists() else model_folder(str(weights))
         copies["weights"] = _add_copy("grounder", weights, folder)
     else:
-        log.info("grounder %s: not packed; --with-grounder packs its weights", config.weights)
+        log.info("grounder %s: not packed; pack its weights with --with-grounder", config.weights)
     digest = digest_of(weights) if weights.exists() else None
     return {"grounding": config.described() | copies, "grounder": digest}
 
 
 def _add_copy(kind: str, source: Path, folder: Path) -> str:
-    """Copy a file or folder under a name of its content. Returns the name."""
+    """Copy a file or folder under a name with its digest. Returns the name."""
     name = f"{kind}-{digest_of(source)[-8:]}{source.suffix if source.is_file() else ''}"
     target = folder / name
-    if not target.exists():  # else it is the other model's too
+    if not target.exists():  # the other model may have added the same weights
         shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
     return name
 
@@ -138,9 +140,10 @@ def _add_copy(kind: str, source: Path, folder: Path) -> str:
 
 
 def open_packed(folder: Path, files: Files) -> list[Run]:
-    """The runs of a packed folder, with weights that lie in it.
+    """Open the runs of a packed folder, with the weights in it.
 
-    Raises DataError where a file is missing, or another version packed the folder.
+    Raises SettingError if `files` names a backbone; DataError if a file is missing, or if the
+    folder has another format.
     """
     if files.backbone is not None:
         raise SettingError(f"{folder}: holds its backbone's weights; leave out --backbone")
@@ -159,13 +162,13 @@ def open_packed(folder: Path, files: Files) -> list[Run]:
 
 
 def _manifest(folder: Path, sums: Mapping[str, str]) -> Mapping[str, Any]:
-    """The settings of a packed folder. Raises DataError unless they are as packed."""
+    """Read the settings of a packed folder. Raises DataError if the file was altered."""
     if sums.get(MANIFEST) != of_file(folder / MANIFEST):
         raise DataError(f"{folder / MANIFEST}: was altered; copy the folder again")
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     if manifest["format"] != FORMAT:
         raise DataError(
-            f"{folder}: expected a folder packed in form {FORMAT}, found {manifest['format']}; "
+            f"{folder}: expected a packed folder of format {FORMAT}, found {manifest['format']}; "
             "pack the runs again with this version"
         )
     return manifest
@@ -179,7 +182,9 @@ def _setup(folder: Path, pictures: Mapping[str, Any] | None, files: Files) -> Pi
     grounding = GroundConfig.from_described(pictures["grounding"])
     if grounding.vocabulary is not None and (folder / grounding.vocabulary).exists():
         grounding = replace(grounding, vocabulary=str(folder / grounding.vocabulary))
-    known = folder / str(grounding.weights)  # or where it lay when the run was packed
+    known = folder / str(
+        grounding.weights
+    )  # an absolute path, of weights not packed, stays as it is
     return PictureSetup(
         with_grounder(grounding, folder, pictures["grounder"], [known], files.grounder), extraction
     )
@@ -189,7 +194,7 @@ def _setup(folder: Path, pictures: Mapping[str, Any] | None, files: Files) -> Pi
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Name -> digest of each file below a packed folder, but of the digests' own."""
+    """Return name -> digest of each file below a packed folder, except SHA256SUMS itself."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = (path.relative_to(folder).as_posix() for path in files)
     return {name: of_file(folder / name) for name in names if name != SUMS}
@@ -200,7 +205,7 @@ def _written(sums: Mapping[str, str]) -> str:
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
-    """Name -> digest as packed. Raises DataError where the file is missing or damaged."""
+    """Read name -> digest from SHA256SUMS. Raises DataError if it is missing or damaged."""
     file = folder / SUMS
     try:
         text = file.read_text(encoding="utf-8")
@@ -214,7 +219,10 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 
 def check_packed(folder: Path) -> list[str]:
-    """Describe a packed folder whose files are all as packed. Raises DataError, AccessError."""
+    """Describe a packed folder, a line per model, if all its files have the digests of packing.
+
+    Raises DataError, AccessError.
+    """
     if not (folder / MANIFEST).exists() and not (folder / SUMS).exists():
         raise DataError(f"{folder}: expected a packed folder with {MANIFEST}, found none")
     need_readable(folder)

@@ -1,4 +1,4 @@
-"""Predictions as one page to look at: texts with entities, relations, pictures with boxes."""
+"""An HTML page of predictions: texts with marked entities, relations, pictures with boxes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
@@ -12,25 +12,25 @@ from pipeline.pages.html import COLOURS, whole_page
 from pipeline.pages.plots import heat_table
 from pipeline.prediction.prediction import NONE, USED, Entity, Prediction
 
-MOST = 200  # predictions of a page
+MOST = 200  # predictions on a page
 BLOCKS = tuple(f"block {n}" for n in range(1, 5))  # of the ResNet
 
 
 def page(predictions: Sequence[Prediction], title: str = "Predictions") -> str:
-    """A whole page, complete in itself, of the first predictions."""
+    """Return a self-contained HTML page of the first MOST predictions."""
     shown = predictions[:MOST]
-    colours = colours_of(entity.label for one in shown for entity in one.entities)
-    cards = "".join(_card(one, colours) for one in shown)
+    colours = colours_of(entity.label for post in shown for entity in post.entities)
+    cards = "".join(_card(post, colours) for post in shown)
     return whole_page(title, legend(colours), f'<div class="cards">{cards}</div>')
 
 
 def colours_of(labels: Iterable[str]) -> dict[str, int]:
-    """Give each label of entities a colour of pages."""
+    """Return the number of a colour for each label of entities."""
     return {label: n % len(COLOURS) for n, label in enumerate(sorted({*labels}))}
 
 
 def legend(colours: Mapping[str, int]) -> str:
-    """The labels of entities in their colours."""
+    """Show the labels of entities in their colours."""
     marks = (f'<mark class="c{n}">{escape(label)}</mark>' for label, n in colours.items() if label)
     return f'<p class="also">{" ".join(marks)}</p>'
 
@@ -59,7 +59,7 @@ def _text(one: Prediction, colours: Mapping[str, int]) -> str:
 
 
 def score_of(score: float | None) -> str:
-    """A score for people; empty where there is none."""
+    """Format a score to two decimals; "" for None."""
     return "" if score is None else f"{score:.2f}"
 
 
@@ -69,9 +69,9 @@ def marked_text(
     colours: Mapping[str, int],
     about: Callable[[int, Entity], Iterable[str]],
 ) -> str:
-    """The text with its entities marked; below it those that overlap an earlier one.
+    """Mark the entities in the text. Those that overlap an earlier one are listed below it.
 
-    about: of an entity and its number, the words behind it, on one line; empty ones are left out.
+    about: number and entity -> words to show after the entity; empty ones are left out.
     """
     parts, others, place = [], [], 0
     for number, entity in sorted(enumerate(entities), key=lambda pair: pair[1].start):
@@ -100,12 +100,15 @@ def _relations(one: Prediction) -> str:
 
 
 def picture_of(one: Prediction, first: int) -> str:
-    """The picture with its regions. first: the colour of the first, behind those of labels."""
+    """Show the picture with its regions.
+
+    first: colour number of the first region, the one after the labels' colours.
+    """
     if one.picture_status != USED or not one.pictures:
         return ""
     try:
         picture, _ = read_picture(one.pictures[0])
-    except PictureError as error:  # it changed since
+    except PictureError as error:  # the file changed after the prediction
         return f'<p class="why">{escape(str(error))}</p>'
     crops = [
         Crop(n, (first + n - 1) % len(COLOURS), region, _crop(picture, region.box))
@@ -119,7 +122,7 @@ def _crop(picture: Image, box: Any) -> Image | None:
 
 
 def _explanation(one: Prediction) -> str:
-    """Attention to regions, and the gate of the first of them by layer, as tables to unfold."""
+    """Show attention to regions, and the first region's gate by layer, as foldable tables."""
     tables = []
     for name, part in (one.explanation or {}).items():
         if not part["regions"]:
@@ -133,20 +136,20 @@ def _explanation(one: Prediction) -> str:
 
 
 def mean_attention(one: Prediction, name: str) -> list[tuple[str, list[float]]]:
-    """Attention to regions, the mean over layers: of each entity, or each relation's two ends.
+    """Return rows of attention to the R regions, averaged over layers.
 
-    name: the model's, "entities" or "relations".
+    name: "entities", with a row per entity, or "relations", with rows for head and tail of each.
     """
     rows: list[tuple[str, list[list[float]]]] = []
     attention = (one.explanation or {})[name]["attention"]
     if name == "entities":
-        rows = [(e.text, own) for e, own in zip(one.entities, attention, strict=True) if own]
+        rows = [(e.text, part) for e, part in zip(one.entities, attention, strict=True) if part]
     else:
-        for relation, own in zip(one.relations, attention, strict=True):
+        for relation, pair in zip(one.relations, attention, strict=True):
             ends = (("head", relation.head), ("tail", relation.tail))
             rows += [
                 (f"{one.entities[number].text}, {end} of {relation.label}", layers)
-                for (end, number), layers in zip(ends, own, strict=False)
+                for (end, number), layers in zip(ends, pair, strict=False)
             ]
     return [
         (text, [sum(column) / len(column) for column in zip(*layers, strict=True)])
@@ -155,7 +158,7 @@ def mean_attention(one: Prediction, name: str) -> list[tuple[str, list[float]]]:
 
 
 def region_name(name: Any) -> str:
-    """A region of an explanation, as pages and tables number them."""
+    """Return the name of a region in an explanation, as pages and tables number it (from 1)."""
     return f"region {name + 1}" if isinstance(name, int) else str(name)
 
 

@@ -1,4 +1,4 @@
-"""Pairs of entities to classify, and the choice of relations among the answers."""
+"""Choose the pairs of entities to classify, and the relations among the answers."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
@@ -13,9 +13,9 @@ Types = tuple[str, str]  # of head and tail
 
 
 def pairs_of(types: Sequence[str], labels: Sequence[str]) -> list[Pair]:
-    """Return the ordered pairs of entities that some relation fits, each before its reverse.
+    """Return the ordered pairs (head, tail) whose types fit some relation.
 
-    types: the entities' labels. labels: those of relations.
+    A pair is followed by its reverse. types: the entities' labels. labels: the relations' labels.
     """
     relations = [label for label in labels if label != NO_RELATION]
     both_ways = (pair for a, b in combinations(range(len(types)), 2) for pair in ((a, b), (b, a)))
@@ -33,7 +33,7 @@ def allowed(labels: Sequence[str], head: str, tail: str) -> np.ndarray:
     """Return (labels,) bool: True for labels that fit the types of head and tail.
 
     A label without types fits all entities; an entity whose type is in no label fits all labels.
-    Types are equal if one is a prefix of the other, ignoring case: PERSON and per.
+    Two types match if one is a prefix of the other, ignoring case: PERSON and per.
     """
     carried = [types_of(label) for label in labels]
     known = {name for types in carried if types for name in types}
@@ -56,9 +56,11 @@ def best(
 ) -> list[Relation]:
     """Choose the relations of a post, in the order of its pairs.
 
-    answers: ordered pair -> softmax (labels,). types: the entities' labels. A pair gets the most
-    probable label that fits its types; "None" is no relation. Of a pair's two directions, the more
-    probable one is kept.
+    answers: ordered pair -> softmax (labels,).
+    types: the entities' labels.
+
+    A pair gets the most probable label that fits its types; a pair with the label "None" is left
+    out. If both directions of a pair have a relation, the more probable one is kept.
     """
     chosen: dict[frozenset[int], Relation] = {}
     for (head, tail), row in answers.items():

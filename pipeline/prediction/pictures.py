@@ -1,4 +1,4 @@
-"""Compute regions and pyramids of pictures, by the code that fills the store."""
+"""Compute regions and pyramids of pictures with the code that also fills the store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from pipeline.prediction.records import Record
 from pipeline.prediction.runs import PictureSetup
 from pipeline.training.batches import Tensors
 
-HERE = Path()  # names of pictures are relative to it
+HERE = Path()  # the folder to which picture names are relative
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Seen:
 
 @dataclass
 class _Album:
-    """The pictures of a batch, by names: paths, or names made up for bytes and images."""
+    """The pictures of a batch by name: their path, or a generated name for bytes and images."""
 
     sources: dict[Path, Source] = field(default_factory=dict)
 
     def add(self, source: Source) -> str:
-        """Add a picture and return its name. The same path has the same name."""
+        """Add a picture and return its name; a path is added once."""
         name = source if isinstance(source, Path) else Path(f"<picture {len(self.sources)}>")
         self.sources[name] = source
         return str(name)
@@ -82,7 +82,7 @@ class PictureReader:
     """Grounds pictures and computes their rows, without a store."""
 
     def __init__(self, setup: PictureSetup, machine: Machine) -> None:
-        """Raises WeightsError, DeviceError."""
+        """Load the backbone. Raises WeightsError, DeviceError."""
         self.grounding, self.machine = setup.grounding, machine
         self.slots = 1 + setup.grounding.max_crops
         self.computer = RowComputer(setup.extraction, machine)
@@ -147,7 +147,7 @@ class PictureReader:
     def _rows(
         self, sources: Sequence[Sequence[RowSource | None]], album: _Album
     ) -> tuple[dict[RowSource | None, np.ndarray], dict[Path, str]]:
-        """Compute each row of a batch once. Also returns the reasons why files have none."""
+        """Compute each row of a batch once. Also returns the problems of files without rows."""
         by_file: dict[Path, Wanted] = {}
         keys: dict[bytes, RowSource] = {}
         for source in dict.fromkeys(one for own in sources for one in own if one is not None):
@@ -173,7 +173,7 @@ class PictureReader:
 
 
 def _post(number: int, record: Record, album: _Album) -> Post:
-    """Turn a record into a post for grounding; its pictures are added to the album."""
+    """Turn a record into a post for grounding, and add its pictures to the album."""
     names = [album.add(source) for source in record.pictures]
     head, tail = record.pair or (None, None)
     return Post(
@@ -190,7 +190,7 @@ def _post(number: int, record: Record, album: _Album) -> Post:
 
 
 def _look_at(posts: Sequence[Post], album: _Album) -> Pictures:
-    """Read the pictures' sizes from their headers, or the reasons why they cannot be used."""
+    """Read each picture's size from its header, or note the reason why it cannot be used."""
     pictures = Pictures()
     for name in dict.fromkeys(post.picture for post in posts if post.picture is not None):
         try:

@@ -1,4 +1,4 @@
-"""A data set's posts as records to predict."""
+"""Turn a data set's posts into records to predict."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,13 @@ from pipeline.training.possible import is_readable, repeated
 
 
 def posts_to_predict(posts: Sequence[Post], finds_entities: bool) -> list[int]:
-    """The numbers of the posts that can be predicted, in order.
+    """Return the numbers of the posts that can be predicted, in order.
 
-    finds_entities: an entity model takes part. It needs no more than a text, and reads a sentence
-    once, however many relations the data set has of it. A relation model alone needs head and tail,
-    or tags. Raises DataError where no post has them.
+    finds_entities: True with an entity model. It needs only a text; of posts with the same sentence
+        and picture, as MNRE has for several relations, only the first is predicted. A relation
+        model alone needs head and tail, or tags.
+
+    Raises DataError if no post can be predicted.
     """
     if finds_entities:
         again = repeated(posts) | _again(posts)
@@ -30,16 +32,16 @@ def posts_to_predict(posts: Sequence[Post], finds_entities: bool) -> list[int]:
     ]
     if not numbers:
         raise DataError(
-            f"a relation model alone predicts posts with head and tail, or with tags; expected "
-            f"some, found none among {len(posts)}; add a model of TrainNER: --model RUN,RUN"
+            f"expected posts with head and tail, or with tags, for a relation model alone, found "
+            f"none among {len(posts)}; add a model of TrainNER: --model RUN,RUN"
         )
     return numbers
 
 
 def _again(posts: Sequence[Post]) -> set[int]:
-    """The numbers of relations whose sentence and picture an earlier relation of the split has.
+    """Return the posts whose sentence and picture repeat those of an earlier post of the split.
 
-    MNRE has a line a relation. Of records with several, `ID#0`, `ID#1`, `repeated` knows.
+    MNRE has one line per relation. Relations of one record (`ID#0`, `ID#1`) are left to `repeated`.
     """
     seen, again = set(), set()
     for number, post in enumerate(posts):
@@ -51,11 +53,11 @@ def _again(posts: Sequence[Post]) -> set[int]:
 
 
 def record_of(number: int, post: Post, root: Path, finds_entities: bool) -> Record:
-    """A post of a data set as a record.
+    """Return a post of a data set as a record.
 
-    number: of the post in its data set, which becomes that of the record's line. root: the data
-    root, which the post's files are relative to. finds_entities: as for `posts_to_predict`; the
-    record then names none.
+    number: number of the post in its data set, which becomes the number of the record's line.
+    root: the data root, to which the post's files are relative.
+    finds_entities: as for `posts_to_predict`; if True, the record has no entities, head or tail.
     """
     text = " ".join(post.tokens)
     words = token_spans(text, post.tokens)
@@ -77,7 +79,7 @@ def record_of(number: int, post: Post, root: Path, finds_entities: bool) -> Reco
 
 
 def _tagged(post: Post, words: Sequence[Span]) -> tuple[Entity, ...] | None:
-    """The entities that a post is tagged with."""
+    """Return the entities in a post's tags; None without tags."""
     if post.tags is None:
         return None
     return tuple(
@@ -87,7 +89,7 @@ def _tagged(post: Post, words: Sequence[Span]) -> tuple[Entity, ...] | None:
 
 
 def _given(post: Post, pictures: Sequence[str]) -> dict[str, Any]:
-    """The fields of a post that its prediction repeats, in the record's form."""
+    """Return the fields of a post that its prediction repeats, in the format of records."""
     given: dict[str, Any] = {"id": post.id, "tokens": [*post.tokens]}
     if pictures:
         given["picture"] = pictures[0] if len(pictures) == 1 else [*pictures]

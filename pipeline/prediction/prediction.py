@@ -1,4 +1,4 @@
-"""A prediction: entities and relations of one post, in the form of a record."""
+"""A prediction: entities and relations of one post, in the format of a record."""
 
 import json
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from typing import Any
 from features.grounding import Region
 from features.pictures import Source
 
-# picture_status; else the reason why the picture cannot be used, such as "missing".
+# Values of picture_status; others are reasons why the picture cannot be used, such as "missing".
 USED, NONE, UNREAD = "used", "none", "not read: no model that is loaded looks at pictures"
 
 
 @dataclass(frozen=True)
 class Entity:
-    """[start, end) in characters of the text.
+    """An entity: [start, end) in characters of the text.
 
-    `score`: the probability of exactly this labelled span; None for an entity that was given.
+    score: the probability of exactly this span and label; None for an entity of the record.
     """
 
     start: int
@@ -28,7 +28,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Relation:
-    """Head and tail are numbers of entities. `score`: the probability of the label."""
+    """A relation: head and tail are numbers of entities. score: the probability of the label."""
 
     head: int
     tail: int
@@ -38,14 +38,14 @@ class Relation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one record.
+    """The prediction for one record.
 
-    given: fields of the record, repeated in the answer.
     picture_status: "used", "none", or the reason why the picture is not used.
     regions: the grounded regions of the picture that were used.
-    truncated: some answer was given without reading all of the text.
+    truncated: True if a model answered without reading all of the text.
     error: the reason why the record could not be read; the other fields are then empty.
     explanation: gates and attention, as explain.py describes them.
+    given: fields of the record, repeated in the answer.
     pictures: the record's pictures, for `to_html`.
     """
 
@@ -66,7 +66,7 @@ class Prediction:
         return self.given.get("id")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record's form in JSON types."""
+        """Return the prediction in the format of a record, in JSON types."""
         if self.error is not None:
             return {**self.given, "error": self.error}
         answer: dict[str, Any] = {**self.given, "text": self.text}

@@ -1,4 +1,4 @@
-"""Read and check a record: a post in the form that prediction takes and gives."""
+"""Read and check a record: a post in the format of prediction's input and output."""
 
 import os
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from pipeline.corpus.post import Span
 from pipeline.corpus.records import Entity, entities_of
 from pipeline.corpus.words import token_spans, word_spans
 
-PICTURES = "pictures"  # where own posts have their pictures, beside the file
+PICTURES = "pictures"  # the folder of pictures beside a file of own posts
 
 
 @dataclass(frozen=True)
 class Item(Line):
-    """A record that is given in Python: `number` counts from 1."""
+    """The place of a record passed in Python; `number` counts from 1."""
 
     @property
     def place(self) -> str:
-        """The record, as messages name it."""
+        """The record's name in messages."""
         return f"record {self.number}"
 
 
@@ -35,9 +35,9 @@ class Record:
 
     line: the record's place, for messages.
     words: [start, end) of each word in characters of `text`.
-    entities: entities that came with the post, whose relations are to be predicted.
+    entities: the record's own entities, between which relations are predicted.
     pair: head and tail, [start, end) in words.
-    pictures: the picture, then pictures that take the places of crops.
+    pictures: the picture, then pictures to use as its crops.
     given: fields that the answer repeats.
     """
 
@@ -58,26 +58,27 @@ class Record:
 
 
 def item(number: int) -> Item:
-    """Return the place of a record that is given in Python; `number` counts from 1."""
+    """Return the place of a record passed in Python; `number` counts from 1."""
     return Item(Path(), number, "")
 
 
 def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
-    """Check a record's fields; labels and answers among them are ignored.
+    """Check a record's fields and return the record; fields of labels and answers are ignored.
 
-    base: the folder that relative pictures are relative to. A picture that is missing there is
-    looked for in `base/pictures`, where own posts have theirs. Raises DataError, one line that
+    base: the folder to which picture paths are relative. A picture that is not there is looked for
+    in `base/pictures`, the folder for pictures of own posts. Raises DataError with one line that
     names the record.
     """
     names = all(isinstance(name, str) for name in value)
     line.need(names, "names of fields to be strings", [*value])
-    fields = {name: _lists(one) for name, one in known_fields(line, value, FIELDS, {}).items()}
+    known = known_fields(line, value, FIELDS, {})
+    fields = {name: _lists(field_value) for name, field_value in known.items()}
     text, words = _text(line, fields)
     entities = None
     if "entities" in fields:
         entities = tuple(entities_of(line, fields["entities"], text, untyped=True))
         if "tokens" not in fields:
-            words = word_spans(text, [n for one in entities for n in (one.start, one.end)])
+            words = word_spans(text, [n for e in entities for n in (e.start, e.end)])
     return Record(
         line=line,
         text=text,
@@ -137,7 +138,7 @@ def _picture(line: Line, value: Any, base: Path) -> Source:
 
 
 def _given(line: Line, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that the answer repeats, as far as JSON can hold them."""
+    """Return the fields that the answer repeats, without those that JSON cannot hold."""
     id = fields.get("id")
     good = id is None or type(id) is int or is_name(id)
     line.need(good, "id to be a string of one line, or an integer", id)
@@ -151,5 +152,5 @@ def _given(line: Line, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lists(value: Any) -> Any:
-    """Turn tuples, which Python code may give, into lists, as JSON has them."""
+    """Turn tuples, which Python code may pass, into lists as in JSON."""
     return [*map(_lists, value)] if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""Predict the relations of records: pairs of entities are classified in batches."""
+"""Predict the relations of records: classify pairs of entities in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def encode(
 ) -> tuple[list[tuple[Question, Encoded]], set[int]]:
     """Encode the questions that fit into the model.
 
-    Also returns the records that are longer than the model reads.
+    Also returns the numbers of the records that are longer than the model reads.
     """
     saved = forward.saved
     encoded = saved.head.encode(
@@ -77,7 +77,7 @@ def encode(
 
 
 def _shortened(forward: Forward, asked: Sequence[Question]) -> set[int]:
-    """Return the records that, with a pair's markers, are longer than the model reads."""
+    """Return the records that are longer than the model reads, with a pair's markers added."""
     saved = forward.saved
     texts = {question.owner: question.post.tokens for question in asked}
     pieces = tokenize([*texts.values()], saved.tokenizer, None)
@@ -95,7 +95,7 @@ def relations_of(
 ) -> list[Related]:
     """Predict the relations between each record's entities, with their probabilities.
 
-    pairs: the pairs of each record's entities that are classified.
+    pairs: for each record, the pairs of its entities to classify.
     """
     answers: list[dict[Pair, np.ndarray]] = [{} for _ in records]
     truncated: set[int] = set()
@@ -114,7 +114,7 @@ def relations_of(
 def _read(
     forward: Forward, fitting: Sequence[tuple[Question, Encoded]], seen: Seen | None
 ) -> tuple[list[Question], np.ndarray]:
-    """Return the questions, and for each the softmax over the labels (questions, labels)."""
+    """Return the questions and their softmax over the labels, (questions, labels)."""
     if not fitting:
         return [], np.zeros((0, len(forward.saved.labels)))
     asked, encoded = zip(*fitting, strict=True)

@@ -1,7 +1,7 @@
 """Read from a training run what prediction needs: model, precision, settings of pictures.
 
-A run's own files say all but where weights lie that were given as files: `metrics.json` names the
-file beside its digest, and a file with another digest is refused.
+All of it is in the run's own files, except weights that were given as files: for these
+`metrics.json` holds path and digest, and a file with another digest is refused.
 """
 
 import logging
@@ -26,13 +26,13 @@ from pipeline.machine import FLOAT32
 from pipeline.training.config import BACKBONE
 
 MODEL, CONFIG, METRICS = "model", "config.json", "metrics.json"
-_FROM_DISK = "sha256 "  # how a digest begins that stands for a file's path
+_FROM_DISK = "sha256 "  # start of a digest that replaces the path of a file in the settings
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PictureSetup:
-    """Settings of grounding and extraction. Weights are names, or files that exist."""
+    """Settings of grounding and extraction. Weights are published names or existing files."""
 
     grounding: GroundConfig
     extraction: ExtractConfig
@@ -49,17 +49,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Files:
-    """Weights that people name, in place of those that a run names."""
+    """Weights that the user names, in place of those that a run names."""
 
     backbone: Path | None = None
     grounder: Path | None = None  # file or folder
 
 
 def open_run(folder: Path, files: Files) -> Run:
-    """Read what a training run, an import, or a model's folder says of itself.
+    """Read the settings of a training run, an import, or a model's own folder.
 
-    Raises DataError for a folder without a model, or weights that are missing or have another
-    digest than those that the model was trained on; AccessError.
+    Raises DataError for a folder without a model, and for weights that are missing or have another
+    digest than at training; AccessError.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected the folder of a run or a model, found none")
@@ -68,7 +68,7 @@ def open_run(folder: Path, files: Files) -> Run:
     if not (model / CONFIG).is_file():
         raise DataError(f"{folder}: expected {_expected(folder, metrics)}")
     if model.name == MODEL and model == folder and (folder.parent / METRICS).is_file():
-        metrics = _object(folder.parent / METRICS)  # the run's model/ itself was named
+        metrics = _object(folder.parent / METRICS)  # `folder` is the run's model/
     need_readable(model)
     config = _object(model / CONFIG)
     if not {"variant", "pyramids"} <= config.keys():
@@ -85,7 +85,7 @@ def open_run(folder: Path, files: Files) -> Run:
 
 
 def _object(file: Path) -> dict[str, Any]:
-    """A JSON file of a run. Raises DataError, AccessError."""
+    """Read a JSON file of a run. Raises DataError, AccessError."""
     need_readable(file)
     try:
         value = read_json(file)
@@ -97,7 +97,7 @@ def _object(file: Path) -> dict[str, Any]:
 
 
 def _expected(folder: Path, metrics: Mapping[str, Any]) -> str:
-    """Words for a folder without a model."""
+    """Return "X, found Y; what to do" for a folder without a model."""
     if "runs" in metrics:
         seeds = ", ".join(map(str, metrics["runs"]))
         return f"the run of one seed, found a summary over seeds ({seeds}); name one of the runs"
@@ -117,12 +117,13 @@ def _expected(folder: Path, metrics: Mapping[str, Any]) -> str:
 def _backbone(
     model: Path, config: ExtractConfig, recorded: Mapping[str, str] | None, named: Path | None
 ) -> str:
-    """The backbone's weights: a file with the digest that the model knows, or a name."""
+    """Return the backbone's weights: a file with the digest in the model's config, or a name."""
     wanted = config.weights
     if wanted == RANDOM:
         if named is not None:
             raise SettingError(
-                f"backbone {named}: the model was trained on random weights, which need no file"
+                f"backbone {named}: the model was trained on random weights, which need no file; "
+                "leave it out"
             )
         return wanted
     if not wanted.startswith(_FROM_DISK):
@@ -138,7 +139,7 @@ def _backbone(
 
 
 def _published(file: Path, config: ExtractConfig) -> Path:
-    """A file of torchvision's weights: its published name ends with the start of its digest."""
+    """Check a file of torchvision's weights: its published name holds the start of its digest."""
     url = models.get_model_weights(config.backbone).__members__[config.weights].url
     start = url.rsplit("-", 1)[-1].partition(".")[0]
     digest = of_file(file) if file.is_file() else ""
@@ -151,7 +152,7 @@ def _published(file: Path, config: ExtractConfig) -> Path:
 
 
 def _chosen(model: Path, what: str, digest: str, candidates: list[Path], advice: str) -> Path:
-    """The first of the files or folders with a digest. Raises DataError that says what is there."""
+    """Return the first candidate with a digest. Raises DataError with the digests of all others."""
     seen = []
     for candidate in candidates:
         if not candidate.exists():
@@ -166,7 +167,7 @@ def _chosen(model: Path, what: str, digest: str, candidates: list[Path], advice:
 
 
 def digest_of(path: Path) -> str:
-    """Digest of a file or folder, as stages' keys have it."""
+    """Return the digest of a file or folder, as in the keys of stages."""
     if path.is_file():
         return in_a_word(of_file(path))
     with tempfile.TemporaryDirectory() as memory:
@@ -184,42 +185,44 @@ def _grounding(model: Path, metrics: Mapping[str, Any], files: Files) -> GroundC
     """Return the settings with which the training's pictures were grounded."""
     key = next((k for k in metrics.get("keys", ()) if k["stage"] == "GroundCrops"), None)
     if key is None:
-        log.info("%s: not known how its pictures were grounded; new ones are by default", model)
+        log.info("%s: no settings of grounding are recorded; the defaults are used", model)
         return ground_config({}, "")
     config = GroundConfig.from_described(key["settings"])
     digests, recorded = key["sources"], metrics.get("weights", {})
     if "vocabulary" in digests:
-        advice = "put it back there"
+        advice = "restore that file"
         words = _chosen(
-            model, "vocabulary", digests["vocabulary"], _lay(recorded, "vocabulary"), advice
+            model, "vocabulary", digests["vocabulary"], _recorded(recorded, "vocabulary"), advice
         )
         config = replace(config, vocabulary=str(words))
-    known = _lay(recorded, "grounder")
+    known = _recorded(recorded, "grounder")
     return with_grounder(config, model, digests.get("weights"), known, files.grounder)
 
 
-def _lay(recorded: Mapping[str, Any], name: str) -> list[Path]:
-    """Where the file of a run was when it was trained; older runs do not say."""
-    return [Path(recorded[name]["file"])] if name in recorded else []
+def _recorded(weights: Mapping[str, Any], name: str) -> list[Path]:
+    """Return the path that a file had at training; empty for older runs, which do not record it."""
+    return [Path(weights[name]["file"])] if name in weights else []
 
 
 def with_grounder(
     config: GroundConfig, model: Path, digest: str | None, known: list[Path], named: Path | None
 ) -> GroundConfig:
-    """The settings with the weights of a learned grounder as a file or folder that exists.
+    """Return the settings with a learned grounder's weights: a published name or an existing path.
 
-    digest: of weights given as files at training. known: where they may be. named: by the user.
+    digest: digest of the weights if they were given as files at training, else None.
+    known: paths where they may be.
+    named: path that the user named, used in place of `known`.
     """
     if config.finder not in READ_PHRASES:
         if named is not None:
-            log.info("%s: grounded by %s: %s is not used", model, config.finder, named)
+            log.info("%s: grounded with %s, so %s is not used", model, config.finder, named)
         return config
     if digest is not None:
-        advice = "give the one that the pictures were grounded with, grounder=PATH (--grounder)"
+        advice = "name the one used at training with grounder=PATH (--grounder PATH)"
         candidates = known if named is None else [named]
         return replace(config, weights=str(_chosen(model, "grounder", digest, candidates, advice)))
     if named is not None and not named.exists():
         raise DataError(f"grounder {named}: expected a file or folder, found nothing")
     if named is None and not is_cached(str(config.weights)):
-        log.info("%s: its grounder %s will be fetched from the hub", model, config.weights)
+        log.info("%s: its grounder %s will be downloaded from the hub", model, config.weights)
     return config if named is None else replace(config, weights=str(named))

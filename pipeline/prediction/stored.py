@@ -1,4 +1,4 @@
-"""Predict a whole data set through the store: a post that was predicted before costs nothing."""
+"""Predict a whole data set from stored pyramids, and store the answers for later runs."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Used:
-    """A model that predicts. digest: of its folder's content. precision: of the forward pass."""
+    """A model to predict with. digest: of its folder's contents. precision: of its forward pass."""
 
     folder: Path
     digest: str
@@ -48,10 +48,12 @@ class Used:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """All that a data set is predicted with.
+    """The models, files and settings to predict a data set with.
 
-    version: a number that changes when the same input gives another answer, or answers are kept in
-    another form. files: None where no model looks at pictures. batch_size: posts.
+    version: changes if the same input gives another answer, or answers are stored differently.
+    files: stored pyramids and pictures; None if no model looks at pictures.
+    device: auto, cpu or cuda.
+    batch_size: posts.
     """
 
     version: int
@@ -62,10 +64,10 @@ class StoredRun:
 
 
 class StoredPictures:
-    """The pictures' side of a data set's posts, by the numbers of their records."""
+    """Stored regions and pyramids of a data set's posts, by the numbers of their records."""
 
     def __init__(self, files: PictureFiles) -> None:
-        """Raises StoreError where a shard is damaged."""
+        """Open the files. Raises StoreError if a shard is damaged."""
         self.pyramids = StoredPyramids.open(files.extraction, files.pyramids)
         self.lines: Sequence[Grounded] = list(GroundedPosts(files.grounding))
         self.problems: Mapping[str, str] = read_json(files.extraction / "report.json")["problems"]
@@ -74,7 +76,7 @@ class StoredPictures:
         self._rows, self._shards = about["rows"], about["shards"]
 
     def read(self, records: Sequence[Record]) -> Seen:
-        """As PictureReader reads pictures, but from the store."""
+        """Return what `PictureReader.read` returns, from the store."""
         numbers = [record.line.number for record in records]
         tensors = self.pyramids(numbers)
         return Seen(
@@ -85,23 +87,23 @@ class StoredPictures:
         )
 
     def regions(self, number: int) -> tuple[Region, ...]:
-        """The regions of a post that have a row."""
+        """Return the regions of a post that have a row."""
         used = self.pyramids.there[number, 1:]
         pairs = zip(self.lines[number].regions, used, strict=False)
         return tuple(region for region, is_used in pairs if is_used)
 
     def status(self, number: int) -> str:
-        """The picture_status of a post."""
+        """Return the picture_status of a post."""
         line = self.lines[number]
         if line.picture is None:
             return NONE
         if self.pyramids.there[number, 0]:
             return USED
-        # Of files with the same bytes, the extraction names the first alone.
+        # Of several files with the same bytes, the extraction's report names only the first.
         return self.problems.get(line.picture) or line.problem or "broken"
 
     def rows(self, number: int) -> list[str]:
-        """The rows of a post, by names that no other row ever has; "" where there is none."""
+        """Return a unique name for each row of a post; "" where there is no row."""
         return [
             "" if shard < 0 else f"{self._rows}/{self._shards[shard]}/{row}"
             for shard, row in self._index[number].tolist()
@@ -116,12 +118,15 @@ def predict_into(
     answers: Answers,
     check_sources: Callable[[], None],
 ) -> None:
-    """The prediction stage: `predictions.jsonl` and `report.json` into `folder`.
+    """Write `predictions.jsonl` and `report.json` of a data set into `folder`.
 
-    root: the data root. answers: those of earlier runs, by all that decides them; it gets the new
-    ones. check_sources: raises where the models on the disk are not those of the digests; asked
-    when they are loaded, so that no answer is kept under another model's digest. Raises DataError
-    where no post can be predicted, or pyramids are not of the kind that a model was trained on.
+    root: the data root.
+    answers: stored answers, keyed by all that decides them; new ones are added.
+    check_sources: raises if the models on disk no longer have the digests in `run`; called once
+        they are loaded, so that no answer is stored under another model's digest.
+
+    Raises DataError if no post can be predicted, or if the pyramids are of another kind than those
+    that a model was trained on.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -129,7 +134,7 @@ def predict_into(
     pictures = None if run.files is None else open_pictures(run.files, saved)
     finds_entities = any(model.head.name == "ner" for model in saved)
 
-    def record(number: int) -> Record:  # made when it is needed: there may be a million
+    def record(number: int) -> Record:  # made when needed: there may be millions
         return record_of(number, posts[number], root.absolute(), finds_entities)
 
     numbers = posts_to_predict(posts, finds_entities)
@@ -161,7 +166,7 @@ def predict_into(
 def open_pictures(files: PictureFiles, saved: Sequence[SavedModel]) -> StoredPictures:
     """Open the stored pictures of a data set for models.
 
-    Raises DataError where a model was trained on pyramids of another kind; StoreError.
+    Raises DataError if a model was trained on pyramids of another kind; StoreError.
     """
     pictures = StoredPictures(files)
     for model in saved:
@@ -172,7 +177,7 @@ def open_pictures(files: PictureFiles, saved: Sequence[SavedModel]) -> StoredPic
 
 
 def _warn_of_grounding(model: Path, grounding: Path) -> None:
-    """Say so where a model's training had its pictures grounded in another way."""
+    """Log a warning if the pictures of a model's training were grounded with other settings."""
     keys = metrics_of(model).get("keys", ())
     then = next((key["settings"] for key in keys if key["stage"] == "GroundCrops"), None)
     now = read_json(grounding / "report.json")["settings"]
@@ -184,8 +189,8 @@ def _warn_of_grounding(model: Path, grounding: Path) -> None:
     differ = [name for name in names if then.get(name) != now[name]]
     if differ:
         log.warning(
-            "%s: trained with pictures grounded with %s; found %s: scores may suffer; ground them "
-            "as then with %s",
+            "%s: expected pictures grounded as at training (%s), found %s; scores may drop; give "
+            "the settings of the training with %s",
             model,
             ", ".join(f"{name} {then.get(name)}" for name in differ),
             ", ".join(f"{name} {now[name]}" for name in differ),
@@ -194,7 +199,7 @@ def _warn_of_grounding(model: Path, grounding: Path) -> None:
 
 
 def _key(record: Record, run: StoredRun, pictures: StoredPictures | None) -> str:
-    """All that decides a record's answer, as a digest."""
+    """Return a digest of all that decides a record's answer."""
     models = sorted((model.digest, model.precision) for model in run.models)
     given = None if record.entities is None else [astuple(entity) for entity in record.entities]
     rows = None if pictures is None else pictures.rows(record.line.number)
@@ -208,17 +213,18 @@ def make_extractor(
     device: str,
     pictures: StoredPictures | None,
 ) -> Extractor:
-    """An extractor that reads its pictures from the store.
+    """Return an extractor that reads its pictures from the store.
 
-    precisions: of the models' forward passes. device: auto, cpu or cuda. pictures: None where no
-    model looks at them.
+    precisions: precision of each model's forward pass.
+    device: auto, cpu or cuda.
+    pictures: None if no model looks at pictures.
     """
     device = pick_device(device)
     models = {
-        own.head.name: Model(
-            Forward(own, precision, device), None if own.is_text_only else pictures
+        model.head.name: Model(
+            Forward(model, precision, device), None if model.is_text_only else pictures
         )
-        for own, precision in zip(saved, precisions, strict=True)
+        for model, precision in zip(saved, precisions, strict=True)
     }
     return Extractor(models.get("ner"), models.get("re"))
 
@@ -230,7 +236,7 @@ def _predict(
     batch_size: int,
     answers: Answers,
 ) -> None:
-    """Predict records, and keep each answer under its key."""
+    """Predict records, and store each answer under its key."""
     predictions = extractor.stream(records, Options(batch_size))
     pairs = zip(keys, predictions, strict=True)
     for key, prediction in tqdm(pairs, "predicting", unit="post", disable=None):
@@ -239,7 +245,7 @@ def _predict(
 
 
 def _kept(prediction: Prediction) -> list[Any]:
-    """The answer itself; the rest of a prediction is at hand when it is read."""
+    """Return the part of a prediction to store; `_read` gets the rest from record and store."""
     return [
         [astuple(entity) for entity in prediction.entities],
         [astuple(relation) for relation in prediction.relations],
@@ -248,10 +254,11 @@ def _kept(prediction: Prediction) -> list[Any]:
 
 
 def _read(record: Record, kept: str | None, pictures: StoredPictures | None) -> Prediction:
-    """A kept answer as a prediction. Raises StageError where it is gone again."""
+    """Turn a stored answer into a prediction. Raises StageError if the answer is missing."""
     if kept is None:
         raise StageError(
-            "predictions.sqlite was damaged during this run; run the same command again"
+            "expected all answers in predictions.sqlite, found some missing: it was damaged during "
+            "this run; run the same command again"
         )
     entities, relations, truncated = json.loads(kept)
     number = record.line.number

@@ -1,4 +1,4 @@
-"""One prediction in a terminal."""
+"""Print one prediction in a terminal."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ def show(prediction: Prediction) -> None:
         rows = mean_attention(prediction, name)
         if part["regions"] and rows:
             console.print(f"attention to regions, {name}, mean over layers")
-            console.print(_attention([region_name(one) for one in part["regions"]], rows))
+            console.print(_attention([region_name(name) for name in part["regions"]], rows))
     if prediction.truncated:
         console.print("the text is longer than the model reads at once")
 
 
 def _plain(text: str) -> Text:
-    """A text of others, which may hold what would control the terminal."""
+    """Replace control characters, with which a post could control the terminal, by U+FFFD."""
     return Text("".join("\ufffd" if _controls(sign) else sign for sign in text))
 
 
@@ -68,7 +68,7 @@ def _relations(prediction: Prediction) -> Table:
 
 
 def _regions(prediction: Prediction) -> Table:
-    """Numbered from 1, as on the page."""
+    """Return a table of the regions, numbered from 1 as on the page."""
     table = Table("", "phrase", "score", "from", "box (x0, y0, x1, y1)", box=None)
     for number, region in enumerate(prediction.regions, start=1):
         score = "" if region.score is None else f"{region.score:.3f}"

@@ -1,4 +1,4 @@
-"""Predict a data set's posts by trained models, and show the predictions of two sets of models."""
+"""The stages Predict and ShowPredictions: predict a data set; compare two sets of models."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -28,7 +28,7 @@ Models = dict[str, Path]  # "entities", "relations" -> the folder of a saved mod
 
 
 def models_named(option: str, value: str) -> Models:
-    """The models that an option names, runs or their model folders, separated by a comma.
+    """Return the models that an option names: runs or model folders, separated by a comma.
 
     Raises DataError, SettingError.
     """
@@ -49,11 +49,11 @@ def models_named(option: str, value: str) -> Models:
 
 
 class Predict(RunsModel):
-    """Entities and relations of all posts of a data set, in the record's form."""
+    """Predict entities and relations of all posts of a data set, in the format of records."""
 
     RESULT = True
 
-    model = luigi.Parameter(description="output of TrainNER, TrainRE or both, by a comma")
+    model = luigi.Parameter(description="output of TrainNER, TrainRE, or both with a comma between")
     precision = luigi.OptionalChoiceParameter(
         choices=PRECISIONS, default=None, description="default: that of each model's training"
     )
@@ -62,11 +62,11 @@ class Predict(RunsModel):
 
     @cached_property
     def models(self) -> Models:
-        """The models' own folders, by what they predict: "entities", "relations"."""
+        """The folders of the saved models, by task: "entities", "relations"."""
         return models_named("--model", self.model)
 
     def precisions(self) -> dict[str, str]:
-        """The precision of each model's forward pass."""
+        """Return the precision of each model's forward pass."""
         from pipeline.training.results import precision_of
 
         return {kind: self.precision or precision_of(model) for kind, model in self.models.items()}
@@ -118,27 +118,27 @@ class Predict(RunsModel):
 
 
 class ShowPredictions(RunsModel):
-    """One HTML page of posts: what trained models predict, with pictures and without, and why."""
+    """Show on one HTML page what models predict with pictures and without, and why."""
 
     RESULT = True
 
     model = luigi.OptionalStrParameter(
         default=None,
-        description="output of TrainNER, TrainRE or both, by a comma; default: the data set's, "
-        "which are trained where they are missing",
+        description="output of TrainNER, TrainRE, or both with a comma between; default: both of "
+        "this data set, trained if missing",
     )
     beside = luigi.OptionalStrParameter(
         default=None,
-        description="models to compare with, named in the same way; default: without --model, the "
-        "same trained without pictures",
+        description="models to compare with, named like --model; default: none; without --model, "
+        "the text-only variants of the same models",
     )
-    posts = luigi.IntParameter(default=9, description="at most so many")
+    posts = luigi.IntParameter(default=9, description="largest number of posts on the page")
     split = luigi.ChoiceParameter(choices=SPLITS, default="test")
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
     @cached_property
     def trainings(self) -> list[list[TrainNER | TrainRE]]:
-        """The runs of each side that are not named, but those of the present configuration."""
+        """The runs of each side that no option names: those of the present configuration."""
         sides: list[list[TrainNER | TrainRE]] = []
         if self.model is None:
             sides.append([kind(dataset=self.dataset, seeds=()) for kind in (TrainNER, TrainRE)])
@@ -148,7 +148,7 @@ class ShowPredictions(RunsModel):
 
     @cached_property
     def named(self) -> dict[str, Models]:
-        """The models of each side that are named, by its option."""
+        """The models of each side that an option names, by option."""
         given = {"--model": self.model, "--beside": self.beside}
         return {
             option: models_named(option, value)
@@ -157,7 +157,7 @@ class ShowPredictions(RunsModel):
         }
 
     def sides(self) -> list[Models]:
-        """The models to compare, those first that are explained."""
+        """Return the models to compare; the predictions of the first side are explained."""
         trained = [
             {NAMES[run.TASK]: run.folder / "model" for run in runs} for runs in self.trainings
         ]
@@ -178,8 +178,8 @@ class ShowPredictions(RunsModel):
         if len(sides) > 1 and sides[0].keys() != sides[1].keys():
             first, second = (" and ".join(sorted(side)) for side in sides)
             raise SettingError(
-                f"--beside: expected models for {first}, as those they are shown beside, found "
-                f"models for {second}"
+                f"--beside: expected models for {first}, the tasks of the models to compare with, "
+                f"found models for {second}"
             )
         if self.trainings:
             self._check_trainings(posts)
@@ -197,11 +197,11 @@ class ShowPredictions(RunsModel):
                 raise DataError(f"{error}; name the runs to show with --model RUN") from error
 
     def requires(self) -> list[Stage]:
-        # Text-only first: the others are reported beside them.
+        # Text-only runs come first: the others report their scores beside them.
         return [*super().requires(), *(run for runs in self.trainings[::-1] for run in runs)]
 
     def settings(self) -> dict[str, Any]:
-        # Two runs of one stage have one name among the stages required; here each has its place.
+        # The key names required stages, so two runs of one stage collide there; list each here.
         trained = [[run.fingerprint for run in runs] for runs in self.trainings]
         return {"posts": self.posts, "split": self.split, "trainings": trained}
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Window:
-    """Words [start, end), read together. Only entities that begin in [first, last) are kept."""
+    """The words [start, end), read together. Only entities that begin in [first, last) are kept."""
 
     start: int
     end: int
@@ -18,8 +18,9 @@ class Window:
 def windows(pieces: Sequence[int], room: int) -> list[Window]:
     """Cut a sentence into windows of at most `room` word pieces that overlap by about half.
 
-    pieces: number of pieces of each word. In the overlap of two windows, the first half of the
-    words belongs to the earlier one. A word of more than `room` pieces is a window by itself.
+    pieces: number of pieces of each word. In the overlap of two windows, entities that begin in the
+    first half are taken from the earlier window. A word of more than `room` pieces is a window by
+    itself.
     """
     spans: list[tuple[int, int]] = []
     start = end = 0
@@ -42,7 +43,7 @@ def windows(pieces: Sequence[int], room: int) -> list[Window]:
 
 
 def _half(pieces: Sequence[int], start: int, end: int) -> int:
-    """Return the first word behind half of a window's pieces, at least start + 1."""
+    """Return the first word after half of a window's pieces, at least start + 1."""
     half, used = sum(pieces[start:end]) / 2, 0
     for place in range(start, end):
         used += pieces[place]

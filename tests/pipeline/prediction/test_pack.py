@@ -315,7 +315,7 @@ def test_a_later_form_is_refused(tiny: Path) -> None:
     manifest = json.loads((tiny / MANIFEST).read_text())
     (tiny / MANIFEST).write_text(json.dumps({**manifest, "format": 2}))
     write_sums(tiny)
-    with pytest.raises(DataError, match="expected a folder packed in form 1, found 2"):
+    with pytest.raises(DataError, match="expected a packed folder of format 1, found 2"):
         Extractor.load(tiny)
 
 

@@ -24,7 +24,7 @@ def test_a_relation_model_alone_and_posts_with_neither() -> None:
     with pytest.raises(DataError) as caught:
         posts_to_predict([PLAIN, PLAIN], finds_entities=False)
     assert str(caught.value) == (
-        "a relation model alone predicts posts with head and tail, or with tags; expected some, "
+        "expected posts with head and tail, or with tags, for a relation model alone, "
         "found none among 2; add a model of TrainNER: --model RUN,RUN"
     )
 

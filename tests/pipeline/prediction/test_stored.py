@@ -196,7 +196,7 @@ def test_other_grounding_than_the_trainings_is_said(
     assert caplog.text == ""
     stored.predict(["ner"], tmp_path / "answers.sqlite", files=files)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{stored.root}/ner/model: trained with pictures grounded with grounder salience, "
-        "max_crops 3; found grounder released, max_crops 2: scores may suffer; ground them as then "
-        "with --GroundCrops-grounder, --GroundCrops-max-crops"
+        f"{stored.root}/ner/model: expected pictures grounded as at training (grounder "
+        "salience, max_crops 3), found grounder released, max_crops 2; scores may drop; give the "
+        "settings of the training with --GroundCrops-grounder, --GroundCrops-max-crops"
     ]

@@ -221,7 +221,9 @@ def test_posts_that_a_relation_model_cannot_read_are_refused(runs: Trained, tmp_
     (tmp_path / "data/own").mkdir(parents=True)
     (tmp_path / "data/own/posts.jsonl").write_text('{"split": "test", "text": "Ada"}\n')
     line = refusal(World(tmp_path, runs.root), "re")  # before any picture is looked for
-    assert line.startswith("a relation model alone predicts posts with head and tail, or with tags")
+    assert line.startswith(
+        "expected posts with head and tail, or with tags, for a relation model alone"
+    )
 
 
 def test_a_batch_of_nothing_is_refused(made: World) -> None:
@@ -277,8 +279,8 @@ def test_models_beside_others_predict_the_same(made: World) -> None:
     with made.places.configured(OPTIONS), pytest.raises(SettingError) as caught:
         shown(made, "ner,re", "re-words").deps()
     assert str(caught.value) == (
-        "--beside: expected models for entities and relations, as those they are shown beside, "
-        "found models for relations"
+        "--beside: expected models for entities and relations, the tasks of the models to compare "
+        "with, found models for relations"
     )
 
 
