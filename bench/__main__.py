@@ -1,8 +1,8 @@
-"""Everything that is measured, side by side: `python -m bench [NAME …]`, all by default.
+"""Compare the speed and memory of two ways of doing the same work: `python -m bench [NAME …]`.
 
-Each measure runs in a process of its own and compares two ways of doing the same work, in turns.
-`bench/results.json` gets, by name, the median ratio and the runs; what is measured alone is
-replaced there, the rest stays. `--device cuda` measures training and extraction on a GPU.
+All measures run by default, each in its own process, and the two ways take turns. The median ratio
+and the runs are written by name to `bench/results.json`; entries of measures that are not run stay.
+`--device cuda` measures training and extraction on a GPU.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pipeline.engine.files import write_json
 from pipeline.engine.versions import versions
 
 RESULTS = Path(__file__).parent / "results.json"
-# What the ratio should reach: at least, or, for what costs, at most.
+# Goals for the ratios: lower bounds for rates, upper bounds for costs.
 AT_LEAST = {
     "train_fp32": 7.0,
     "train_bf16": 16.0,
@@ -41,8 +41,8 @@ AT_MOST = {
     "memory_extract": 1.1,
     "memory_predict": 1.1,
 }
-ON_A_GPU = {"prefix_cost": 0.95, "extract": 0.85}  # at least
-# Of what memory is compared with how much, and what is counted.
+ON_A_GPU = {"prefix_cost": 0.95, "extract": 0.85}  # lower bounds
+# The two sizes of input whose peak memory is compared, and their unit.
 SIZES = {
     "memory_train": (9_000, 1_000, "pictures"),
     "memory_extract": (9_000, 1_000, "pictures"),
@@ -51,7 +51,7 @@ SIZES = {
 
 
 def measures() -> dict[str, Callable[..., dict[str, Any]]]:
-    """What can be measured; each takes the material and a device."""
+    """Return the measures of two rates, by name; each takes the material and a device."""
     from bench import bookkeeping, extraction, prediction, reading, training
 
     return {
@@ -70,7 +70,7 @@ def measures() -> dict[str, Callable[..., dict[str, Any]]]:
 
 
 def peaks() -> dict[str, Callable[..., int]]:
-    """Peak memory, of which the ratio of two processes is told."""
+    """Return the measures of peak memory, by name; each takes the material, a size and a device."""
     from bench import extraction, prediction, training
 
     return {
@@ -81,16 +81,18 @@ def peaks() -> dict[str, Callable[..., int]]:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the measures that the command line names."""
     names = [*AT_LEAST, *AT_MOST]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--in", dest="root", type=Path, help=argparse.SUPPRESS)  # a child
+    parser.add_argument(
+        "--in", dest="root", type=Path, help=argparse.SUPPRESS
+    )  # for child processes
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(names):
-        parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+        parser.error(f"no measure {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
     if asked.root is not None:
         _measure(asked.names[0], asked.root, asked.device, asked.count)
         return
@@ -100,20 +102,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
         for name in wanted:
             began = time.monotonic()
-            found = _in_children(name, Path(root), asked.device)
-            found |= {"seconds": round(time.monotonic() - began), "machine": results["machine"]}
-            results[name if asked.device == "cpu" else f"{name}_{asked.device}"] = found
+            result = _in_children(name, Path(root), asked.device)
+            result |= {"seconds": round(time.monotonic() - began), "machine": results["machine"]}
+            results[name if asked.device == "cpu" else f"{name}_{asked.device}"] = result
             write_json(RESULTS, results)
-            print(_line(name, found, asked.device), flush=True)
+            print(_line(name, result, asked.device), flush=True)
 
 
 def _in_children(name: str, root: Path, device: str) -> dict[str, Any]:
-    """The measure, in a process of its own, or for memory in two."""
+    """Run a measure in a child process; peak memory in two, one per size."""
     command = [sys.executable, "-m", "bench", name, "--in", str(root), "--device", device]
     if name not in peaks():
-        return _told_by(command)
+        return _result_of(command)
     most, least, things = SIZES[name]
-    many, few = (_told_by([*command, "--count", str(n)])["bytes"] for n in (most, least))
+    many, few = (_result_of([*command, "--count", str(n)])["bytes"] for n in (most, least))
     return {
         "ratio": many / few,
         "runs": [many / few],
@@ -124,44 +126,46 @@ def _in_children(name: str, root: Path, device: str) -> dict[str, Any]:
     }
 
 
-def _told_by(command: list[str]) -> dict[str, Any]:
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found: dict[str, Any] = json.loads(answer.splitlines()[-1])
-    return found
+def _result_of(command: list[str]) -> dict[str, Any]:
+    """Run a command and parse its last line of output as JSON."""
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result
 
 
 def _measure(name: str, root: Path, device: str, count: int | None) -> None:
-    """In a child: measure, and print the entry as one line of JSON."""
+    """Measure in a child process, and print the entry as one line of JSON."""
     from bench.material import Material
 
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s")
     logging.getLogger("pipeline").setLevel(logging.WARNING)
     if count is not None:
-        found: dict[str, Any] = {"bytes": peaks()[name](Material(root), count, device)}
+        result: dict[str, Any] = {"bytes": peaks()[name](Material(root), count, device)}
     else:
         measure = measures()[name]
         what = " ".join(str(measure.__doc__).split("\n\n")[0].split())
-        found = {"what": what, **measure(Material(root), device)}
-    print(json.dumps(found))
+        result = {"what": what, **measure(Material(root), device)}
+    print(json.dumps(result))
 
 
-def _line(name: str, found: dict[str, Any], device: str) -> str:
+def _line(name: str, result: dict[str, Any], device: str) -> str:
+    """Format a result for the terminal: ratio, goal, spread of the runs, medians, description."""
     at_least = AT_LEAST | ON_A_GPU if device == "cuda" else AT_LEAST
     least, most = at_least.get(name), AT_MOST.get(name)
     goal = f"≥ {least:g}" if least is not None else f"≤ {most:g}"
-    ratio = found["ratio"]
+    ratio = result["ratio"]
     good = ratio >= least if least is not None else ratio <= (most or 0)
-    spread = f"{min(found['runs']):.3g} to {max(found['runs']):.3g}"
-    figures = f"{found['ours']:.4g} : {found['theirs']:.4g} {found['unit']}"
+    spread = f"{min(result['runs']):.3g} to {max(result['runs']):.3g}"
+    figures = f"{result['ours']:.4g} : {result['theirs']:.4g} {result['unit']}"
     verdict = "reached" if good else "missed"
-    return f"{name:15}{ratio:8.3g}  {goal:7} {verdict:8} {spread:16} {figures:28} {found['what']}"
+    return f"{name:15}{ratio:8.3g}  {goal:7} {verdict:8} {spread:16} {figures:28} {result['what']}"
 
 
 def _machine() -> dict[str, Any]:
     import torch
 
-    told = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in told if "model name" in line), "unknown")
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": model,

@@ -1,15 +1,15 @@
-"""What the bookkeeping costs: a run with nothing to do, and an index of very many pictures.
+"""Measure the cost of bookkeeping: a run with nothing to do, and an index of many pictures.
 
     python -m bench.bookkeeping noop [--pictures 40000]
     python -m bench.bookkeeping index [--pictures 1000000]
 
-`noop`: the command `luigi --module tasks ExtractPyramid` on pictures that are all done, beside a
-bare Python that imports luigi and asks for the status of each file once. Pictures are noise of
-32×24 pixels and the backbone a small one: only their number counts here.
+`noop`: run `luigi --module tasks ExtractPyramid` with all pictures extracted, and compare with a
+bare Python process that imports luigi and calls stat on each file once. The pictures are noise of
+32×24 pixels and the backbone is small: only the number of pictures matters here.
 
-`index`: with every row already in the store, what a run does to find that out (looking through the
-folder of pictures and through the shards), and making the index anew after texts changed. Files and
-rows are generated, four rows a picture, without pixels; for a quarter, a half and all of them.
+`index`: with all rows in the store, measure the digests of the folder of pictures and of the
+shards, and rebuilding the index after texts changed. Files and rows are generated without pixels,
+four rows per picture, and measured for a quarter, a half and all of the pictures.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def noop(pictures: int, root: Path) -> None:
 
 def train_noop(material: "Material", device: str) -> dict[str, Any]:
     """`luigi --module tasks TrainRE` with nothing to do, 9,201 pictures : `import luigi`."""
-    from bench.material import MNRE_PICTURES  # heavy, and `index` measures memory
+    from bench.material import MNRE_PICTURES  # not at the top: `index` measures memory
 
     _write_mnre(material.root / "data", MNRE_PICTURES)
     command = _command("TrainRE", material.root, *TRAINING)
@@ -78,7 +78,7 @@ def _seconds(command: list[str]) -> float:
 
 
 def _write_mnre(data: Path, pictures: int) -> list[str]:
-    """Texts in MNRE's form and a picture for each line; the pictures' paths."""
+    """Write texts in MNRE's format and a picture per line. Returns the pictures' paths."""
     folder = data / "mnre/pictures"
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0)
@@ -103,10 +103,10 @@ def index(pictures: int, root: Path) -> None:
         (folder / "pictures").mkdir(parents=True)
         for n in range(part):
             (folder / f"pictures/{n}.jpg").touch()
-        for name in PARTS:  # each in a process of its own, for its memory
+        for name in PARTS:  # each in its own process, to measure its memory
             command = [sys.executable, "-m", "bench.bookkeeping", "part", name, str(folder)]
-            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            seconds, size = json.loads(told.splitlines()[-1])
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            seconds, size = json.loads(output.splitlines()[-1])
             print(f"{part:>10,}  {name:34}{seconds:>9.2f}{size:>7.2f}", flush=True)
 
 
@@ -137,7 +137,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the measure that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["noop", "index", "part"])
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The time, when all work that was begun is done."""
+"""A clock that first waits for the GPU."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 
 def now() -> float:
-    """Seconds; a GPU is waited for."""
+    """Return the time in seconds, once the GPU, if any, has finished all queued work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,10 +1,9 @@
-"""The usual way, only to compare with: pictures decoded and run through ResNet-50 in every step.
+"""The baseline "usual way": decode pictures and run them through ResNet-50 in every training step.
 
-As the published code trains: a post's picture and three crops are opened, resized and normalised
-with torchvision, each goes through a ResNet-50 that is part of the model, and what comes out
-becomes the prefix of a BERT-base on texts padded to 80 word pieces. All in float32, no cache. The
-ResNet isn't optimised, but no one tells autograd: its gradients are computed and thrown away, as
-there.
+This is how the published code trains. A post's picture and three crops are opened, resized and
+normalised with torchvision. Each goes through a ResNet-50 that is part of the model, and the pooled
+maps become the prefix of a BERT-base on texts padded to 80 word pieces. All is float32, without a
+cache. The ResNet is not optimised, but its gradients are computed and discarded, as in that code.
 """
 
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ class EndToEnd(nn.Module):
         self.maps.append(output)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The loss."""
+        """Return the loss."""
         pyramids = []
         for slot in range(batch["pixels"].shape[1]):  # the picture, then each crop
             self.maps.clear()
@@ -63,13 +62,13 @@ class EndToEnd(nn.Module):
 
 
 def optimizer(model: EndToEnd, rate: float = 3e-5) -> torch.optim.Optimizer:
-    """AdamW of all but the ResNet."""
+    """Return AdamW over all weights except those of the ResNet."""
     weights = [w for name, w in model.named_parameters() if not name.startswith("resnet.")]
     return torch.optim.AdamW(weights, lr=rate)
 
 
 def collate(posts: Sequence[Encoded], pictures: Sequence[Path], padding: int) -> dict[str, Tensor]:
-    """Texts padded to LONGEST; each post's picture decoded, and three crops cut from it."""
+    """Pad texts to LONGEST, decode each post's picture and cut three crops from it."""
     length = [len(post.input_ids) for post in posts]
     ids = [
         [*post.input_ids, *[padding] * (LONGEST - n)] for post, n in zip(posts, length, strict=True)
@@ -95,13 +94,13 @@ PREPARE = v2.Compose(
 
 
 def _four(file: Path) -> Tensor:
-    """The published code opens a file for each crop: a little more than this."""
+    """Prepare a picture and three crops. The published code, slightly slower, opens a file each."""
     whole = Image.open(file).convert("RGB")
     width, height = whole.size
-    found = [PREPARE(whole)]
+    inputs = [PREPARE(whole)]
     for x in (0, width // 4, width // 2):
-        found.append(PREPARE(whole.crop((x, 0, x + width // 2, height))))
-    return torch.stack(found)
+        inputs.append(PREPARE(whole.crop((x, 0, x + width // 2, height))))
+    return torch.stack(inputs)
 
 
 def _attend(

@@ -1,4 +1,4 @@
-"""Extraction from JPEGs on disk to a finished store, beside a bare ResNet-50 on tensors."""
+"""Compare extraction, from JPEGs on disk to a finished store, with a bare ResNet-50 on tensors."""
 
 import hashlib
 import shutil
@@ -25,10 +25,10 @@ SMALL = ExtractConfig(backbone="resnet18", size=64, weights="random")
 
 
 def rows_a_second(material: Material, device: str, precision: str, pictures: int) -> float:
-    """Of ExtractPyramid's work, loading the backbone excluded: it takes as long for one picture."""
+    """Return ExtractPyramid's rate; loading the backbone is excluded by subtracting one picture."""
     config = ExtractConfig(weights="random", precision=precision)
-    one = _seconds(material, device, config, 1)
-    return (pictures - 1) * 4 / (_seconds(material, device, config, pictures) - one)
+    loading = _seconds(material, device, config, 1)
+    return (pictures - 1) * 4 / (_seconds(material, device, config, pictures) - loading)
 
 
 def _seconds(
@@ -81,14 +81,14 @@ def _against_bare(material: Material, device: str, precision: str, pictures: int
                 model(pixels)
         return 4 * pictures // size * size / (now() - began)
 
-    found = in_turns(lambda: rows_a_second(material, device, precision, pictures), bare)
+    result = in_turns(lambda: rows_a_second(material, device, precision, pictures), bare)
     dtype = getattr(torch, precision)
     folded = Folded(load_backbone(ExtractConfig.backbone, "random", 0), dtype).to(device)
-    return {**found, "unit": "rows/s", "bare_folded": bare(folded)}
+    return {**result, "unit": "rows/s", "bare_folded": bare(folded)}
 
 
 def memory_extract(material: Material, pictures: int, device: str) -> int:
-    """Peak private memory (bytes) of extracting so many small pictures with a small backbone."""
+    """Return the peak private memory (bytes) of extracting small pictures with ResNet-18."""
     material.pictures(pictures, 64)
     with PeakMemory() as peak:
         _seconds(material, device, SMALL, pictures, 64)

@@ -1,4 +1,4 @@
-"""A store of very many rows without pixels, and posts that ask for them all."""
+"""Generate a store of many rows without pixels, and the posts that need them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ REGIONS = tuple(Region(None, (0.0, 0.0, n, n), 1.0, None, "generated") for n in 
 
 @dataclass(frozen=True)
 class Posts:
-    """One a picture, with three boxes each; gone through as often as asked."""
+    """One post per picture, with three boxes each. Can be iterated repeatedly."""
 
     pictures: int
 
@@ -33,7 +33,7 @@ class Posts:
 
 
 def write_rows(folder: Path) -> None:
-    """Shards in `folder/rows` with a row of one number for each of `folder/pictures`, and box."""
+    """Write shards to `folder/rows`: a row of one number per picture and box of `folder`."""
     preparation = Preparation(CONFIG.resize, CONFIG.size)
     keys = [absent_key(preparation)]
     for post in _posts(folder):
@@ -47,7 +47,7 @@ def write_rows(folder: Path) -> None:
 
 
 def index(folder: Path) -> None:
-    """Find all rows and write the index, as ExtractPyramid does after texts changed."""
+    """Look up all rows and write the index, as ExtractPyramid does after texts changed."""
     rows, out = folder / "rows", folder / "out"
     out.mkdir()
     extract(_posts(folder), Extraction(folder, 4, _digest, rows, "random", CONFIG, Machine()), out)

@@ -1,7 +1,7 @@
-"""What is measured on: MNRE's real texts, drawn pictures, a BERT-base of random weights.
+"""The inputs of the benchmarks: MNRE's real texts, drawn pictures, a random BERT-base.
 
-Speed depends neither on what a picture shows nor on what a weight is worth. Pictures are JPEGs of
-the size and the decoding cost of tweets' (600×450 and the like, about 70 KB).
+Speed depends neither on the content of a picture nor on the values of weights. The pictures are
+JPEGs with the sizes and the decoding cost of those in tweets (such as 600×450, about 70 KB).
 """
 
 import os
@@ -26,17 +26,17 @@ from pipeline.extraction.extract import SHARD_ROWS
 from pipeline.extraction.index import StoredPyramids
 from pipeline.grounding.crops import Grounded, GroundedPosts
 
-REGIONS = 4  # of a post: the picture and three crops
+REGIONS = 4  # per post: the picture and three crops
 CHANNELS, GRID = block_channels(ExtractConfig.backbone), ExtractConfig.grid
-MNRE_PICTURES, MNRE_POSTS = 9_201, 12_247  # all splits; train
+MNRE_PICTURES, MNRE_POSTS = 9_201, 12_247  # of all splits; of train
 ROWS = 16_384
 SIZES = ((600, 450), (600, 600), (600, 338), (450, 600), (1024, 768))
-PLACES = (Path("data"), Path("../shared/data"))  # where MNRE's texts are looked for
+PLACES = (Path("data"), Path("../shared/data"))  # to look for MNRE's texts
 
 
 @dataclass(frozen=True)
 class Material:
-    """Files below a root, made when they are first asked for."""
+    """Files below `root`, made on first use."""
 
     root: Path
 
@@ -45,12 +45,12 @@ class Material:
         """MNRE's training posts."""
         for place in PLACES:
             try:
-                found = corpus.locate("mnre", place)
+                files = corpus.locate("mnre", place)
             except DataError:
                 continue
-            return [post for post in corpus.read(found).posts if post.split == "train"]
-        told = " or ".join(map(str, PLACES))
-        raise SystemExit(f"expected MNRE's texts in {told}, found none; see the README's Data")
+            return [post for post in corpus.read(files).posts if post.split == "train"]
+        places = " or ".join(map(str, PLACES))
+        raise SystemExit(f"expected MNRE's texts in {places}, found none; see docs/data.md")
 
     @cached_property
     def encoder(self) -> str:
@@ -63,7 +63,7 @@ class Material:
         return str(folder)
 
     def pictures(self, count: int, side: int | None = None) -> list[Path]:
-        """JPEGs; of `side` pixels squared, or of tweets' sizes."""
+        """Return JPEGs of `side`×`side` pixels, or of the sizes common in tweets."""
         folder = self.root / f"pictures-{side}"
         folder.mkdir(exist_ok=True)
         files = [folder / f"{n}.jpg" for n in range(count)]
@@ -75,7 +75,7 @@ class Material:
         return files
 
     def shards(self) -> list[Path]:
-        """ROWS rows of random numbers, in shards of SHARD_ROWS."""
+        """Return shards of SHARD_ROWS rows, together ROWS rows of random numbers."""
         folder = self.root / "rows"
         random = np.random.default_rng(0)
         if not folder.exists():
@@ -86,7 +86,7 @@ class Material:
         return sorted(folder.glob("*.h5"))
 
     def pyramids(self, posts: int) -> StoredPyramids:
-        """Four stored rows for each post, in random order."""
+        """Return pyramids of posts: for each post, REGIONS stored rows drawn at random."""
         shards = self.shards()
         where = np.random.default_rng(0).integers(0, ROWS, (posts, REGIONS))
         index = np.stack(np.divmod(where, SHARD_ROWS), axis=-1)
@@ -95,7 +95,7 @@ class Material:
 
 
 def ground(files: list[Path], root: Path, folder: Path) -> GroundedPosts:
-    """A post for each picture, with three crops of about half its width, written in `folder`."""
+    """Write a post per picture to `folder`, with three crops of about half the picture's width."""
     with (folder / "crops.jsonl").open("w", encoding="utf-8") as lines:
         for file in files:
             with Image.open(file) as image:
@@ -112,7 +112,7 @@ def ground(files: list[Path], root: Path, folder: Path) -> GroundedPosts:
 
 
 def _draw(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """Smooth random colours, coarse and fine: about as hard to decode as a photograph."""
+    """Draw smooth random colours at several scales, about as costly to decode as a photograph."""
     width, height = size
     pixels = np.full((height, width, 3), 128, np.float32)
     for cells, strength in ((4, 90), (16, 50), (64, 30), (200, 20)):

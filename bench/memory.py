@@ -1,4 +1,4 @@
-"""The most private memory that a process had: what no other could share, such as mapped files."""
+"""Measure a process's peak private memory: without memory shared with others, as mapped files."""
 
 import threading
 from pathlib import Path
@@ -8,7 +8,7 @@ EVERY = 0.02  # seconds
 
 
 class PeakMemory:
-    """`found`: the most anonymous memory (bytes) of this process while the context was open."""
+    """Measures this process's peak anonymous memory inside a `with` block: `found`, in bytes."""
 
     def __init__(self) -> None:
         self.found = 0
@@ -34,7 +34,7 @@ class PeakMemory:
 
 
 def anonymous() -> int:
-    """Bytes of anonymous memory that this process holds now."""
+    """Return the anonymous memory that this process holds now, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     kilobytes = next(line.split()[1] for line in lines if line.startswith("RssAnon"))
     return 1024 * int(kilobytes)

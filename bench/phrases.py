@@ -1,23 +1,26 @@
-"""How good the noun phrases of real tweets are, as they come and cleaned.
+"""Measure the quality of noun phrases of real tweets, before and after cleaning.
 
     python -m bench.phrases [--data ../shared/data] [--by nltk] [--start 300] [--show 60]
 
-Of 300 distinct tweets of each training part, from the `start`-th on. Prints a JSON line each for
-raw chunks and cleaned phrases:
+Reads 300 distinct tweets of each training split, beginning with number `start`. Prints a JSON line
+for raw chunks and one for cleaned phrases:
 
-- coverage: share of tweets with a phrase; a_tweet: phrases a tweet
-- junk: share of phrases that are no use to a grounder; `reasons` counts them by the first that
-  holds: repeated (in the same tweet, in whatever case), markup (remains of a link, handle, hashtag,
-  HTML entity, retweet or emoji), letterless (or a single character), long (over six words), shard
-  (a sign or a contraction's tail at either end), pronoun (and no other words), nameless (no noun,
-  name, adjective or number)
-- led: share of phrases led by a determiner or possessive: no junk, but a word too many
-- entity: of tweets with gold entities, the share in which one of the first three phrases has a
+- coverage: share of tweets with a phrase; a_tweet: phrases per tweet
+- junk: share of phrases that are of no use to a grounder; `reasons` counts them by the first of
+  these reasons that applies:
+  repeated: the tweet has the phrase already, in any case
+  markup: remains of a link, handle, hashtag, HTML entity, retweet or emoji
+  letterless: no letter, or a single character
+  long: over six words
+  shard: begins or ends with a punctuation mark or the tail of a contraction
+  pronoun: only pronouns and determiners
+  nameless: no noun, name, adjective or number
+- led: share of phrases that begin with a determiner or possessive: not junk, but a word too long
+- entity: of the tweets with gold entities, the share in which one of the first three phrases has a
   word of an entity
 
-Parts of speech are spaCy's for the tweet as it stands, looked up by word. Nothing here is taken
-from the cleaning's own rules, which could find no fault with themselves. Needs spaCy, whoever
-finds the phrases.
+Parts of speech are spaCy's for the unchanged tweet, looked up by word, so spaCy is needed with
+`--by nltk` too. None of the cleaning's rules are used here: they would miss their own errors.
 """
 
 import argparse
@@ -51,7 +54,7 @@ class Tweet:
     tags: dict[str, set[str]]
 
     def tags_of(self, word: str) -> set[str]:
-        """A word's parts of speech wherever it stands; none where it doesn't."""
+        """Return all parts of speech that a word has in the tweet; empty if it is not in it."""
         return self.tags.get(bare(word), set())
 
 
@@ -60,8 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.phrases")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--by", choices=["spacy", "nltk"], default="spacy")
-    parser.add_argument("--start", type=int, default=0, help="tweets to pass over")
-    parser.add_argument("--show", type=int, default=0, help="cleaned phrases to print, at random")
+    parser.add_argument("--start", type=int, default=0, help="number of tweets to skip")
+    parser.add_argument(
+        "--show", type=int, default=0, help="number of random cleaned phrases to print"
+    )
     asked = parser.parse_args()
     spacy = SpacyPhrases()
     chunker: Chunker = spacy if asked.by == "spacy" else NltkPhrases()
@@ -69,15 +74,15 @@ def main() -> None:
         tweets = read_tweets(asked.data, dataset, spacy, asked.start)
         sentences = [tweet.tokens for tweet in tweets]
         cleaned = chunker.batch(sentences)
-        for kind, found in (("raw", chunker.chunks(sentences)), ("cleaned", cleaned)):
+        for kind, phrases in (("raw", chunker.chunks(sentences)), ("cleaned", cleaned)):
             row = {"dataset": dataset, "by": asked.by, "phrases": kind}
-            print(json.dumps(row | measure(tweets, found)))
+            print(json.dumps(row | measure(tweets, phrases)))
         if asked.show:
             show(tweets, cleaned, asked.show)
 
 
 def read_tweets(data: Path, dataset: str, spacy: SpacyPhrases, start: int = 0) -> list[Tweet]:
-    """300 distinct tweets of a training part. Posts of one sentence add up their entities."""
+    """Read 300 distinct tweets of a training split; merge the entities of equal sentences."""
     entities: dict[tuple[str, ...], set[str]] = {}
     for post in corpus.read(corpus.locate(dataset, data)).posts:
         if post.split == "train":
@@ -85,13 +90,13 @@ def read_tweets(data: Path, dataset: str, spacy: SpacyPhrases, start: int = 0) -
     chosen = list(entities)[start : start + TWEETS]
     tags = [parts_of_speech(doc) for doc in spacy.docs(chosen)]
     return [
-        Tweet(tokens, frozenset(entities[tokens]), its)
-        for tokens, its in zip(chosen, tags, strict=True)
+        Tweet(tokens, frozenset(entities[tokens]), tweet_tags)
+        for tokens, tweet_tags in zip(chosen, tags, strict=True)
     ]
 
 
 def entity_words(post: Post) -> set[str]:
-    """The bare words, longer than two letters, of a post's tagged entities or its head and tail."""
+    """Return the bare words of over two letters in a post's tagged entities, or head and tail."""
     words = [word for word, tag in zip(post.tokens, post.tags or (), strict=False) if tag != "O"]
     for span in (post.head, post.tail):
         words += post.tokens[slice(*span)] if span else ()
@@ -99,20 +104,20 @@ def entity_words(post: Post) -> set[str]:
 
 
 def parts_of_speech(doc: Any) -> dict[str, set[str]]:
-    """Universal parts of speech by bare word; a word may stand there as several."""
-    found: dict[str, set[str]] = {}
+    """Return bare word -> its universal parts of speech, one or several."""
+    tags: dict[str, set[str]] = {}
     for token in doc:
-        found.setdefault(bare(token.text), set()).add(token.pos_)
-    return found
+        tags.setdefault(bare(token.text), set()).add(token.pos_)
+    return tags
 
 
 def bare(word: str) -> str:
-    """Small letters and digits alone: "U.S." and "#us" are one word."""
+    """Return only letters and digits, in lower case: "U.S." and "#us" are the same word."""
     return "".join(filter(str.isalnum, word)).casefold()
 
 
 def measure(tweets: Sequence[Tweet], found: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The measures that are told above, of each tweet's phrases."""
+    """Compute the measures listed above. found: the phrases of each tweet."""
     pairs = list(zip(tweets, found, strict=True))
     total = sum(map(len, found))
     junk = Counter(why for tweet, phrases in pairs for why in reasons(tweet, phrases) if why)
@@ -130,7 +135,7 @@ def measure(tweets: Sequence[Tweet], found: Sequence[Sequence[str]]) -> dict[str
 
 
 def reasons(tweet: Tweet, phrases: Sequence[str]) -> list[str | None]:
-    """Why each phrase of a tweet is junk; None where it isn't."""
+    """Return the reason why each phrase of a tweet is junk, or None."""
     lower = [phrase.casefold() for phrase in phrases]
     return [
         "repeated" if lower[n] in lower[:n] else reason(tweet, phrase)
@@ -139,7 +144,7 @@ def reasons(tweet: Tweet, phrases: Sequence[str]) -> list[str | None]:
 
 
 def reason(tweet: Tweet, phrase: str) -> str | None:
-    """Why a phrase is junk by itself; None where it isn't."""
+    """Return the reason why a phrase by itself is junk, or None."""
     words = phrase.split()
     tags = [tweet.tags_of(word) for word in words if bare(word)]
     if any(r in phrase.lower() for r in REMAINS) or LONE_REMAINS & set(words) or has_emoji(phrase):
@@ -150,34 +155,34 @@ def reason(tweet: Tweet, phrase: str) -> str | None:
         return "long"
     if is_shard(words[0]) or is_shard(words[-1]):
         return "shard"
-    if all(its and its <= {"PRON", "DET"} for its in tags):
+    if all(word_tags and word_tags <= {"PRON", "DET"} for word_tags in tags):
         return "pronoun"
-    return None if any(its & NAMING for its in tags) else "nameless"
+    return None if any(word_tags & NAMING for word_tags in tags) else "nameless"
 
 
 def is_shard(word: str) -> bool:
-    """Whether a word is no word: a sign but a currency's, or what a contraction leaves."""
+    """Return True for punctuation (but not currency signs) and for the tail of a contraction."""
     return not (bare(word) or word in "$£€") or word.strip("'’") in TAILS
 
 
 def has_emoji(phrase: str) -> bool:
-    """Whether there is a symbol or control character beyond those of plain print."""
+    """Return True if a phrase has a symbol or control character after U+20CF."""
     return any(ord(c) > 0x20CF and unicodedata.category(c)[0] in "SC" for c in phrase)
 
 
 def is_led(tweet: Tweet, phrase: str) -> bool:
-    """Whether the first word is a determiner or possessive, wherever it stands in the tweet."""
+    """Return True if the first of several words is always a determiner or possessive."""
     tags = tweet.tags_of(phrase.split()[0])
     return " " in phrase and bool(tags) and tags <= {"DET", "PRON"}
 
 
 def has_entity(tweet: Tweet, phrases: Sequence[str]) -> bool:
-    """Whether phrases and entities share a word."""
+    """Return True if the phrases and the tweet's entities share a word."""
     return any(bare(word) in tweet.entities for phrase in phrases for word in phrase.split())
 
 
 def show(tweets: Sequence[Tweet], found: Sequence[Sequence[str]], count: int) -> None:
-    """Print phrases at random, and all that count as junk, to be read."""
+    """Print `count` random phrases, and all junk with its reasons, for reading."""
     rows = [
         (phrase, why)
         for tweet, phrases in zip(tweets, found, strict=True)

@@ -1,4 +1,4 @@
-"""The usual way to fine-tune an encoder on the texts alone, to compare `--variant text-only` with.
+"""Fine-tune an encoder on texts in the usual way, as a baseline for `--variant text-only`.
 
     python -m bench.plain mnre ENCODER --data ../shared/data --seed 1
 
@@ -112,18 +112,18 @@ def _relation_items(posts: Sequence[Post], tokenizer: Any, labels: Sequence[str]
 
 
 def _tag_items(posts: Sequence[Post], tokenizer: Any, labels: Sequence[str]) -> list[Any]:
-    """A label at each word's first piece, IGNORED elsewhere."""
+    """Encode posts with a label at each word's first piece and IGNORED elsewhere."""
     batch = tokenizer([list(p.tokens) for p in posts], is_split_into_words=True)
     items = []
     for n, post in enumerate(posts):
         words = batch.word_ids(n)
         first = [w is not None and w not in words[:place] for place, w in enumerate(words)]
         tags = post.tags or ()
-        taught = [
+        targets = [
             labels.index(tags[w]) if is_first else IGNORED
             for w, is_first in zip(words, first, strict=True)
         ]
-        items.append({"input_ids": batch["input_ids"][n], "labels": taught})
+        items.append({"input_ids": batch["input_ids"][n], "labels": targets})
     return items
 
 
@@ -150,7 +150,7 @@ def _scores(
             ]
     if isinstance(answers[0], str):
         return relation_scores([post.relation or "None" for post in posts], answers)
-    # Words that the tokenizer drops have no answer: they are O, as their gold tags are.
+    # Words that the tokenizer drops are left out of both predicted and gold tags.
     gold = [[labels[n] for n in item["labels"] if n != IGNORED] for item in items]
     return entity_scores(gold, answers)
 

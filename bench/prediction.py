@@ -1,4 +1,4 @@
-"""Bulk prediction from JPEGs, beside the bare forward passes of its two networks."""
+"""Compare bulk prediction from JPEGs with the bare forward passes of its two networks."""
 
 import json
 import tempfile
@@ -37,7 +37,7 @@ GIVEN = GroundConfig(Grounders("none", released=True), phrases="none")
 
 
 def write_run(material: Material, encoder: str, extraction: ExtractConfig) -> Path:
-    """A run of TrainNER with random weights: what prediction reads of one."""
+    """Write a run of TrainNER with random weights: only the files that prediction reads."""
     folder = material.root / f"run-{extraction.backbone}"
     if folder.exists():
         return folder
@@ -59,7 +59,7 @@ def write_run(material: Material, encoder: str, extraction: ExtractConfig) -> Pa
 
 
 def records(material: Material, posts: int, side: int | None = None) -> list[dict[str, Any]]:
-    """Texts of MNRE with drawn pictures and three boxes of about half their width."""
+    """Return MNRE's texts with drawn pictures and three boxes of about half their width."""
     files = material.pictures(min(posts, POSTS), side)
     made = []
     for number in range(posts):
@@ -76,7 +76,7 @@ def records(material: Material, posts: int, side: int | None = None) -> list[dic
 def predict(material: Material, device: str) -> dict[str, Any]:
     """Extractor.predict of JPEGs with boxes, bfloat16 : its ResNet-50 and its BERT-base alone.
 
-    Alone: on squares that are cut out already, and on encoded texts with their pyramids at hand.
+    The bare networks get squares that are already cut, and encoded texts with pyramids in memory.
     """
     device = pick_device(device)
     extractor = Extractor.load(write_run(material, material.encoder, RESNET50), device=device)
@@ -93,7 +93,7 @@ def predict(material: Material, device: str) -> dict[str, Any]:
 
 
 class _Bare:
-    """The forward passes on what prediction has prepared for them."""
+    """The bare forward passes, on inputs prepared as prediction does."""
 
     def __init__(self, extractor: Extractor, asked: list[dict[str, Any]], device: str) -> None:
         from pipeline.prediction.entities import readings
@@ -105,7 +105,7 @@ class _Bare:
         backbone = load_backbone(RESNET50.backbone, "random", 0)
         self.backbone = Folded(backbone, dtype).to(device)
         self.squares = list(_batches(_squares(asked), BATCHES[torch.device(device).type]))
-        given = [read_record(item(n), one, Path()) for n, one in enumerate(asked, start=1)]
+        given = [read_record(item(n), fields, Path()) for n, fields in enumerate(asked, start=1)]
         parts, _ = readings(self.forward, dict(enumerate(given)))
         self.texts = [part.encoded for part in parts]
         pyramid = torch.randn(BATCH, REGIONS, sum(CHANNELS), 2, 2).half()
@@ -116,7 +116,7 @@ class _Bare:
         }
 
     def posts_a_second(self) -> float:
-        """Of both networks, one after the other."""
+        """Return the rate of both networks run one after the other."""
         self._pictures(self.squares[:4])
         self._texts(self.texts[:BATCH])
         began = now()
@@ -136,10 +136,10 @@ class _Bare:
 
 def _squares(asked: list[dict[str, Any]]) -> Iterator[np.ndarray]:
     preparation = Preparation(RESNET50.resize, RESNET50.size)
-    for one in asked:
-        with Image.open(one["picture"]) as picture:
+    for fields in asked:
+        with Image.open(fields["picture"]) as picture:
             upright = picture.convert("RGB")
-        for box in (None, *map(tuple, one["boxes"])):
+        for box in (None, *map(tuple, fields["boxes"])):
             yield square(upright, box, preparation)
 
 
@@ -150,15 +150,15 @@ def _batches(squares: Iterator[np.ndarray], size: int) -> Iterator[Tensor]:
 
 
 def memory_predict(material: Material, posts: int, device: str) -> int:
-    """Peak private memory (bytes) of predicting a file of so many posts with small models."""
+    """Return the peak private memory (bytes) of predicting a file of posts with small models."""
     from pipeline.prediction.bulk import Input, Target, predict_file
     from pipeline.prediction.extractor import Options
 
     extractor = Extractor.load(write_run(material, SCRATCH, SMALL), device=device)
     folder = Path(tempfile.mkdtemp(dir=material.root))
     with (folder / "posts.jsonl").open("w") as file:
-        for one in records(material, posts, 64):
-            file.write(json.dumps(one) + "\n")
+        for fields in records(material, posts, 64):
+            file.write(json.dumps(fields) + "\n")
     with PeakMemory() as peak:
         source, target = Input.open(str(folder / "posts.jsonl")), Target(folder / "out.jsonl", {})
         predict_file(extractor, source, target, Options())

@@ -1,4 +1,4 @@
-"""Random batches of rows from the store, beside a plain memmap of the same bytes."""
+"""Compare reading random batches of rows from the store with a plain memmap of the same bytes."""
 
 import os
 import time
@@ -21,7 +21,7 @@ BATCHES = 60
 def read_warm(material: Material, device: str) -> dict[str, Any]:
     """Batches of 128 random rows, all in the page cache : `np.memmap` of one file of these rows.
 
-    Where rows are is found before, as training does it: once for all batches.
+    The rows' places are looked up beforehand, once for all batches, as in training.
     """
     return _read(material, cold=False)
 
@@ -68,7 +68,7 @@ def _rows_a_second(
 
 
 def _settle(files: Iterable[Path], cold: bool) -> None:
-    """Put the files' pages out of the page cache, or into it."""
+    """Drop the files from the page cache if `cold`, else load them into it."""
     for file in files:
         with file.open("rb") as opened:
             if cold:

@@ -1,4 +1,4 @@
-"""Training steps: ours from the cache, ours on texts alone, and the usual way, in turns."""
+"""Compare training steps from the cache with text-only ones, and with the usual way."""
 
 import statistics
 import tempfile
@@ -26,12 +26,12 @@ from pipeline.training.head_of import HEADS
 from pipeline.training.train import build
 from pipeline.training.trainer import make_trainer
 
-EPOCHS = 15  # of the published script for relations, in batches of 16
-POSTS = 4_000  # of MNRE's, encoded
+EPOCHS = 15  # as in the published script for relations, with batches of 16
+POSTS = 4_000  # number of MNRE's posts to train on
 
 
 class Loop:
-    """TrainRE's own loop on MNRE's texts, a few steps at a time."""
+    """TrainRE's training loop on MNRE's texts, for a few steps at a time."""
 
     def __init__(self, material: Material, device: str, posts: int = POSTS, **config: Any) -> None:
         transformers.logging.set_verbosity_error()
@@ -50,7 +50,7 @@ class Loop:
         self.device = device
 
     def posts_a_second(self, steps: int) -> float:
-        """Of `steps` steps, loading included, after two that aren't counted."""
+        """Return the rate over `steps` steps, loading included, after two uncounted steps."""
         with tempfile.TemporaryDirectory() as folder:
             data = {"train": self.encoded, "val": self.encoded[:8]}
             collator = Collator(self.tokenizer.pad_token_id, HEADS["re"].collate, self.pictures)
@@ -81,7 +81,7 @@ class _Clock(TrainerCallback):
 
 
 class UsualWay:
-    """The usual way's loop on the same posts."""
+    """The training loop of `end_to_end` on the same posts."""
 
     def __init__(self, material: Material, loop: Loop, batch_size: int) -> None:
         self.model = end_to_end.EndToEnd(material.encoder, 23, list(CHANNELS)).train()
@@ -91,7 +91,7 @@ class UsualWay:
         self.batch_size, self.next = batch_size, 0
 
     def posts_a_second(self, steps: int) -> float:
-        """Of `steps` steps; before the very first one another, which isn't counted."""
+        """Return the rate over `steps` steps; the first call begins with an uncounted step."""
         if self.next == 0:
             self._step()
         began = time.perf_counter()
@@ -122,11 +122,11 @@ def _against_usual(
     material: Material, device: str, precision: str, batch_size: int, ours: int, usual: int
 ) -> dict[str, Any]:
     loop = Loop(material, device, precision=precision, batch_size=batch_size)
-    theirs = UsualWay(material, loop, batch_size)
-    found = in_turns(lambda: loop.posts_a_second(ours), lambda: theirs.posts_a_second(usual))
-    theirs.model.resnet.requires_grad_(False)  # the same work, done with more care
-    careful = theirs.posts_a_second(usual)
-    return {**found, "unit": "posts/s", "usual_without_resnet_gradients": careful}
+    baseline = UsualWay(material, loop, batch_size)
+    result = in_turns(lambda: loop.posts_a_second(ours), lambda: baseline.posts_a_second(usual))
+    baseline.model.resnet.requires_grad_(False)  # the same result, without unused gradients
+    rate = baseline.posts_a_second(usual)
+    return {**result, "unit": "posts/s", "usual_without_resnet_gradients": rate}
 
 
 def prefix_cost(material: Material, device: str) -> dict[str, Any]:
@@ -134,15 +134,15 @@ def prefix_cost(material: Material, device: str) -> dict[str, Any]:
     options: dict[str, Any] = {"precision": "bfloat16", "batch_size": 32}
     loop = Loop(material, device, **options)
     texts = Loop(material, device, variant="text-only", **options)
-    found = in_turns(lambda: loop.posts_a_second(16), lambda: texts.posts_a_second(16), rounds=4)
-    return {**found, "unit": "posts/s"}
+    result = in_turns(lambda: loop.posts_a_second(16), lambda: texts.posts_a_second(16), rounds=4)
+    return {**result, "unit": "posts/s"}
 
 
 def whole_job(material: Material, device: str) -> dict[str, Any]:
     """Extraction of MNRE's pictures and 15 epochs : the usual way's 15 epochs.
 
-    Batches of 16, as published. Every picture is taken to have three crops. Neither side's scoring
-    of epochs is counted: the usual way runs its ResNet there too.
+    Batches have 16 posts, as in the published script. Every picture is assumed to have three crops.
+    Scoring after each epoch is counted for neither; the usual way would run its ResNet there too.
     """
     loop = Loop(material, device, precision="bfloat16", batch_size=16)
     usual = UsualWay(material, loop, 16)
@@ -203,7 +203,7 @@ def _milliseconds(work: Callable[[], None]) -> float:
 
 
 def memory_train(material: Material, pictures: int, device: str) -> int:
-    """Peak private memory (bytes) of ten steps of training with so many pictures."""
+    """Return the peak private memory (bytes) of ten training steps with a store of pictures."""
     posts = round(pictures * MNRE_POSTS / MNRE_PICTURES)
     with PeakMemory() as peak:
         loop = Loop(material, device, posts=posts, precision="bfloat16", batch_size=32)

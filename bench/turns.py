@@ -1,4 +1,4 @@
-"""Two ways of doing the same work, measured in turns."""
+"""Measure two ways of doing the same work in turns."""
 
 import logging
 import statistics
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 def in_turns(
     ours: Callable[[], float], theirs: Callable[[], float], rounds: int = 3
 ) -> dict[str, Any]:
-    """Measure one after the other, so that a slow minute of the machine is slow for both."""
+    """Measure both alternately, so that a slow minute of the machine slows both."""
     pairs = []
     for _ in range(rounds):
         pairs.append((ours(), theirs()))
@@ -20,7 +20,7 @@ def in_turns(
 
 
 def entry(ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    """A measure's entry in the results: the ratio is the median of the rounds' own ratios."""
+    """Return a measure's entry in the results. The ratio is the median of the rounds' ratios."""
     runs = [a / b for a, b in zip(ours, theirs, strict=True)]
     return {
         "ratio": statistics.median(runs),

@@ -1,4 +1,4 @@
-"""What the benchmarks are made of."""
+"""Test the parts of the benchmarks."""
 
 import json
 import mmap
@@ -46,13 +46,13 @@ def test_each_measure_has_a_goal() -> None:
 
 def test_unknown_measure_is_refused() -> None:
     command = [sys.executable, "-m", "bench", "speed"]
-    told = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
-    assert told.returncode == 2
-    assert "no measure speed; there are train_fp32" in told.stderr
+    run = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "no measure speed; choose from train_fp32" in run.stderr
 
 
 @pytest.mark.skipif(not (HOME / "bench/results.json").exists(), reason="nothing measured yet")
-def test_results_tell_machine_and_versions() -> None:
+def test_results_name_machine_and_versions() -> None:
     found = json.loads((HOME / "bench/results.json").read_text())
     assert found["machine"]["cpu"]
     assert found["versions"]["torch"]
