@@ -130,9 +130,9 @@ def _index(folder: Path) -> None:
 
 PARTS: dict[str, Callable[[Path], None]] = {
     "(generating rows)": _generate,
-    "first look at files and shards": _look,
-    "nothing to do": _look,
-    "index anew, every row there": _index,
+    "first digests of files and shards": _look,
+    "the same again, nothing to do": _look,
+    "rebuild index, all rows stored": _index,
 }
 
 

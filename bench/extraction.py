@@ -92,4 +92,4 @@ def memory_extract(material: Material, pictures: int, device: str) -> int:
     material.pictures(pictures, 64)
     with PeakMemory() as peak:
         _seconds(material, device, SMALL, pictures, 64)
-    return peak.found
+    return peak.bytes

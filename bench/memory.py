@@ -8,10 +8,10 @@ EVERY = 0.02  # seconds
 
 
 class PeakMemory:
-    """Measures this process's peak anonymous memory inside a `with` block: `found`, in bytes."""
+    """Measures this process's peak anonymous memory in a `with` block; read `bytes` after it."""
 
     def __init__(self) -> None:
-        self.found = 0
+        self.bytes = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -30,7 +30,7 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._ended.wait(EVERY):
-            self.found = max(self.found, anonymous())
+            self.bytes = max(self.bytes, anonymous())
 
 
 def anonymous() -> int:

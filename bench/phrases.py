@@ -116,16 +116,16 @@ def bare(word: str) -> str:
     return "".join(filter(str.isalnum, word)).casefold()
 
 
-def measure(tweets: Sequence[Tweet], found: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Compute the measures listed above. found: the phrases of each tweet."""
-    pairs = list(zip(tweets, found, strict=True))
-    total = sum(map(len, found))
+def measure(tweets: Sequence[Tweet], phrase_lists: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Compute the measures listed above. phrase_lists: the phrases of each tweet."""
+    pairs = list(zip(tweets, phrase_lists, strict=True))
+    total = sum(map(len, phrase_lists))
     junk = Counter(why for tweet, phrases in pairs for why in reasons(tweet, phrases) if why)
     led = sum(is_led(tweet, phrase) for tweet, phrases in pairs for phrase in phrases)
     hits = [has_entity(tweet, phrases[:3]) for tweet, phrases in pairs if tweet.entities]
     return {
         "tweets": len(tweets),
-        "coverage": round(sum(map(bool, found)) / len(tweets), 3),
+        "coverage": round(sum(map(bool, phrase_lists)) / len(tweets), 3),
         "a_tweet": round(total / len(tweets), 2),
         "junk": round(junk.total() / total, 4),
         "led": round(led / total, 4),
@@ -181,11 +181,11 @@ def has_entity(tweet: Tweet, phrases: Sequence[str]) -> bool:
     return any(bare(word) in tweet.entities for phrase in phrases for word in phrase.split())
 
 
-def show(tweets: Sequence[Tweet], found: Sequence[Sequence[str]], count: int) -> None:
+def show(tweets: Sequence[Tweet], phrase_lists: Sequence[Sequence[str]], count: int) -> None:
     """Print `count` random phrases, and all junk with its reasons, for reading."""
     rows = [
         (phrase, why)
-        for tweet, phrases in zip(tweets, found, strict=True)
+        for tweet, phrases in zip(tweets, phrase_lists, strict=True)
         for phrase, why in zip(phrases, reasons(tweet, phrases), strict=True)
     ]
     for phrase, _ in random.Random(1).sample(rows, min(count, len(rows))):

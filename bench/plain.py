@@ -52,15 +52,15 @@ def main() -> None:
     asked.batch_size = asked.batch_size or (32 if relations else 16)
     set_seed(asked.seed)
     started = time.monotonic()
-    found = corpus.read(corpus.locate(asked.dataset, asked.data))
-    labels = found.relations or tag_labels(found.posts)
+    data = corpus.read(corpus.locate(asked.dataset, asked.data))
+    labels = data.relations or tag_labels(data.posts)
     tokenizer = AutoTokenizer.from_pretrained(asked.encoder, use_fast=True)
     kind = AutoModelForSequenceClassification if relations else AutoModelForTokenClassification
     model = kind.from_pretrained(asked.encoder, num_labels=len(labels), dtype="float32")
     if relations:
         tokenizer.add_tokens(list(MARKERS), special_tokens=True)
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    splits = {name: [p for p in found.posts if p.split == name] for name in corpus.SPLITS}
+    splits = {name: [p for p in data.posts if p.split == name] for name in corpus.SPLITS}
     encode = _relation_items if relations else _tag_items
     items: dict[str, Any] = {
         name: encode(posts, tokenizer, labels) for name, posts in splits.items()

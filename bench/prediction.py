@@ -162,4 +162,4 @@ def memory_predict(material: Material, posts: int, device: str) -> int:
     with PeakMemory() as peak:
         source, target = Input.open(str(folder / "posts.jsonl")), Target(folder / "out.jsonl", {})
         predict_file(extractor, source, target, Options())
-    return peak.found
+    return peak.bytes

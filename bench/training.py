@@ -208,4 +208,4 @@ def memory_train(material: Material, pictures: int, device: str) -> int:
     with PeakMemory() as peak:
         loop = Loop(material, device, posts=posts, precision="bfloat16", batch_size=32)
         loop.posts_a_second(10)
-    return peak.found
+    return peak.bytes

@@ -97,7 +97,7 @@ log = logging.getLogger(__name__)
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Replace the record's traceback by one line if the user can fix its error; True if so."""
+    """Replace a record's traceback by one line if the user can fix the error; return True if so."""
     error = record.exc_info[1] if record.exc_info else None
     line = line_of(error) if error is not None else None
     if line is not None:
@@ -263,8 +263,7 @@ def _open_more_files() -> None:
 def _end_on_signals() -> None:
     """Let SIGTERM and Ctrl-C end the process at once, also during a long computation.
 
-    Nothing is cleaned up: the next run can continue from the files that a stage leaves at any
-    moment. A thread ends the process, as Python's own handlers wait for native code to return.
+    Nothing is cleaned up: at any moment, the next run can continue from the files of a stage. A thread ends the process, as Python's own handlers wait for native code to return.
     """
     signals = [number for number in (signal.SIGINT, signal.SIGTERM) if _is_handled(number)]
     reader, writer = socket.socketpair()

@@ -40,7 +40,7 @@ Gain = tuple[
 class Comparison:
     """The models to compare, and the posts to compare them on.
 
-    sides: one or two sets of models for the same tasks; the first is explained.
+    sides: one or two sets of models for the same tasks; the predictions of the first set are explained.
     root: the data root.
     files: stored pyramids and pictures; None if no model looks at pictures.
     device: auto, cpu or cuda.

@@ -71,7 +71,7 @@ def marked_text(
 ) -> str:
     """Mark the entities in the text. Those that overlap an earlier one are listed below it.
 
-    about: number and entity -> words to show after the entity; empty ones are left out.
+    about: number and entity -> words to show after the entity; empty words are left out.
     """
     parts, others, place = [], [], 0
     for number, entity in sorted(enumerate(entities), key=lambda pair: pair[1].start):

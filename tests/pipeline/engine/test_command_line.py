@@ -1,4 +1,4 @@
-"""A command with a slip in it: one line that says what is near, exit code 2, nothing run."""
+"""Test wrong commands: one line with a suggestion, exit code 2, nothing run."""
 
 import subprocess
 import sys
@@ -98,7 +98,7 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
 
 
 def test_another_module_that_uses_the_tasks_has_its_own(tmp_path: Path) -> None:
-    """While ours are imported, its task is not defined yet."""
+    """Another module's command is not checked: its task is not defined when ours are imported."""
     (tmp_path / "mine.py").write_text(
         "import luigi, tasks\n"
         "class Mine(luigi.Task):\n"

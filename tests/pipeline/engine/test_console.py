@@ -1,4 +1,4 @@
-"""Errors in one line, and a command that ends when it is told to."""
+"""Test one-line errors, quiet output, and the end of a command on a signal."""
 
 import errno
 import io
@@ -80,7 +80,7 @@ def test_the_text_of_an_error_that_its_stage_has_logged_is_not_shown() -> None:
 
 
 def printed(*records: tuple[str, int, str]) -> list[str]:
-    """The lines that the console prints of records: each a logger's name, a level, a message."""
+    """Return the console's output for records, each a logger's name, a level and a message."""
     console = _Console()
     console.stream = io.StringIO()
     for name, level, text in records:
@@ -122,7 +122,7 @@ def test_warnings_of_libraries_are_for_verbose(verbose: bool) -> None:
     assert ("UserWarning: old" in run.stderr, "odd" in run.stderr) == (verbose, verbose)
 
 
-def test_each_stage_is_said_to_be_made_or_fresh(tmp_path: Path) -> None:
+def test_each_stage_is_logged_as_made_or_fresh(tmp_path: Path) -> None:
     write_own_data(tmp_path / "data", posts=(2, 1, 1))
     options = {"data": tmp_path / "data", "store": tmp_path / "store"}
     first, second = (luigi("ReadPosts", "--dataset", "own", **options) for _ in range(2))
@@ -147,8 +147,8 @@ def test_a_store_that_cannot_be_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_command_ends_when_it_is_told_to(number: signal.Signals, tmp_path: Path) -> None:
-    """In the middle of native code, which doesn't let Python's own handlers run."""
+def test_a_signal_ends_a_command(number: signal.Signals, tmp_path: Path) -> None:
+    """The signal arrives in native code, during which Python's own handlers do not run."""
     computing = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
     code = f"import hashlib, luigi.cmdline, tasks; print('ready', flush=True); {computing}"
     running = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Runs that several files of tests predict with, trained once."""
+"""Runs shared by several test files, trained once."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ RUNS = {  # name: task, variant
 
 
 def change(post: Post) -> Post:
-    """One post without a picture, one whose picture is missing."""
+    """Return a post without a picture and a post whose picture is missing."""
     names = {"demo-24": None, "demo-25": "own/pictures/none.jpg"}
     return replace(post, picture=names.get(post.id, post.picture))
 
@@ -39,11 +39,11 @@ def looks(runs: Trained) -> Path:
 
 @pytest.fixture(scope="session")
 def reads(runs: Trained) -> Path:
-    """A model for entities that reads texts alone."""
+    """A text-only model for entities."""
     return runs.root / "ner-words"
 
 
 @pytest.fixture(scope="session")
 def relates(runs: Trained) -> Path:
-    """A model for relations that reads texts alone."""
+    """A text-only model for relations."""
     return runs.root / "re-words"

@@ -1,4 +1,4 @@
-"""Predictions go to annotation tools, and ImportPosts reads what people corrected there."""
+"""Test the export to annotation tools, and that ImportPosts reads the corrected posts."""
 
 import json
 import unicodedata
@@ -25,7 +25,7 @@ E_ACUTE = unicodedata.normalize("NFD", "é")
 
 
 def entity(text: str, piece: str, label: str, nth: int = 0) -> dict[str, Any]:
-    """The nth piece of a text, as a prediction has it."""
+    """Return the nth piece of a text in the format of predictions."""
     start = -1
     for _ in range(nth + 1):
         start = text.index(piece, start + 1)
@@ -75,7 +75,7 @@ def written(folder: Path, *records: dict[str, Any]) -> Path:
 
 
 def imported(folder: Path, file: Path, form: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The lines that ImportPosts writes, and what it says; ReadPosts reads them all."""
+    """Return the lines that ImportPosts writes, and its output; ReadPosts must read all lines."""
     said = import_posts("own", file, form, None, folder / "data", overwrite=True)
     read(locate("own", folder / "data"))
     lines = (folder / "data/own/posts.jsonl").read_text().split("\n")[:-1]
@@ -90,7 +90,7 @@ def answers(record: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def in_label_studio(text: str) -> str:
-    """What Label Studio exports of tasks whose predictions were accepted."""
+    """Return Label Studio's export of tasks whose predictions were accepted."""
     tasks = json.loads(text)
     for number, task in enumerate(tasks, start=100):
         [made] = task.pop("predictions")
@@ -99,7 +99,7 @@ def in_label_studio(text: str) -> str:
 
 
 def in_doccano(text: str) -> str:
-    """What doccano exports: its own numbers of documents, entities and relations."""
+    """Return doccano's export, with its own ids of documents, entities and relations."""
     rows = []
     for number, line in enumerate(text.split("\n")[:-1], start=100):
         fields = json.loads(line)

@@ -1,4 +1,4 @@
-"""Files of records: every line has its answer, and a killed run goes on where it was."""
+"""Test files of records: each line has its answer, and a killed run is resumed."""
 
 import errno
 import io
@@ -44,7 +44,7 @@ class Words:
             yield self.answer(record, len(batch)) if isinstance(record, Record) else record
 
     def answer(self, record: Record, batch: int) -> Prediction:
-        """The score depends on the batch, as rounding does."""
+        """Return predictions whose scores depend on the batch, as rounding errors do."""
         first = record.tokens[0]
         entity = Entity(0, len(first), "WORD", first, 1 / batch)
         return Prediction(record.text, (entity,), given=record.given, pictures=record.pictures)
@@ -308,7 +308,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def killed(posts: Path, out: Path, lines: int) -> bool:
-    """Run in a child that dies before so many lines of the code are run. Returns True if it did."""
+    """Run in a child process that is killed after a number of lines of code; True if it was."""
     child = os.fork()
     if child == 0:
         left = [lines]
@@ -334,7 +334,7 @@ def test_kill_9_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(bulk, "SECONDS", -1.0)  # a mark after each batch
 
     def is_killed(lines: int) -> bool:
-        """Kill a run, and the one that goes on; the third must end with the lines of one run."""
+        """Kill a run and the run that resumes it; the third must give the lines of a single run."""
         was = killed(posts, out, lines)
         killed(posts, out, lines // 2)
         run(posts, out)

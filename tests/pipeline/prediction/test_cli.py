@@ -1,4 +1,4 @@
-"""The command `hvpnet`: what it prints and writes, and its one line where something is wrong."""
+"""Test the command `hvpnet`: its output, its files, and its one-line errors."""
 
 import io
 import json
@@ -210,10 +210,10 @@ def test_predictions_are_handed_on(hvpnet: Run, runs: Trained, reads: Path, tmp_
     assert "1 posts" in logged
     assert json.loads(tasks.read_text())[0]["data"]["text"] == sentence(runs)
     assert hvpnet("export", out, "--to", "doccano", "-o", tasks)[1] == ""
-    assert "found one in use" in refused(hvpnet, "export", out, "-o", out)
+    assert "also reads or writes" in refused(hvpnet, "export", out, "-o", out)
 
 
-# --- one line where something is wrong
+# --- errors in one line
 
 
 def refused(run: Run, *arguments: object) -> str:

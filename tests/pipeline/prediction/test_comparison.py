@@ -1,4 +1,4 @@
-"""The page that compares models: which posts it shows, and the numbers on it."""
+"""Test the page that compares models: the choice of posts, and the numbers."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def test_nothing_is_chosen_of_nothing() -> None:
 
 
 def comparison(runs: Trained, *sides: str, split: str = "test") -> Comparison:
-    """Compare sides, each of runs by their names."""
+    """Compare sides; each side is a list of names of runs."""
     kinds = {"ner": "entities", "re": "relations"}
     return Comparison(
         sides=[
@@ -81,7 +81,7 @@ def comparison(runs: Trained, *sides: str, split: str = "test") -> Comparison:
 
 
 def right_posts(run: Path, split: str) -> int:
-    """The number of posts that a training itself predicted rightly."""
+    """Return the number of posts that the training itself predicted correctly."""
     lines = (json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines())
     return sum(
         entities_of(one["tags"]) == entities_of(one["predicted_tags"])

@@ -1,4 +1,4 @@
-"""Explanations: the gate, and the attention of entities and relations to regions."""
+"""Test explanations: the gate, and the attention of entities and relations to regions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The Extractor: the numbers of the pipeline, from raw pictures; any post; both models."""
+"""Test the Extractor: the pipeline's scores from raw pictures, any post, both models."""
 
 import io
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def both(ner: Path, re: Path) -> Extractor:
 
 
 def check_the_same(trained: Trained, run: Path, **options: Any) -> list[Prediction]:
-    """Predict a run's val and test from raw pictures: the labels are those of the training."""
+    """Predict val and test from raw pictures; the labels must be those of the training."""
     records, answers = trained.records(run)
     predictions = [*Extractor.load(run, **options).predict(records, strict=True)]
     read = label_of if isinstance(answers[0], str) else in_words

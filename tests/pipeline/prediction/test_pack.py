@@ -1,4 +1,4 @@
-"""Runs that name their weights, and packed folders: the same predictions without all else."""
+"""Test runs with weights in files, and packed folders: both give the same predictions."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ FAOA = GroundConfig(Grounders("faoa"), phrases="given", min_score=0.0, trained_o
 
 @pytest.fixture(scope="module")
 def records(runs: Trained) -> list[dict[str, Any]]:
-    """A few posts, with phrases for the grounders that read them."""
+    """Return a few posts, with phrases for the grounders that read phrases."""
     return [
         {
             "text": " ".join(post.tokens),
@@ -49,7 +49,7 @@ def predicted(records: list[dict[str, Any]], *folders: Path, **files: Path) -> l
 
 
 def write_backbone(file: Path, seed: int = 0) -> Path:
-    """The random weights of `EXTRACT`, or of another seed, as a file."""
+    """Write the random weights of `EXTRACT`, or those of another seed, to a file."""
     save_state(load_backbone(EXTRACT.backbone, EXTRACT.weights, seed).state_dict(), file)
     return file
 
@@ -61,7 +61,7 @@ def derived(
     grounding: GroundConfig | None = None,
     **grounder: Path,
 ) -> Path:
-    """A copy of a run, as one that was trained with other weights given as files."""
+    """Copy a run, and change it as if it had been trained with other weights, given as files."""
     shutil.copytree(run, folder)
     metrics = json.loads((folder / "metrics.json").read_text())
     named = {} if backbone is None else {"backbone": backbone}
@@ -252,7 +252,7 @@ def test_a_hub_detector_is_left_to_the_hub(looks: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path, relates: Path) -> Path:
-    """A packed folder with little in its files."""
+    """Make a packed folder with small files."""
     folder = tmp_path / "tiny"
     pack([relates], folder, NO_FILES)
     for name in ("model.safetensors", "tokenizer.json"):

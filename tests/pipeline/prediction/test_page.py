@@ -1,4 +1,4 @@
-"""The page of predictions: texts with their entities, relations, pictures, reasons."""
+"""Test the page of predictions: texts with their entities, relations, pictures, reasons."""
 
 from pathlib import Path
 

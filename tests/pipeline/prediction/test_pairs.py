@@ -1,4 +1,4 @@
-"""Relations of a post's entities: pairs, types, directions."""
+"""Test the relations of a post's entities: pairs, types, directions."""
 
 import numpy as np
 import pytest

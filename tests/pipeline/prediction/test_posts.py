@@ -1,4 +1,4 @@
-"""Posts of a data set as records: which are predicted, and what a record holds."""
+"""Test posts of a data set as records: the choice of posts, and the records' fields."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Records to predict: what is read, and what is refused in one line."""
+"""Test reading records to predict, and one-line errors for wrong ones."""
 
 from pathlib import Path
 from typing import Any

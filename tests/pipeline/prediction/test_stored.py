@@ -1,4 +1,4 @@
-"""Prediction through the store: the Extractor's answers, the training's labels, each once."""
+"""Test prediction through the store: answers equal the Extractor's and are computed once."""
 
 import json
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from tests.pipeline.prediction.trained import Trained, in_words, label_of
 
 @dataclass(frozen=True)
 class Stored(Trained):
-    """Trained runs, and predictions by them."""
+    """Trained runs and their predictions."""
 
     def predict(
         self, names: Sequence[str], memory: Path, **changes: Any
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """The lines of predictions.jsonl, and report.json."""
+        """Return the lines of predictions.jsonl, and report.json."""
         posts = changes.pop("posts", self.posts)
         with_pictures = any(RUNS[name][1] == "hvpnet" for name in names)
         run = StoredRun(
@@ -60,7 +60,7 @@ def as_record(post: Post, root: Path, with_pair: bool) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Scores to three decimals: in another batch they differ by float32's rounding."""
+    """Round scores to three decimals: float32 rounding differs between batches."""
     if isinstance(value, dict):
         return {name: rounded(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -121,7 +121,7 @@ def test_pictures_are_counted_by_status(stored: Stored, tmp_path: Path) -> None:
 
 
 def computed(stored: Stored, memory: Path, **changes: Any) -> int:
-    """Posts that are predicted anew after a run of `ner`."""
+    """Count the posts that are predicted again after a run of `ner`."""
     stored.predict(["ner"], memory)
     _, report = stored.predict(changes.pop("names", ["ner"]), memory, **changes)
     return int(report["predicted_now"])
@@ -160,7 +160,7 @@ def test_all_are_predicted_again_with(other: str, stored: Stored, tmp_path: Path
 
 
 class Changed(Exception):
-    """A model's files are not those of its digest."""
+    """The error raised for a model whose files do not have its digest."""
 
 
 def changed() -> None:
@@ -178,7 +178,7 @@ def test_no_answer_is_kept_of_a_model_that_changed(stored: Stored, tmp_path: Pat
 
 
 def grounded_with(files: PictureFiles, folder: Path, **settings: Any) -> PictureFiles:
-    """The same pictures, whose report says that they were grounded with other settings."""
+    """Copy the pictures' files, with a report that names other settings of grounding."""
     report = read_json(files.grounding / "report.json")
     write_json(folder / "report.json", report | {"settings": report["settings"] | settings})
     (folder / "crops.jsonl").write_bytes((files.grounding / "crops.jsonl").read_bytes())

@@ -1,4 +1,4 @@
-"""The stage Predict: what a change costs, a killed run, and models that are refused."""
+"""Test the stage Predict: the cost of a change, a killed run, and refused models."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ POSTS = 40
 
 @dataclass(frozen=True)
 class World:
-    """A data set `own`, a store, and runs to predict with, each a folder below `runs`."""
+    """A data set `own`, a store, and trained runs, each a folder below `runs`."""
 
     root: Path
     runs: Path
@@ -45,12 +45,12 @@ class World:
         return Layouts(self.root, str(self.root / "store"))
 
     def stage(self, model: str, **parameters: Any) -> luigi.Task:
-        """Predict by models: names of runs. Blanks beside the comma are no part of a name."""
+        """Return Predict for models, given as names of runs; the comma may have spaces around it."""
         named = " , ".join(str(self.runs / name) for name in model.split(","))
         return tasks.Predict(dataset="own", model=named, device="cpu", **parameters)
 
     def predict(self, model: str = "ner,re", **parameters: Any) -> dict[str, Any]:
-        """Run Predict, and all that it needs. Its report."""
+        """Run Predict and the stages that it needs. Returns its report."""
         with self.places.configured(OPTIONS):
             stage = self.stage(model, **parameters)
             assert luigi.build([stage], local_scheduler=True, no_lock=True, log_level="ERROR")
@@ -68,7 +68,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def made(runs: Trained, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A world whose posts are predicted by both models."""
+    """Return a world whose posts both models have predicted."""
     root = tmp_path_factory.mktemp("made")
     shutil.copytree(runs.root / "own", root / "data/own")
     world = World(root, runs.root)
@@ -134,7 +134,7 @@ def test_models_of_words_need_no_pictures(runs: Trained, tmp_path: Path) -> None
 
 
 class Killed(BaseException):
-    """Ends a run as a signal does."""
+    """Raised to end a run as a signal does."""
 
 
 def test_a_killed_run_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_killed_run_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def refusal(world: World, model: str) -> str:
-    """The line that says why Predict does not run."""
+    """Return the error message with which Predict refuses to run."""
     with world.places.configured(OPTIONS), pytest.raises(FAMILY) as caught:
         needed_and_run(world.stage(model))
     assert "\n" not in str(caught.value)
@@ -166,13 +166,13 @@ def refusal(world: World, model: str) -> str:
 
 
 def needed_and_run(stage: luigi.Task) -> None:
-    """Do as Luigi does with a stage."""
+    """Run a stage as Luigi does."""
     stage.deps()
     stage.run()
 
 
 def altered(runs: Path, task: str, folder: Path, **settings: Any) -> Path:
-    """A copy of a run whose model says that its pyramids were made with other settings."""
+    """Copy a run, and change the settings of pyramids that its model records."""
     shutil.copytree(runs / task, folder)
     config = read_json(folder / "model/config.json")
     write_json(folder / "model/config.json", config | {"pyramids": config["pyramids"] | settings})
@@ -236,7 +236,7 @@ def test_a_batch_of_nothing_is_refused(made: World) -> None:
 
 
 def shown(world: World, model: str | None = None, beside: str | None = None) -> Any:
-    """ShowPredictions of runs by their names."""
+    """Return ShowPredictions for runs, given by name."""
 
     def paths(runs: str | None) -> str | None:
         return runs and ",".join(str(world.runs / name) for name in runs.split(","))

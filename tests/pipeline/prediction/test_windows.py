@@ -1,4 +1,4 @@
-"""Windows over posts that are longer than the model reads."""
+"""Test windows over posts that are longer than the model reads."""
 
 import random
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Runs to predict with: trained in the test's process on a few posts of the demo."""
+"""Train runs for the tests, in their process, on a few posts of the demo."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class Trained:
         return cls(root, posts, files, grounding)
 
     def run(self, name: str, task: str, **settings: Any) -> Path:
-        """Train a run of `ner` or `re`. Returns its folder, as the stage leaves it."""
+        """Train a run of `ner` or `re`. Returns its folder, with the files of the stage."""
         folder = self.root / name
         folder.mkdir()
         config = replace(CONFIG, **settings)
@@ -62,7 +62,7 @@ class Trained:
         return folder
 
     def records(self, run: Path) -> tuple[list[dict[str, Any]], list[Any]]:
-        """The posts of a run's predictions.jsonl as records, and what was predicted.
+        """Return the posts of a run's predictions.jsonl as records, and their predictions.
 
         For entities a list of (label, start, end) in words, for relations the label.
         """
@@ -87,7 +87,7 @@ class Trained:
 
 
 def in_words(prediction: Any) -> list[tuple[str, int, int]]:
-    """A prediction's entities as (label, start, end) in the record's tokens."""
+    """Return a prediction's entities as (label, start, end) in the record's tokens."""
     starts, ends, place = {}, {}, 0
     for number, token in enumerate(prediction.given["tokens"]):
         starts[place], ends[place + len(token)] = number, number + 1
@@ -96,5 +96,5 @@ def in_words(prediction: Any) -> list[tuple[str, int, int]]:
 
 
 def label_of(prediction: Any) -> str:
-    """The relation of a prediction whose record has head and tail."""
+    """Return the relation of a prediction whose record has head and tail."""
     return prediction.relations[0].label if prediction.relations else "None"
