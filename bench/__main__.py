@@ -86,9 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument(
-        "--in", dest="root", type=Path, help=argparse.SUPPRESS
-    )  # for child processes
+    # --in and --count are for child processes.
+    parser.add_argument("--in", dest="root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(names):

@@ -191,9 +191,8 @@ def set_up() -> None:
     _use_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # for characters that the terminal's encoding lacks
+            # Escape characters that the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     get_config().set("core", "no_configure_logging", "true")  # Luigi adds no handler of its own
     handler = _Console()
     for name in (*OURS, LUIGI_LOGGER):
@@ -263,7 +262,8 @@ def _open_more_files() -> None:
 def _end_on_signals() -> None:
     """Let SIGTERM and Ctrl-C end the process at once, also during a long computation.
 
-    Nothing is cleaned up: at any moment, the next run can continue from the files of a stage. A thread ends the process, as Python's own handlers wait for native code to return.
+    Nothing is cleaned up: at any moment, the next run can continue from the files of a stage.
+    A thread ends the process, as Python's own handlers wait for native code to return.
     """
     signals = [number for number in (signal.SIGINT, signal.SIGTERM) if _is_handled(number)]
     reader, writer = socket.socketpair()

@@ -31,16 +31,15 @@ ALIKE = 3  # largest number of posts of one sentence that are shown
 TASKS = ("entities", "relations")
 
 Models = Mapping[str, Path]  # of TASKS -> the folder of a saved model
-Gain = tuple[
-    int, int
-]  # for each of TASKS: 1 if only the first models are right, -1 if only the others are, else 0
+# For each of TASKS: 1 if only the first models are right, -1 if only the others are, else 0.
+Gain = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The models to compare, and the posts to compare them on.
 
-    sides: one or two sets of models for the same tasks; the predictions of the first set are explained.
+    sides: one or two sets of models for the same tasks; the first set's predictions are explained.
     root: the data root.
     files: stored pyramids and pictures; None if no model looks at pictures.
     device: auto, cpu or cuda.

@@ -182,9 +182,8 @@ def _setup(folder: Path, pictures: Mapping[str, Any] | None, files: Files) -> Pi
     grounding = GroundConfig.from_described(pictures["grounding"])
     if grounding.vocabulary is not None and (folder / grounding.vocabulary).exists():
         grounding = replace(grounding, vocabulary=str(folder / grounding.vocabulary))
-    known = folder / str(
-        grounding.weights
-    )  # an absolute path, of weights not packed, stays as it is
+    # Weights that were not packed have an absolute path, which `/` leaves unchanged.
+    known = folder / str(grounding.weights)
     return PictureSetup(
         with_grounder(grounding, folder, pictures["grounder"], [known], files.grounder), extraction
     )

@@ -45,7 +45,7 @@ class World:
         return Layouts(self.root, str(self.root / "store"))
 
     def stage(self, model: str, **parameters: Any) -> luigi.Task:
-        """Return Predict for models, given as names of runs; the comma may have spaces around it."""
+        """Return Predict for models, given as names of runs; spaces around a comma are allowed."""
         named = " , ".join(str(self.runs / name) for name in model.split(","))
         return tasks.Predict(dataset="own", model=named, device="cpu", **parameters)
 
