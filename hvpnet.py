@@ -39,7 +39,7 @@ def _check_packages() -> None:
         if place not in (home / name / "__init__.py", home / name):
             raise ImportError(
                 f"expected the package {name} in {home / name}, found {place or 'none'}, which "
-                "comes first on Python's path; start Python in another folder, or rename that one"
+                "comes first on Python's path; start Python elsewhere, or rename that package"
             )
 
 

@@ -421,12 +421,12 @@ def _read_back(fields: dict[str, Any], folder: Path) -> Prediction:
     record = read_record(item(1), fields, folder)
     return Prediction(
         text=fields["text"],
-        entities=tuple(Entity(**{"label": "", **one}) for one in fields["entities"]),
-        relations=tuple(Relation(**one) for one in fields["relations"]),
+        entities=tuple(Entity(**{"label": "", **part}) for part in fields["entities"]),
+        relations=tuple(Relation(**part) for part in fields["relations"]),
         picture_status=fields["picture_status"],
         regions=tuple(
-            Region(**{**one, "box": one["box"] and tuple(one["box"]), "file": None})
-            for one in fields["regions"]
+            Region(**{**part, "box": part["box"] and tuple(part["box"]), "file": None})
+            for part in fields["regions"]
         ),
         truncated=fields["truncated"],
         explanation=fields.get("explanation"),

@@ -66,7 +66,7 @@ def comparison_page(
     explained: the first side's answers for the posts to show, in order.
     """
     cards = [compared[number] for number in explained]
-    colours = colours_of(entity.label for one in cards for entity in _entities(one))
+    colours = colours_of(entity.label for post in cards for entity in _entities(post))
     articles = "".join(
         _card(compared[number], answers, sides, tasks, colours)
         for number, answers in explained.items()
@@ -84,10 +84,10 @@ def comparison_page(
     return whole_page(title, header, body)
 
 
-def _entities(one: Compared) -> list[Entity]:
+def _entities(post: Compared) -> list[Entity]:
     """Return all entities that a card marks."""
-    predicted = [answers["entities"].entities for answers in one.answers if "entities" in answers]
-    return [entity for entities in (one.gold.entities or (), *predicted) for entity in entities]
+    predicted = [answers["entities"].entities for answers in post.answers if "entities" in answers]
+    return [entity for entities in (post.gold.entities or (), *predicted) for entity in entities]
 
 
 def _counts(sides: Sequence[Side], tasks: Sequence[str], compared: Mapping[int, Compared]) -> str:
@@ -97,7 +97,8 @@ def _counts(sides: Sequence[Side], tasks: Sequence[str], compared: Mapping[int, 
         cells = ""
         for task in tasks:
             rights = [
-                one.gold.is_right(task, one.answers[place].get(task)) for one in compared.values()
+                post.gold.is_right(task, post.answers[place].get(task))
+                for post in compared.values()
             ]
             known = [right for right in rights if right is not None]
             cells += f"<td>{sum(known):,} of {len(known):,}</td>" if known else "<td>no labels</td>"
@@ -110,27 +111,27 @@ def _counts(sides: Sequence[Side], tasks: Sequence[str], compared: Mapping[int, 
 
 
 def _card(
-    one: Compared,
+    post: Compared,
     explained: Answers,
     sides: Sequence[Side],
     tasks: Sequence[str],
     colours: Mapping[str, int],
 ) -> str:
-    readings = _gold(one.gold, tasks, colours)
-    for side, answers in zip(sides, one.answers, strict=True):
-        readings += _reading(side.name, one.gold, answers, tasks, colours)
+    readings = _gold(post.gold, tasks, colours)
+    for side, answers in zip(sides, post.answers, strict=True):
+        readings += _reading(side.name, post.gold, answers, tasks, colours)
     return (
-        f'<article><div class="id soft"><span>{escape(one.id)}</span></div>{readings}'
-        f"{_picture(one, len(colours))}{_explanation(explained)}</article>"
+        f'<article><div class="id soft"><span>{escape(post.id)}</span></div>{readings}'
+        f"{_picture(post, len(colours))}{_explanation(explained)}</article>"
     )
 
 
-def _picture(one: Compared, first: int) -> str:
+def _picture(post: Compared, first: int) -> str:
     """Show the picture with its regions, or the reason why it is not used.
 
     first: colour number of the first region.
     """
-    predictions = [answer for answers in one.answers for answer in answers.values()]
+    predictions = [answer for answers in post.answers for answer in answers.values()]
     status = [prediction.picture_status for prediction in predictions]
     if USED in status:
         return picture_of(predictions[status.index(USED)], first)
@@ -140,7 +141,7 @@ def _picture(one: Compared, first: int) -> str:
 
 def _gold(gold: Gold, tasks: Sequence[str], colours: Mapping[str, int]) -> str:
     """Show the post's gold labels."""
-    shown = marked_text(gold.text, gold.entities or (), colours, lambda _, one: (one.label,))
+    shown = marked_text(gold.text, gold.entities or (), colours, lambda _, entity: (entity.label,))
     lines = []
     if "relations" in tasks and gold.relation is not None and gold.head and gold.tail:
         lines.append(_relation(gold.head, gold.relation, gold.tail, ""))
@@ -157,7 +158,7 @@ def _reading(
         gold.text,
         entities,
         colours,
-        lambda _, one: (one.label, score_of(one.score), MARKS[gold.has(one)]),
+        lambda _, entity: (entity.label, score_of(entity.score), MARKS[gold.has(entity)]),
     )
     lines = []
     if "relations" in answers:
@@ -165,12 +166,12 @@ def _reading(
         mark = MARKS[gold.is_right("relations", prediction)]
         lines = [
             _relation(
-                prediction.entities[one.head],
-                one.label,
-                prediction.entities[one.tail],
-                f"{score_of(one.score)} {mark}",
+                prediction.entities[relation.head],
+                relation.label,
+                prediction.entities[relation.tail],
+                f"{score_of(relation.score)} {mark}",
             )
-            for one in prediction.relations
+            for relation in prediction.relations
         ] or [f'<li>no relation <span class="soft">{mark}</span></li>']
     return _section(name, text, lines)
 

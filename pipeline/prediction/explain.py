@@ -61,9 +61,11 @@ def explain_entities(
                 words = part.encoded.words[start - window.start : end - window.start]
                 places = [part.encoded.positions[token] for token in words if token >= 0]
                 asked.append(Asked(part.owner, number, part.encoded, places))
-    answers = _frames(forward, seen, [[None] * len(one.entities) for one in predictions])
-    for one, attention in _attention(forward, seen, asked):
-        answers[one.owner]["attention"][one.number] = attention
+    answers = _frames(
+        forward, seen, [[None] * len(prediction.entities) for prediction in predictions]
+    )
+    for query, attention in _attention(forward, seen, asked):
+        answers[query.owner]["attention"][query.number] = attention
     return answers
 
 
@@ -86,8 +88,8 @@ def explain_relations(
         number = pairs[question.owner].index(question.pair)
         asked += [Asked(question.owner, number, encoded, [p]) for p in encoded.positions]
     answers = _frames(forward, seen, [[[] for _ in asked_pairs] for asked_pairs in pairs])
-    for one, attention in _attention(forward, seen, asked):
-        answers[one.owner]["attention"][one.number].append(attention)
+    for query, attention in _attention(forward, seen, asked):
+        answers[query.owner]["attention"][query.number].append(attention)
     return answers
 
 
@@ -116,7 +118,7 @@ def _there(seen: Seen, owner: int) -> list[int]:
 
 
 def _slots(forward: Forward, seen: Seen, owner: int) -> list[int]:
-    """Return the regions that the variant reads, as `_there` does; "objects" skips the picture."""
+    """Return those of `_there` that the variant reads; "only-objects" leaves out the picture."""
     first = 1 if forward.saved.config.variant == ONLY_OBJECTS else 0
     return [slot for slot in _there(seen, owner) if slot >= first]
 
@@ -127,11 +129,11 @@ def _attention(
     """Yield for each question the attention (L, R) of its tokens to the regions."""
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
-        owners = {one.encoded.number: one.owner for one in batch}
-        shares = forward.attention_to_regions([one.encoded for one in batch], seen.of(owners))
-        for row, one in enumerate(batch):
-            own = shares[:, row, one.places].mean(1).sum(-1)
-            yield one, _rounded(own[:, _slots(forward, seen, one.owner)])
+        owners = {query.encoded.number: query.owner for query in batch}
+        shares = forward.attention_to_regions([query.encoded for query in batch], seen.of(owners))
+        for row, query in enumerate(batch):
+            attention = shares[:, row, query.places].mean(1).sum(-1)
+            yield query, _rounded(attention[:, _slots(forward, seen, query.owner)])
 
 
 def _rounded(numbers: Tensor) -> Numbers:

@@ -60,7 +60,10 @@ def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = 
         raise SettingError(f"{out}: expected a new folder to pack into, found an existing one")
     runs = {NAMES[task_of(run.model)]: run for run in (open_run(path, files) for path in folders)}
     if len(runs) < len(folders):
-        raise SettingError("expected one run for entities, one for relations, or one of each")
+        raise SettingError(
+            "expected one run for entities, one for relations, or one of each, found two for one "
+            "task"
+        )
     for run in runs.values():
         if run.model.resolve() in out.resolve().parents:
             raise SettingError(f"{out}: expected a folder outside of the model {run.model}")

@@ -35,24 +35,25 @@ def legend(colours: Mapping[str, int]) -> str:
     return f'<p class="also">{" ".join(marks)}</p>'
 
 
-def _card(one: Prediction, colours: dict[str, int]) -> str:
-    name = "" if one.id is None else escape(str(one.id))
+def _card(prediction: Prediction, colours: dict[str, int]) -> str:
+    name = "" if prediction.id is None else escape(str(prediction.id))
     head = f'<article><div class="id soft"><span>{name}</span></div>'
-    if one.error is not None:
-        return f'{head}<p class="why">{escape(one.error)}</p></article>'
-    notes = [] if one.picture_status in (USED, NONE) else [f"picture: {one.picture_status}"]
-    notes += ["longer than the model reads at once"] if one.truncated else []
+    if prediction.error is not None:
+        return f'{head}<p class="why">{escape(prediction.error)}</p></article>'
+    status = prediction.picture_status
+    notes = [] if status in (USED, NONE) else [f"picture: {status}"]
+    notes += ["longer than the model reads at once"] if prediction.truncated else []
     why = "".join(f'<p class="why">{escape(note)}</p>' for note in notes)
     return (
-        f"{head}{_text(one, colours)}{_relations(one)}{why}"
-        f"{picture_of(one, len(colours))}{_explanation(one)}</article>"
+        f"{head}{_text(prediction, colours)}{_relations(prediction)}{why}"
+        f"{picture_of(prediction, len(colours))}{_explanation(prediction)}</article>"
     )
 
 
-def _text(one: Prediction, colours: Mapping[str, int]) -> str:
+def _text(prediction: Prediction, colours: Mapping[str, int]) -> str:
     return marked_text(
-        one.text,
-        one.entities,
+        prediction.text,
+        prediction.entities,
         colours,
         lambda number, entity: (str(number), entity.label, score_of(entity.score)),
     )
@@ -89,30 +90,30 @@ def marked_text(
     return f'<p class="text" dir="auto">{"".join(parts)}{escape(text[place:])}</p>{below}'
 
 
-def _relations(one: Prediction) -> str:
+def _relations(prediction: Prediction) -> str:
     rows = "".join(
-        f"<li><bdi>{escape(one.entities[r.head].text)}</bdi> → <b>{escape(r.label)}</b> → "
-        f"<bdi>{escape(one.entities[r.tail].text)}</bdi> "
+        f"<li><bdi>{escape(prediction.entities[r.head].text)}</bdi> → <b>{escape(r.label)}</b> → "
+        f"<bdi>{escape(prediction.entities[r.tail].text)}</bdi> "
         f'<span class="soft">{r.score:.2f}</span></li>'
-        for r in one.relations
+        for r in prediction.relations
     )
     return f"<ul>{rows}</ul>" if rows else ""
 
 
-def picture_of(one: Prediction, first: int) -> str:
+def picture_of(prediction: Prediction, first: int) -> str:
     """Show the picture with its regions.
 
     first: colour number of the first region, the one after the labels' colours.
     """
-    if one.picture_status != USED or not one.pictures:
+    if prediction.picture_status != USED or not prediction.pictures:
         return ""
     try:
-        picture, _ = read_picture(one.pictures[0])
+        picture, _ = read_picture(prediction.pictures[0])
     except PictureError as error:  # the file changed after the prediction
         return f'<p class="why">{escape(str(error))}</p>'
     crops = [
         Crop(n, (first + n - 1) % len(COLOURS), region, _crop(picture, region.box))
-        for n, region in enumerate(one.regions, start=1)
+        for n, region in enumerate(prediction.regions, start=1)
     ]
     return f'<div class="look">{picture_with_boxes(picture, crops)}</div>'
 
@@ -121,34 +122,36 @@ def _crop(picture: Image, box: Any) -> Image | None:
     return None if box is None else cut(picture, box)
 
 
-def _explanation(one: Prediction) -> str:
+def _explanation(prediction: Prediction) -> str:
     """Show attention to regions, and the first region's gate by layer, as foldable tables."""
     tables = []
-    for name, part in (one.explanation or {}).items():
+    for name, part in (prediction.explanation or {}).items():
         if not part["regions"]:
             continue
         title = f"attention to regions, {name}, mean over layers"
         regions = [region_name(region) for region in part["regions"]]
-        tables.append(_unfold(title, regions, mean_attention(one, name)))
+        tables.append(_unfold(title, regions, mean_attention(prediction, name)))
         layers = [(f"layer {n}", layer[0]) for n, layer in enumerate(part["gate"], start=1)]
         tables.append(_unfold(f"gate of the {regions[0]}, {name}", BLOCKS, layers))
     return "".join(tables)
 
 
-def mean_attention(one: Prediction, name: str) -> list[tuple[str, list[float]]]:
+def mean_attention(prediction: Prediction, name: str) -> list[tuple[str, list[float]]]:
     """Return rows of attention to the R regions, averaged over layers.
 
     name: "entities", with a row per entity, or "relations", with rows for head and tail of each.
     """
     rows: list[tuple[str, list[list[float]]]] = []
-    attention = (one.explanation or {})[name]["attention"]
+    attention = (prediction.explanation or {})[name]["attention"]
     if name == "entities":
-        rows = [(e.text, part) for e, part in zip(one.entities, attention, strict=True) if part]
+        rows = [
+            (e.text, part) for e, part in zip(prediction.entities, attention, strict=True) if part
+        ]
     else:
-        for relation, pair in zip(one.relations, attention, strict=True):
+        for relation, pair in zip(prediction.relations, attention, strict=True):
             ends = (("head", relation.head), ("tail", relation.tail))
             rows += [
-                (f"{one.entities[number].text}, {end} of {relation.label}", layers)
+                (f"{prediction.entities[number].text}, {end} of {relation.label}", layers)
                 for (end, number), layers in zip(ends, pair, strict=False)
             ]
     return [

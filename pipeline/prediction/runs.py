@@ -152,7 +152,7 @@ def _published(file: Path, config: ExtractConfig) -> Path:
 
 
 def _chosen(model: Path, what: str, digest: str, candidates: list[Path], advice: str) -> Path:
-    """Return the first candidate with a digest. Raises DataError with the digests of all others."""
+    """Return the first candidate with a digest. Raises DataError that lists the others' digests."""
     seen = []
     for candidate in candidates:
         if not candidate.exists():
