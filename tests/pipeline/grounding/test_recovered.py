@@ -64,10 +64,10 @@ def lines(world: Layouts) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("stage", "why", "cell"),
     [
-        ("GroundCrops", OLD, "..GXTN.EPSWB."),
-        ("GroundCrops", "broken: unreadable picture: image file is truncated", "..GXTN.EPSWB."),
-        ("GroundCrops", "format: a HEIC picture: install the extra [heif]", "..GXTN.EPSWB."),
-        ("ExtractPyramid", OLD, "...XTN.EP...."),
+        ("GroundCrops", OLD, "..GXTN.EPHSWB."),
+        ("GroundCrops", "broken: unreadable picture: image file is truncated", "..GXTN.EPHSWB."),
+        ("GroundCrops", "format: a HEIC picture: install the extra [heif]", "..GXTN.EPHSWB."),
+        ("ExtractPyramid", OLD, "...XTN.EPH...."),
         ("GroundCrops", "missing", NOTHING),
         ("GroundCrops", "huge: 9000×9000", NOTHING),
         ("GroundCrops", "outside: a link", NOTHING),
