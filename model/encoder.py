@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -44,6 +45,12 @@ _LAYERS = ("encoder.layer.", "transformer.layer.", "layers.")  # names of the la
 
 class EncoderError(ModelError):
     """A text encoder that cannot be loaded, or cannot take a visual prefix."""
+
+
+def quiet_transformers() -> None:
+    """Hide transformers' warnings and progress bars; errors are still shown."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 def check_encoder(config: PreTrainedConfig) -> None:

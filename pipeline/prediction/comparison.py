@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import transformers
 from tqdm import tqdm
 
+from model.encoder import quiet_transformers
 from pipeline.corpus.post import Post
 from pipeline.corpus.records import Entity
 from pipeline.errors import DataError
@@ -60,8 +60,7 @@ def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Pa
 
     posts: the posts of all splits. Raises DataError if none of the split can be predicted.
     """
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet_transformers()
     tasks = [task for task in TASKS if task in run.sides[0]]
     numbers = range(len(posts)) if "entities" in tasks else posts_to_predict(posts, False)
     asked = {number: posts[number] for number in numbers if posts[number].split == run.split}

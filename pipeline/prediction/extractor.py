@@ -7,8 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, overload
 
-import transformers
-
+from model.encoder import quiet_transformers
 from pipeline.engine.settings import check
 from pipeline.errors import DataError, SettingError
 from pipeline.machine import PRECISIONS, Machine, pick_device
@@ -76,8 +75,7 @@ class Extractor:
         Raises DataError, SettingError, DeviceError, EncoderError or WeightsError, each with a
         message of one line; DataError if the digest of a weights file is not that of the training.
         """
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
+        quiet_transformers()
         if precision not in (None, *PRECISIONS):
             raise SettingError(f"precision: expected {' or '.join(PRECISIONS)}, found {precision}")
         files = Files(*(None if path is None else Path(path) for path in (backbone, grounder)))

@@ -35,11 +35,10 @@ from pipeline.prediction.runs import (
     with_grounder,
 )
 from pipeline.training.config import BACKBONE
-from pipeline.training.possible import task_of
+from pipeline.training.possible import PREDICTED, task_of
 
 MANIFEST, SUMS = "packed.json", "SHA256SUMS"
 FORMAT = 1
-NAMES = {"ner": "entities", "re": "relations"}  # folders, by a model's task
 PARTIAL = ".{}.partial"
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,9 @@ def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = 
     """
     if out.exists():
         raise SettingError(f"{out}: expected a new folder to pack into, found an existing one")
-    runs = {NAMES[task_of(run.model)]: run for run in (open_run(path, files) for path in folders)}
+    runs = {
+        PREDICTED[task_of(run.model)]: run for run in (open_run(path, files) for path in folders)
+    }
     if len(runs) < len(folders):
         raise SettingError(
             "expected one run for entities, one for relations, or one of each, found two for one "

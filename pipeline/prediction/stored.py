@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import transformers
 from tqdm import tqdm
 
 from features.grounding import Region
+from model.encoder import quiet_transformers
 from pipeline.corpus.post import Post
 from pipeline.engine.answers import Answers
 from pipeline.engine.files import read_json, write_json
@@ -128,8 +128,7 @@ def predict_into(
     Raises DataError if no post can be predicted, or if the pyramids are of another kind than those
     that a model was trained on.
     """
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet_transformers()
     saved = [SavedModel.open(model.folder) for model in run.models]
     pictures = None if run.files is None else open_pictures(run.files, saved)
     finds_entities = any(model.head.name == "ner" for model in saved)

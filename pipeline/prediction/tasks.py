@@ -16,6 +16,7 @@ from pipeline.engine.stage import Stage
 from pipeline.errors import DataError, SettingError
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.possible import (
+    PREDICTED,
     check_same_pyramids,
     check_tokenizer_files,
     check_training,
@@ -23,7 +24,6 @@ from pipeline.training.possible import (
 )
 from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
 
-NAMES = {"ner": "entities", "re": "relations"}
 Models = dict[str, Path]  # "entities", "relations" -> the folder of a saved model
 
 
@@ -36,7 +36,7 @@ def models_named(option: str, value: str) -> Models:
     for name in filter(None, map(str.strip, value.split(","))):
         named = existing(option, name)
         folder = named / "model" if (named / "model").is_dir() else named
-        kind = NAMES[task_of(folder)]
+        kind = PREDICTED[task_of(folder)]
         if kind in models:
             raise SettingError(
                 f"{option}: expected one model for entities and one for relations, found two "
@@ -159,7 +159,7 @@ class ShowPredictions(RunsModel):
     def sides(self) -> list[Models]:
         """Return the models to compare; the predictions of the first side are explained."""
         trained = [
-            {NAMES[run.TASK]: run.folder / "model" for run in runs} for runs in self.trainings
+            {PREDICTED[run.TASK]: run.folder / "model" for run in runs} for runs in self.trainings
         ]
         return [*trained, *self.named.values()]
 
@@ -190,7 +190,7 @@ class ShowPredictions(RunsModel):
         posts_to_predict(posts, "entities" in sides[0])
 
     def _check_trainings(self, posts: Sequence[Post]) -> None:
-        for task in NAMES:
+        for task in PREDICTED:
             try:
                 check_training(task, posts)
             except DataError as error:

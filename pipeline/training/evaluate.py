@@ -6,9 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import transformers
-
 from model.config import ExtractorConfig
+from model.encoder import quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
@@ -46,8 +45,7 @@ def evaluate_into(
 
     Raises DataError if the pyramids are not of the kind that the model was trained on.
     """
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet_transformers()
     saved = SavedModel.open(model_folder)
     head, tokenizer = saved.head, saved.tokenizer
     pictures = open_pictures(files, finetune=False)

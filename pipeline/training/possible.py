@@ -15,6 +15,7 @@ from pipeline.errors import NAMED, DataError, SettingError
 from pipeline.extraction.config import ExtractConfig
 
 TASKS = {"RelationExtractor": "re", "EntityTagger": "ner"}  # class of a saved model -> task
+PREDICTED = {"ner": "entities", "re": "relations"}  # task -> what its models predict
 BESIDE = "put the files that the encoder was published with beside its weights"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 NEARLY_THE_SAME = {"resize", "precision"}  # settings in which a model's pyramids may differ

@@ -55,9 +55,11 @@ def encode_relations(
         marker: tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS
     }
     mark = mark_as_released if style == RELEASED else mark_spans
-    pieces = tokenize([post.tokens for post in posts.values()], tokenizer, None)
+    sentences = list(dict.fromkeys(post.tokens for post in posts.values()))  # pairs share them
+    pieces_of = dict(zip(sentences, tokenize(sentences, tokenizer, None), strict=True))
     encoded = []
-    for (n, post), (ids, owners) in zip(posts.items(), pieces, strict=True):
+    for n, post in posts.items():
+        ids, owners = pieces_of[post.tokens]
         label = [number_of(post.relation, number, post)] if post.relation is not None else []
         ids, places = _insert(mark(post), markers, ids, owners)
         cut = False

@@ -12,7 +12,7 @@ from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerBase, Tr
 
 from features.grounding.hub import ask_hub
 from model.config import ExtractorConfig
-from model.encoder import PrefixedEncoder, load_encoder
+from model.encoder import PrefixedEncoder, load_encoder, quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
@@ -123,8 +123,7 @@ def train(
 
     Raises DataError, SettingError.
     """
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet_transformers()
     transformers.set_seed(config.seed)
     check_training(head.name, posts)
     splits = {name: head.numbered(posts, name) for name in SPLITS}
