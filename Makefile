@@ -24,10 +24,10 @@ clean:
 
 $(VENV)/installed: pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[phrases]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[phrases,figures]'
 	$(VENV)/bin/python -m compileall -q hvpnet.py tasks.py pipeline features model
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,phrases]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,phrases,figures]'
 	touch $@

@@ -22,7 +22,7 @@ CODE = [
 ROOMS = (
     *("features", "model", "pipeline/errors.py", "pipeline/engine", "pipeline/machine.py"),
     *("pipeline/pages", "pipeline/corpus", "pipeline/grounding", "pipeline/extraction"),
-    *("pipeline/training", "pipeline/prediction", "hvpnet.py", "tasks.py"),
+    *("pipeline/training", "pipeline/prediction", "pipeline/experiments", "hvpnet.py", "tasks.py"),
 )
 APART = {"features", "model"}  # they share an array, not a class
 HOMES = {
@@ -34,6 +34,7 @@ HOMES = {
     "nltk": {"pipeline/grounding/noun_phrases.py"},
     "typer": {"pipeline/prediction/cli.py"},
     "rich": {"pipeline/prediction/table.py"},
+    "matplotlib": {"pipeline/pages/charts.py"},
 }
 
 

@@ -1,0 +1,95 @@
+"""Finished training runs as experiments read them, and the counts behind their scores."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.corpus.labels import NO_RELATION, clean_tags, entities_of
+from pipeline.engine.files import read_json
+from pipeline.extraction.config import PictureFiles
+
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training run and the data that it was trained on.
+
+    folder: output of TrainRE or TrainNER.
+    name: its name in tables, such as "hvpnet" or "text-only".
+    posts: output of ReadPosts.
+    root: the folder that file names in posts are relative to.
+    files: stored pyramids and pictures; None for a text-only run.
+    """
+
+    folder: Path
+    name: str
+    posts: Path
+    root: Path
+    files: PictureFiles | None
+
+    @property
+    def model(self) -> Path:
+        """The folder of the saved model."""
+        return self.folder / "model"
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The run's `metrics.json`."""
+        metrics: dict[str, Any] = read_json(self.folder / "metrics.json")
+        return metrics
+
+    @property
+    def task(self) -> str:
+        """The run's task: "re" or "ner"."""
+        return str(self.metrics["task"])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What F1 is computed from, for each post of a split.
+
+    ids: of the posts, in their order.
+    figures: (posts, 3) integers: correct predictions, all predictions, gold items.
+    """
+
+    ids: list[str]
+    figures: np.ndarray
+
+
+def counts_of(predictions: Path, split: str) -> Counts:
+    """Count the predictions of a split's labelled posts, in a `predictions.jsonl` of training.
+
+    Entities are counted as by seqeval's lenient mode, relations without "None", so that their sums
+    give the scores in `metrics.json`.
+    """
+    ids, figures = [], []
+    for line in lines_of(predictions, split):
+        gold, predicted = items_of(line)
+        if gold is not None:
+            ids.append(line["id"])
+            figures.append((len(gold & predicted), len(predicted), len(gold)))
+    return Counts(ids, np.array(figures, dtype=np.int64).reshape(-1, 3))
+
+
+def lines_of(predictions: Path, split: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a `predictions.jsonl` that are of a split."""
+    with predictions.open(encoding="utf-8") as file:
+        for text in file:
+            line: dict[str, Any] = json.loads(text)
+            if line["split"] == split:
+                yield line
+
+
+def items_of(line: Mapping[str, Any]) -> tuple[set[Any] | None, set[Any]]:
+    """Return the gold and the predicted entities or relations of a line; gold None: no labels."""
+    if "predicted_relation" in line:
+        gold = None if line.get("relation") is None else {line["relation"]} - {NO_RELATION}
+        return gold, {line["predicted_relation"]} - {NO_RELATION}
+    gold = None if line.get("tags") is None else {*entities_of(line["tags"])}
+    return gold, {*entities_of(clean_tags(line["predicted_tags"]))}
