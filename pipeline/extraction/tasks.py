@@ -20,13 +20,13 @@ from pipeline.extraction.config import (
     PictureFiles,
     extract_config,
 )
-from pipeline.grounding.tasks import DecodesPictures, GroundCrops
+from pipeline.grounding.tasks import DecodesPictures, OfCrops
 from pipeline.machine import DEVICES, PRECISIONS, Machine, well_done
 
 log = logging.getLogger(__name__)
 
 
-class ExtractPyramid(DecodesPictures):
+class ExtractPyramid(DecodesPictures, OfCrops):
     """Pictures and crops -> pooled ResNet blocks: one row each in the store."""
 
     VERSION = 2  # of the index; rows have ROW_VERSION
@@ -50,7 +50,7 @@ class ExtractPyramid(DecodesPictures):
     IMPLIED = ("MakeDemo",)
 
     def requires(self) -> list[Stage]:
-        return [GroundCrops(dataset=self.dataset), *super().requires()]
+        return [self.grounding, *super().requires()]
 
     @cached_property
     def config(self) -> ExtractConfig:
@@ -81,7 +81,7 @@ class ExtractPyramid(DecodesPictures):
         from pipeline.extraction.index import shard_files
         from pipeline.grounding.crops import GroundedPosts
 
-        grounding = GroundCrops(dataset=self.dataset)
+        grounding = self.grounding
         run = Extraction(
             root=self.root,
             slots=1 + grounding.max_crops,
@@ -119,7 +119,7 @@ def precision_at_hand(stage: Stage) -> str:
     return best
 
 
-class ReadsPyramids(OfDataset):
+class ReadsPyramids(OfCrops):
     """A stage that runs a model, which reads pyramids unless it is text-only."""
 
     IMPLIED = ("GroundCrops", "MakeDemo")
@@ -132,20 +132,23 @@ class ReadsPyramids(OfDataset):
         reading: list[Stage] = [ReadPosts(dataset=self.dataset)]
         if not self.with_pictures():
             return reading
-        extraction = ExtractPyramid(dataset=self.dataset)
-        return [*reading, extraction, GroundCrops(dataset=self.dataset), *super().requires()]
+        return [*reading, self.extraction, self.grounding, *super().requires()]
+
+    @property
+    def extraction(self) -> ExtractPyramid:
+        """The stage that computes the pyramids."""
+        return ExtractPyramid(dataset=self.dataset, crops=self.crops)
 
     def pictures(self) -> PictureFiles | None:
         """Return the folders of the pyramids and their pictures; None for a text-only model."""
         if not self.with_pictures():
             return None
-        extraction = ExtractPyramid(dataset=self.dataset)
         return PictureFiles(
-            extraction=extraction.folder,
-            grounding=GroundCrops(dataset=self.dataset).folder,
+            extraction=self.extraction.folder,
+            grounding=self.grounding.folder,
             pyramids=self.paths.pyramids,
             root=self.root,
-            config=extraction.config,
+            config=self.extraction.config,
         )
 
     def about(self) -> dict[str, Any]:
@@ -161,11 +164,10 @@ class ReadsPyramids(OfDataset):
 
     def _weights(self) -> dict[str, dict[str, str]]:
         """Return path and digest (as in the keys) of all weights given as files or folders."""
-        extraction, grounding = (s(dataset=self.dataset) for s in (ExtractPyramid, GroundCrops))
         named = {
-            "backbone": (extraction, "weights"),
-            "grounder": (grounding, "weights"),
-            "vocabulary": (grounding, "vocabulary"),
+            "backbone": (self.extraction, "weights"),
+            "grounder": (self.grounding, "weights"),
+            "vocabulary": (self.grounding, "vocabulary"),
         }
         return {
             name: {

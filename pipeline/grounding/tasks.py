@@ -32,6 +32,21 @@ from pipeline.machine import AUTO, DEVICES, PRECISIONS, Machine
 log = logging.getLogger(__name__)
 
 
+class OfCrops(OfDataset):
+    """A stage whose pictures' crops may be chosen by other phrases than GroundCrops is set to."""
+
+    crops = luigi.OptionalChoiceParameter(
+        choices=MODES,
+        default=None,
+        description="phrases that choose the crops; none: --GroundCrops-phrases",
+    )
+
+    @property
+    def grounding(self) -> "GroundCrops":
+        """The stage that chooses the crops."""
+        return GroundCrops.of(self.dataset, self.crops)
+
+
 class DecodesPictures(OfDataset):
     """A stage that decodes pictures and reports those that it could not use."""
 
@@ -109,6 +124,11 @@ class GroundCrops(DecodesPictures):
     threads = luigi.OptionalIntParameter(default=None, significant=False)
 
     IMPLIED = ("MakeDemo",)
+
+    @classmethod
+    def of(cls, dataset: str, phrases: str | None) -> "GroundCrops":
+        """Return the stage of a data set. phrases: one of MODES; None: as configured."""
+        return cls(dataset=dataset) if phrases is None else cls(dataset=dataset, phrases=phrases)
 
     def requires(self) -> list[Stage]:
         return [ReadPosts(dataset=self.dataset), *super().requires()]

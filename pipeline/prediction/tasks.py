@@ -141,7 +141,8 @@ class ShowPredictions(RunsModel):
         """The runs of each side that no option names: those of the present configuration."""
         sides: list[list[TrainNER | TrainRE]] = []
         if self.model is None:
-            sides.append([kind(dataset=self.dataset, seeds=()) for kind in (TrainNER, TrainRE)])
+            kinds = (TrainNER, TrainRE)
+            sides.append([k(dataset=self.dataset, crops=self.crops, seeds=()) for k in kinds])
             if self.beside is None:
                 sides.append([run.clone(variant=TEXT_ONLY) for run in sides[0]])
         return sides
