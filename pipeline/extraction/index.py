@@ -1,6 +1,7 @@
 """The index of a data set: the places of its posts' rows in the store, and reading them."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class StoredPyramids:
     ) -> None:
         self.reader = reader
         self.there = index[..., 0] >= 0
+        self.absent = reader.places(np.array(absent))
         self.places = reader.places(np.where(self.there[..., None], index, np.array(absent)))
         self.made_by, self.channels, self.grid = made_by, channels, grid
 
@@ -69,6 +71,19 @@ class StoredPyramids:
             "pyramid": torch.from_numpy(pyramids.reshape(*there.shape, *pyramids.shape[1:])),
             "regions": torch.from_numpy(there),
         }
+
+    def of_others(self, owners: Sequence[int]) -> "StoredPyramids":
+        """Return pyramids in which post n has the regions of post owners[n]."""
+        others = copy(self)
+        others.there, others.places = self.there[[*owners]], self.places[[*owners]]
+        return others
+
+    def without_regions(self) -> "StoredPyramids":
+        """Return pyramids in which no post has a region."""
+        others = copy(self)
+        others.there = np.zeros_like(self.there)
+        others.places = np.broadcast_to(self.absent, self.places.shape)
+        return others
 
 
 def shard_files(folder: Path, pyramids: Path) -> list[Path]:

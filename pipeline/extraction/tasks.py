@@ -8,7 +8,7 @@ from typing import Any
 
 import luigi
 
-from pipeline.corpus.tasks import OfDataset, ReadPosts
+from pipeline.corpus.tasks import ReadPosts
 from pipeline.engine.outputs import MANIFEST
 from pipeline.engine.settings import changed, on_disk, without_path
 from pipeline.engine.stage import Stage, upstream

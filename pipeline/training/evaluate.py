@@ -2,23 +2,26 @@
 
 import logging
 import shutil
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from model.config import ExtractorConfig
-from model.encoder import quiet_transformers
+from model.encoder import PrefixedEncoder, quiet_transformers
 from pipeline.corpus.label_version import about_labels
+from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig, PictureFiles
+from pipeline.extraction.index import StoredPyramids
 from pipeline.training.batches import Collator, Pictures
-from pipeline.training.encode import unknown_words
+from pipeline.training.encode import Encoded, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
 from pipeline.training.possible import NEARLY_THE_SAME, check_evaluation, check_labels
 from pipeline.training.saved import SavedModel
-from pipeline.training.train import about_pictures, open_pictures
+from pipeline.training.train import about_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
 from pipeline.training.vocabulary import log_unknown
 
@@ -45,44 +48,84 @@ def evaluate_into(
 
     Raises DataError if the pyramids are not of the kind that the model was trained on.
     """
-    quiet_transformers()
-    saved = SavedModel.open(model_folder)
-    head, tokenizer = saved.head, saved.tokenizer
-    pictures = open_pictures(files, finetune=False)
-    if pictures is not None:
-        check_pyramids(saved.config, pictures, model_folder)
-    posts = load_posts(posts_folder)
-    check_evaluation(head.name, posts, model_folder)
-    check_labels(head.name, posts, model_folder)
-    splits = {name: head.readable(posts, name) for name in SCORED}
-    encoded = {
-        name: head.encode(chosen, tokenizer, saved.labels, saved.longest, saved.config.style)
-        for name, chosen in splits.items()
-    }
-    held = [post for chosen in splits.values() for post in chosen.values()]
-    log_unknown(*unknown_words(held, tokenizer), "val and test")
-    log_shortened(splits, encoded, saved.longest)
-    model = saved.load()
-    evaluator = make_evaluator(
-        model,
-        Collator(tokenizer.pad_token_id, head.collate, pictures),
-        folder,
-        device,
-        precision,
-    )
-    results = predict_into(folder, head, evaluator, model, splits, encoded, saved.labels)
-    shutil.rmtree(folder / CHECKPOINTS)  # made by the Trainer, empty
+    evaluation = Evaluation.open(model_folder, posts_folder, files)
+    model = evaluation.saved.load()
+    results = evaluation.predict(folder, model, evaluation.pictures, device, precision)
+    saved, posts = evaluation.saved, evaluation.posts
     if files is not None:
         about |= about_pictures(files)
     about |= about_labels(about.get("dataset"), posts)
     counts = {
-        "posts": {name: len(chosen) for name, chosen in splits.items()},
-        "labelled": {name: len(head.numbered(posts, name)) for name in SCORED},
+        "posts": {name: len(chosen) for name, chosen in evaluation.splits.items()},
+        "labelled": {name: len(saved.head.numbered(posts, name)) for name in SCORED},
     }
     write_json(
         folder / "metrics.json",
-        {**about, "task": head.name, **results, **counts, "model": saved.config.to_dict()},
+        {**about, "task": saved.head.name, **results, **counts, "model": saved.config.to_dict()},
     )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A saved model without its weights, and the posts of val and test, checked and encoded.
+
+    posts: of the whole data set, by number.
+    pictures: None for a text-only model.
+    splits: split -> number -> post.
+    encoded: split -> the posts that fit into the model.
+    """
+
+    saved: SavedModel
+    posts: Sequence[Post]
+    pictures: StoredPyramids | None
+    splits: Mapping[str, Mapping[int, Post]]
+    encoded: Mapping[str, list[Encoded]]
+
+    @classmethod
+    def open(
+        cls, model_folder: Path, posts_folder: Path, files: PictureFiles | None
+    ) -> "Evaluation":
+        """Open a model and a data set. Raises DataError as `evaluate_into` does."""
+        quiet_transformers()
+        saved = SavedModel.open(model_folder)
+        head, tokenizer = saved.head, saved.tokenizer
+        pictures = None
+        if files is not None:
+            pictures = StoredPyramids.open(files.extraction, files.pyramids)
+            check_pyramids(saved.config, pictures, model_folder)
+        posts = load_posts(posts_folder)
+        check_evaluation(head.name, posts, model_folder)
+        check_labels(head.name, posts, model_folder)
+        splits = {name: head.readable(posts, name) for name in SCORED}
+        encoded = {
+            name: head.encode(chosen, tokenizer, saved.labels, saved.longest, saved.config.style)
+            for name, chosen in splits.items()
+        }
+        held = [post for chosen in splits.values() for post in chosen.values()]
+        log_unknown(*unknown_words(held, tokenizer), "val and test")
+        log_shortened(splits, encoded, saved.longest)
+        return cls(saved, posts, pictures, splits, encoded)
+
+    def predict(
+        self,
+        folder: Path,
+        model: PrefixedEncoder,
+        pictures: StoredPyramids | None,
+        device: str,
+        precision: str,
+    ) -> dict[str, Any]:
+        """Write `folder/predictions.jsonl` and return the figures of each split.
+
+        pictures: those to predict with; controls give others than the posts' own.
+        """
+        saved = self.saved
+        collator = Collator(saved.tokenizer.pad_token_id, saved.head.collate, pictures)
+        evaluator = make_evaluator(model, collator, folder, device, precision)
+        results = predict_into(
+            folder, saved.head, evaluator, model, self.splits, self.encoded, saved.labels
+        )
+        shutil.rmtree(folder / CHECKPOINTS)  # made by the Trainer, empty
+        return results
 
 
 def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
