@@ -32,6 +32,7 @@ from pipeline.engine.paths import paths
 from pipeline.engine.prune import prune
 from pipeline.engine.stage import Stage
 from pipeline.engine.status import status
+from pipeline.experiments.tasks import Controls, Table1
 from pipeline.extraction.tasks import ExtractPyramid
 from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, ShowCrops, WriteCrops
 from pipeline.prediction.tasks import Predict, ShowPredictions
@@ -41,6 +42,7 @@ DATA_STAGES = (ReadPosts, GroundCrops, ExtractPyramid, TrainRE, TrainNER)  # of 
 STAGES = (
     *(MakeDemo, *DATA_STAGES, Evaluate, Predict, ShowPredictions, ImportReleased),
     *(ShowCrops, WriteCrops, EvaluateGrounding),
+    *(Controls, Table1),
 )
 LISTINGS = (ImportPosts, Recipes, Scores)  # with Status and Prune below; never fresh, always run
 

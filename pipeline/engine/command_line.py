@@ -136,7 +136,7 @@ def _check_value(option: str, parameter: Any, text: str) -> None:
         for kind, expected in _EXPECTED:
             if isinstance(parameter, kind):
                 _refuse(f"{option}: expected {expected}, found {text!r}")
-        _refuse(str(error) if option.startswith("--") else f"{option}: {error}")
+        _refuse(str(error) if str(error).startswith(option) else f"{option}: {error}")
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import luigi
+from luigi.cmdline_parser import CmdlineParser
 
 from features.errors import FeatureError
 from pipeline.engine.digests import of_text
@@ -63,6 +64,7 @@ class Stage(luigi.Task):
         is_base = cls.__name__.startswith("_") or cls.work is Stage.work
         cls._visible_in_registry = not is_base
 
+    _reported = False  # its lines are logged already
     _state = ""  # FRESH, or why the output was unusable when it was last checked
 
     # --- defined by subclasses
@@ -244,16 +246,20 @@ class Stage(luigi.Task):
 
 @Stage.event_handler(luigi.Event.DEPENDENCY_PRESENT)
 def _log_fresh(stage: Stage) -> None:
-    """Log that a stage has nothing to do, and its lines."""
-    log.info("%s is %s", stage.title, FRESH)
-    _log_lines(stage)
+    """Log once that a stage has nothing to do, and its lines."""
+    if not stage._reported:
+        log.info("%s is %s", stage.title, FRESH)
+        _log_lines(stage)
 
 
 @Stage.event_handler(luigi.Event.SUCCESS)
 def _log_lines(stage: Stage) -> None:
-    """Log a stage's lines after it ran."""
-    for line in stage.lines():
+    """Log a stage's lines after it ran; of a stage that another one needs, only the first."""
+    parser = CmdlineParser.get_instance()
+    is_asked_for = parser is None or parser.get_task_obj() == stage
+    for line in stage.lines()[: None if is_asked_for else 1]:
         log.info("%s", line, extra={AS_IT_IS: True})
+    stage._reported = True
 
 
 def upstream(last: Stage) -> list[Stage]:

@@ -17,6 +17,7 @@ from pipeline.engine.files import write_json
 from pipeline.errors import DataError
 from pipeline.extraction.config import PictureFiles
 from pipeline.training.evaluate import Evaluation
+from pipeline.training.results import figures
 
 SHUFFLED, NO_PICTURE = "shuffled", "no-picture"
 CONTROLS = (SHUFFLED, NO_PICTURE)
@@ -54,12 +55,12 @@ def controls_into(
     owners[[*posts]] = shuffled(posts, pictures.there[:, 0], seed)
     given = {SHUFFLED: pictures.of_others(owners.tolist()), NO_PICTURE: pictures.without_regions()}
     model = opened.saved.load()
-    figures = {}
+    scores = {}
     for name, other in given.items():
         (folder / name).mkdir()
         results = evaluation.predict(folder / name, model, other, device, precision)
-        figures[name] = results.get(split)
-    write_json(folder / "metrics.json", {**about, "split": split, "seed": seed, **figures})
+        scores[name] = results.get(split)
+    write_json(folder / "metrics.json", {**about, "split": split, "seed": seed, **scores})
 
 
 def shuffled(posts: Mapping[int, Post], has_picture: np.ndarray, seed: int) -> list[int]:
@@ -91,3 +92,12 @@ def shuffled(posts: Mapping[int, Post], has_picture: np.ndarray, seed: int) -> l
 
 def _only(splits: Mapping[str, Mapping[int, Post]], split: str) -> dict[str, Mapping[int, Post]]:
     return {name: posts if name == split else {} for name, posts in splits.items()}
+
+
+def lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the scores under each control as lines to print. metrics: of `controls_into`."""
+    width = max(map(len, WHAT.values())) + 2
+    return [
+        f"{what:{width}}{metrics['split']} P / R / F1 {figures(metrics, control)}"
+        for control, what in WHAT.items()
+    ]

@@ -1,16 +1,19 @@
 """Charts as SVG, drawn by matplotlib, which the extra `figures` installs."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline.errors import SettingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito: distinct for the colour-blind
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "hvpnet",  # the same data give the same bytes
@@ -46,3 +49,104 @@ def svg_of(figure: "Figure") -> str:
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = file.getvalue()
     return text[text.index("<svg") :]
+
+
+def intervals_chart(
+    title: str,
+    names: Sequence[str],
+    intervals: Sequence[tuple[float, float, float]],
+    marks: Mapping[str, Sequence[float | None]],
+) -> str:
+    """Draw a value with its interval for each name, in rows, with further marks beside it.
+
+    intervals: value, low, high. marks: what a mark stands for -> a value or None for each name.
+    """
+    from matplotlib.figure import Figure
+
+    with drawing():
+        figure = Figure(figsize=(6.4, 0.7 + 0.34 * len(names)))
+        axes = figure.subplots()
+        rows = range(len(names))
+        values = [value for value, _, _ in intervals]
+        widths = [[v - low for v, low, _ in intervals], [high - v for v, _, high in intervals]]
+        axes.errorbar(
+            values, rows, xerr=widths, fmt="o", color=BLUE, capsize=3, label="own pictures"
+        )
+        for (name, given), shape in zip(marks.items(), "xd+", strict=False):
+            there = [(value, row) for row, value in enumerate(given) if value is not None]
+            if there:
+                axes.plot(*zip(*there, strict=True), shape, color=ORANGE, label=name)
+        axes.set_yticks(rows, names)
+        axes.invert_yaxis()
+        axes.grid(axis="x", color="#ddd")
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return svg_of(figure)
+
+
+Point = tuple[float, float, float | None]  # x, y, deviation of y
+
+
+def curves_chart(
+    title: str, x_label: str, curves: Mapping[str, Sequence[Point]], dashed: Sequence[str] = ()
+) -> str:
+    """Draw curves by name, with a band of one deviation where there is one. dashed: names."""
+    from matplotlib.figure import Figure
+
+    with drawing():
+        figure = Figure(figsize=(5.6, 3.2))
+        axes = figure.subplots()
+        for name, points in curves.items():
+            xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+            style = "--" if name in dashed else "-"
+            [line] = axes.plot(xs, ys, style, marker=".", linewidth=1.2, label=name)
+            if all(spread is not None for _, _, spread in points):
+                low = [y - (spread or 0) for _, y, spread in points]
+                high = [y + (spread or 0) for _, y, spread in points]
+                axes.fill_between(xs, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set_xlabel(x_label)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.grid(color="#ddd")
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return svg_of(figure)
+
+
+def reliability_chart(title: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Draw accuracy by confidence (both 0-1) by name, with the diagonal of perfect calibration."""
+    from matplotlib.figure import Figure
+
+    with drawing():
+        figure = Figure(figsize=(5.6, 3.2))
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="#999", linewidth=0.8)
+        for name, points in curves.items():
+            axes.plot(*zip(*points, strict=True), marker=".", linewidth=1.2, label=name)
+        axes.set_xlabel("score")
+        axes.set_ylabel("share correct")
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.grid(color="#ddd")
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return svg_of(figure)
+
+
+def confusion_chart(
+    title: str, labels: Sequence[str], shares: np.ndarray, counts: np.ndarray
+) -> str:
+    """Draw a matrix, darker where the share (0-1) is larger, with its counts in the cells."""
+    from matplotlib.figure import Figure
+
+    with drawing():
+        size = 1.4 + 0.32 * len(labels)
+        figure = Figure(figsize=(size + 1.2, size))
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=7)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        axes.set_title(title, loc="left", fontsize=9)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if shares[row, column] > 0.6 else "black"
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=6, color=color
+                )
+        return svg_of(figure)

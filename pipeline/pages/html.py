@@ -59,6 +59,15 @@ font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono","Liberation Mono",mon
 .crops{display:flex;flex-direction:column;gap:12px;flex:0 0 160px}
 .crops img{display:block;max-width:100%;height:auto}
 figcaption{font-size:13px;line-height:1.4;margin-top:4px}
+.wide{overflow-x:auto;margin:8px 0 4px}
+.rows{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
+.rows th,.rows td{padding:3px 16px 3px 0;text-align:right;white-space:nowrap;font-weight:400}
+.rows th:first-child{text-align:left}.rows tr:first-child th{color:var(--soft);
+border-bottom:1px solid var(--line)}
+.drawn{background:#fff;color:#000;border:1px solid var(--line);border-radius:8px;padding:10px;
+margin:10px 0;width:fit-content;max-width:100%}
+.drawn svg{display:block;max-width:100%;height:auto}.drawn figcaption{color:#555}
+summary{cursor:pointer;color:var(--soft);margin:6px 0}
 @media(max-width:640px){body{padding:14px 10px 32px}article{padding:10px 12px 12px}
 .look{flex-direction:column}.crops{flex:none;display:grid;grid-template-columns:repeat(3,1fr)}}
 @media print{*{print-color-adjust:exact}body{padding:0}}

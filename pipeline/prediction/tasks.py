@@ -11,7 +11,7 @@ from model.hvpnet.variants import TEXT_ONLY
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.tasks import ReadPosts
 from pipeline.engine.files import near, need_space, size_of
-from pipeline.engine.settings import check, existing
+from pipeline.engine.settings import check
 from pipeline.engine.stage import Stage
 from pipeline.errors import DataError, SettingError
 from pipeline.machine import DEVICES, PRECISIONS
@@ -22,7 +22,7 @@ from pipeline.training.possible import (
     check_training,
     task_of,
 )
-from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
+from pipeline.training.tasks import RunsModel, TrainNER, TrainRE, model_of
 
 Models = dict[str, Path]  # "entities", "relations" -> the folder of a saved model
 
@@ -34,8 +34,7 @@ def models_named(option: str, value: str) -> Models:
     """
     models: Models = {}
     for name in filter(None, map(str.strip, value.split(","))):
-        named = existing(option, name)
-        folder = named / "model" if (named / "model").is_dir() else named
+        folder = model_of(option, name)
         kind = PREDICTED[task_of(folder)]
         if kind in models:
             raise SettingError(

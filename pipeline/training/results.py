@@ -1,7 +1,7 @@
 """Scores of training runs and evaluations, as lines and tables, and reading `metrics.json`."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ def score_table(runs: Sequence[Path]) -> list[str]:
                 *(figures(metrics, "val", ["f1"]), figures(metrics, "test"), _labels(metrics)),
             )
         )
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines in which columns are aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -113,7 +118,7 @@ def _f1_on_val(metrics: dict[str, Any]) -> float:
     return float(metrics.get("mean", metrics)["val"]["f1"])
 
 
-def figures(metrics: dict[str, Any], split: str, names: Sequence[str] = PRF) -> str:
+def figures(metrics: Mapping[str, Any], split: str, names: Sequence[str] = PRF) -> str:
     """Return P / R / F1 of a run on a split, or their mean ± deviation over several seeds."""
     if "runs" in metrics:
         mean, deviation = metrics["mean"].get(split), metrics["deviation"].get(split)

@@ -23,11 +23,12 @@ from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
 from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.listing import Listing
+from pipeline.engine.lists import Numbers
 from pipeline.engine.outputs import damage
 from pipeline.engine.paths import paths
 from pipeline.engine.settings import check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
-from pipeline.errors import DataError, SettingError
+from pipeline.errors import DataError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
@@ -74,19 +75,6 @@ class RunsModel(ReadsPyramids):
         return None
 
 
-class _Seeds(luigi.Parameter):
-    """A parameter of several seeds, separated by commas."""
-
-    def parse(self, x: str) -> tuple[int, ...]:
-        seeds = [seed.strip() for seed in x.split(",")]
-        if not all(seed.isdecimal() for seed in seeds):
-            raise SettingError(f"--seeds: expected numbers such as 1,49,1234, found {x!r}")
-        return tuple(dict.fromkeys(int(seed) for seed in seeds))
-
-    def serialize(self, x: tuple[int, ...]) -> str:
-        return ",".join(map(str, x))
-
-
 class _Training(RunsModel):
     """The options of a training run, and of a summary of several runs."""
 
@@ -102,7 +90,7 @@ class _Training(RunsModel):
     style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
     encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
     seed = luigi.OptionalIntParameter(default=None)
-    seeds = _Seeds(
+    seeds = Numbers(
         default=(), description="several seeds, such as 1,49,1234: a run each, mean and deviation"
     )
     epochs = luigi.OptionalIntParameter(default=None)
@@ -302,6 +290,12 @@ class ImportReleased(OfDataset):
         return [str(near(path)) for path in made if path.exists()]  # text-only: no backbone
 
 
+def model_of(option: str, value: str) -> Path:
+    """Return the model folder that an option names: itself, or the run that made it."""
+    named = existing(option, value)
+    return named / "model" if (named / "model").is_dir() else named
+
+
 class Evaluate(RunsModel):
     """A saved model evaluated on a data set: predictions and scores of val and test."""
 
@@ -325,8 +319,7 @@ class Evaluate(RunsModel):
 
     def model_folder(self) -> Path:
         """Return the model folder; --model may also name the folder of the run that made it."""
-        named = existing("--model", self.model)
-        return named / "model" if (named / "model").is_dir() else named
+        return model_of("--model", self.model)
 
     def settings(self) -> dict[str, Any]:
         return {"precision": self.precision}

@@ -1,0 +1,39 @@
+"""Parameters with several values, separated by commas."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import luigi
+
+from pipeline.errors import SettingError
+
+
+class Names(luigi.Parameter):
+    """A parameter of several words, such as mnre,twitter2017. choices: the words allowed."""
+
+    def __init__(self, *args: Any, choices: Sequence[str] = (), **options: Any) -> None:
+        self.words = tuple(choices)
+        super().__init__(*args, **options)
+
+    def parse(self, x: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(filter(None, map(str.strip, x.split(",")))))
+        for word in words:
+            if self.words and word not in self.words:
+                raise SettingError(f"expected some of {', '.join(self.words)}, found {word!r}")
+        return words
+
+    def serialize(self, x: tuple[str, ...]) -> str:
+        return ",".join(x)
+
+
+class Numbers(luigi.Parameter):
+    """A parameter of several whole numbers, such as 1,49,1234."""
+
+    def parse(self, x: str) -> tuple[int, ...]:
+        numbers = [number.strip() for number in x.split(",")]
+        if not all(number.isdecimal() for number in numbers):
+            raise SettingError(f"expected numbers such as 1,49,1234, found {x!r}")
+        return tuple(dict.fromkeys(map(int, numbers)))
+
+    def serialize(self, x: tuple[int, ...]) -> str:
+        return ",".join(map(str, x))

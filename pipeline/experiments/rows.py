@@ -1,0 +1,258 @@
+"""Rows of a table of scores: mean and deviation over seeds, intervals over posts, controls."""
+
+import csv
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.hvpnet.variants import TEXT_ONLY
+from pipeline.engine.files import read_json
+from pipeline.errors import DataError
+from pipeline.experiments.controls import CONTROLS, NO_PICTURE, SHUFFLED
+from pipeline.experiments.runs import PREDICTIONS, Counts, TrainedRun, counts_of
+from pipeline.experiments.significance import LEVEL, Bootstrap, Interval
+from pipeline.training.results import PRF
+
+CONTROLLED = {SHUFFLED: "with another post's pictures", NO_PICTURE: "with regions masked"}
+ALONE = "alone"  # the same training, not started from another run
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ only in their seed.
+
+    fields: what tells the row from others: variant, style, crops, share, and the like.
+    runs: finished runs, by seed.
+    controls: outputs of Controls, a folder for each run; empty for text-only and tuned runs.
+    alone: fields of the row of the same data set and task that was not started from another run.
+    """
+
+    dataset: str
+    task: str
+    fields: Mapping[str, Any]
+    runs: Mapping[int, TrainedRun]
+    controls: Sequence[Path] = ()
+    alone: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The row's name: its fields, without those that are None."""
+        return ", ".join(str(value) for value in self.fields.values() if value is not None)
+
+    @property
+    def is_text_only(self) -> bool:
+        """True if the row's runs use no pictures."""
+        return bool(self.fields.get("variant") == TEXT_ONLY)
+
+
+@dataclass
+class _Group:
+    """All predictions to compare on one split: names of (row, control) -> places in `counts`."""
+
+    split: str
+    counts: list[Counts] = field(default_factory=list)
+    places: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, row: int, control: str, file: Path) -> None:
+        counts = counts_of(file, self.split)
+        if self.counts and counts.ids != self.counts[0].ids:
+            raise DataError(
+                f"{file}: expected predictions of the same {self.split} posts as the other runs "
+                f"({len(self.counts[0].ids)}), found other posts ({len(counts.ids)})"
+            )
+        self.places[row, control].append(len(self.counts))
+        self.counts.append(counts)
+
+
+def score_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return each row's figures in JSON types.
+
+    Rows of one data set and task are compared with each other on its test posts (val, if there is
+    no test): the intervals hold 95 % of 10,000 draws of posts, the same draws for all.
+
+    Entries: `split`; `seeds`: figures of each run; `mean` and `deviation` (sample, n - 1; None for
+    one seed) of P, R and F1 on val and test; `interval` of the mean F1; `per_class`; `controls`:
+    the same figures under each control; `differences`: F1 minus that of the text-only row, and of
+    each control; `words`: what these say.
+
+    Raises DataError if runs of one data set were scored on other posts.
+    """
+    scored: dict[int, dict[str, Any]] = {}
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        groups[row.dataset, row.task].append(number)
+    for numbers in groups.values():
+        scored |= _score_group({number: rows[number] for number in numbers})
+    return [scored[number] for number in range(len(rows))]
+
+
+def _score_group(rows: Mapping[int, Row]) -> dict[int, dict[str, Any]]:
+    every = [run for row in rows.values() for run in row.runs.values()]
+    split = "test" if all("test" in run.metrics for run in every) else "val"
+    group = _Group(split)
+    for number, row in rows.items():
+        for run in row.runs.values():
+            group.add(number, "", run.folder / PREDICTIONS)
+        for folder in row.controls:
+            for control in CONTROLS:
+                group.add(number, control, folder / control / PREDICTIONS)
+    bootstrap = Bootstrap(np.stack([counts.figures for counts in group.counts]))
+    return {
+        number: _figures(row, number, _compared(number, rows), group, bootstrap)
+        for number, row in rows.items()
+    }
+
+
+def _compared(number: int, rows: Mapping[int, Row]) -> dict[str, tuple[int, str]]:
+    """Return what a row is compared with: name -> number of a row, and a control or ""."""
+    row = rows[number]
+
+    def rest(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: v for name, v in fields.items() if name not in ("variant", "crops")}
+
+    compared = {}
+    for other, candidate in rows.items():
+        if candidate.is_text_only and rest(candidate.fields) == rest(row.fields):
+            compared[TEXT_ONLY] = (other, "")
+        if candidate.fields == row.alone:
+            compared[ALONE] = (other, "")
+    if row.is_text_only:
+        compared.pop(TEXT_ONLY, None)
+    return compared | {control: (number, control) for control in CONTROLS if row.controls}
+
+
+def _figures(
+    row: Row,
+    number: int,
+    compared: Mapping[str, tuple[int, str]],
+    group: _Group,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    own, split = group.places[number, ""], group.split
+    metrics = [run.metrics for run in row.runs.values()]
+    differences = {
+        name: bootstrap.difference(own, group.places[place]) for name, place in compared.items()
+    }
+    return {
+        "dataset": row.dataset,
+        "task": row.task,
+        "name": row.name,
+        "fields": dict(row.fields),
+        "split": split,
+        "posts": len(group.counts[0].ids),
+        "seeds": {seed: _seed(run) for seed, run in row.runs.items()},
+        **_over_seeds(metrics, [name for name in ("val", "test") if name in metrics[0]]),
+        "interval": asdict(bootstrap.mean(own)),
+        "per_class": _per_class([m[split]["per_class"] for m in metrics]),
+        "controls": _controls(row, split),
+        "differences": {name: asdict(interval) for name, interval in differences.items()},
+        "words": [sentence(row.name, name, found) for name, found in differences.items()],
+    }
+
+
+def _seed(run: TrainedRun) -> dict[str, Any]:
+    metrics = run.metrics
+    return {
+        "run": f"{run.folder.parent.name}/{run.folder.name}",
+        "best_epoch": metrics["best_epoch"],
+        **{name: prf_of(metrics[name]) for name in ("val", "test") if name in metrics},
+    }
+
+
+def prf_of(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return precision, recall and F1 alone."""
+    return {name: figures[name] for name in PRF}
+
+
+def _over_seeds(metrics: Sequence[Mapping[str, Any]], splits: Iterable[str]) -> dict[str, Any]:
+    """Return mean and deviation of P, R and F1 on each split, over the runs' metrics."""
+    values = {s: {n: [m[s][n] for m in metrics] for n in PRF} for s in splits}
+    return {
+        "mean": {s: {n: statistics.fmean(x) for n, x in row.items()} for s, row in values.items()},
+        "deviation": {s: {n: deviation(x) for n, x in row.items()} for s, row in values.items()},
+    }
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation (n - 1); None for one value."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _per_class(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return for each class its support, and mean and deviation of its figures over the runs.
+
+    A class that no run predicts and no post has in one run only counts as 0 there.
+    """
+    table = {}
+    for name in sorted({name for run in runs for name in run}):
+        values = {n: [run.get(name, {}).get(n, 0.0) for run in runs] for n in PRF}
+        table[name] = {
+            "support": max(run.get(name, {}).get("support", 0) for run in runs),
+            "mean": {n: statistics.fmean(x) for n, x in values.items()},
+            "deviation": {n: deviation(x) for n, x in values.items()},
+        }
+    return table
+
+
+def _controls(row: Row, split: str) -> dict[str, Any]:
+    """Return mean and deviation under each control, over seeds."""
+    reports = [read_json(folder / "metrics.json") for folder in row.controls]
+    found = {}
+    for control in CONTROLS if reports else ():
+        over = _over_seeds([{split: report[control]} for report in reports], [split])
+        found[control] = {name: over[name][split] for name in over}
+    return found
+
+
+def sentence(name: str, other: str, found: Interval) -> str:
+    """Say in words what a row's difference of F1 to another shows.
+
+    other: "text-only", "alone" or a control.
+    """
+    is_control = other in CONTROLS
+    value, low, high = (-x if is_control else x for x in (found.value, found.low, found.high))
+    low, high = min(low, high), max(low, high)
+    gain = f"{value:+.1f} F1, {LEVEL} % interval {low:+.1f} to {high:+.1f}"
+    if is_control:
+        uses = "it uses its pictures" if high < 0 else "not shown to use its pictures"
+        return f"{name}, {CONTROLLED[other]}: {gain}: {uses}"
+    what = {TEXT_ONLY: "pictures add", ALONE: "the first training adds"}[other]
+    shown = "shown to help" if low > 0 else "not shown to help"
+    return f"{name}: {what} {gain}: {'shown to harm' if high < 0 else shown}"
+
+
+def grouped(scored: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return scored rows by data set and task."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in scored:
+        groups.setdefault((row["dataset"], row["task"]), []).append(row)
+    return groups
+
+
+def write_csv(
+    file: Path, scored: Sequence[Mapping[str, Any]], cited: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write a line for each seed, mean, deviation and control of each row, and each cited row."""
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["source", "dataset", "task", "system", "pictures", "seed", "split", *PRF])
+        for row in scored:
+            own = [row["dataset"], row["task"], row["name"]]
+            for seed, figures in row["seeds"].items():
+                for split in row["mean"]:
+                    line = ["measured", *own, "own", seed, split]
+                    writer.writerow([*line, *figures[split].values()])
+            for kind in ("mean", "deviation"):
+                for split, figures in row[kind].items():
+                    writer.writerow(["measured", *own, "own", kind, split, *figures.values()])
+                for control, figures in row["controls"].items():
+                    line = ["measured", *own, control, kind, row["split"]]
+                    writer.writerow([*line, *figures[kind].values()])
+        for row in cited:
+            own = [row["dataset"], "", row["system"], "", "mean", "test"]
+            writer.writerow(["cited", *own, *(row[name] for name in PRF)])

@@ -1,0 +1,163 @@
+"""Table 1: scores of each variant over seeds, with intervals, controls and the published rows."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine.files import write_json
+from pipeline.experiments.controls import CONTROLS
+from pipeline.experiments.markup import details, figure, floats, notes, sentences, table
+from pipeline.experiments.published import TABLE_1, footnote
+from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
+from pipeline.pages.charts import intervals_chart
+from pipeline.training.possible import PREDICTED
+from pipeline.training.results import PRF, aligned
+
+CHART = "table1-{dataset}-{task}.svg"
+
+
+def table1_into(folder: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+    """Write `results.json`, `table1.csv` and a chart of each data set and task into `folder`.
+
+    about: further entries of `results.json`.
+    """
+    scored = score_rows(rows)
+    cited = [
+        {
+            "dataset": dataset,
+            "group": row.group,
+            "system": row.system,
+            **dict(zip(PRF, row.scores[dataset], strict=True)),
+            "note": footnote(row, dataset),
+        }
+        for dataset in dict.fromkeys(row.dataset for row in rows)
+        for row in TABLE_1
+        if dataset in row.scores
+    ]
+    write_json(folder / "results.json", {**about, "rows": scored, "cited": cited})
+    write_csv(folder / "table1.csv", scored, cited)
+    for (dataset, task), group in grouped(scored).items():
+        chart = folder / CHART.format(dataset=dataset, task=task)
+        chart.write_text(_chart(dataset, task, group), encoding="utf-8")
+
+
+def _chart(dataset: str, task: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    return intervals_chart(
+        f"{dataset}, {PREDICTED[task]}: F1 on {rows[0]['split']}",
+        [row["name"] for row in rows],
+        [tuple(row["interval"][n] for n in ("value", "low", "high")) for row in rows],
+        {
+            control: [
+                row["controls"][control]["mean"]["f1"] if row["controls"] else None for row in rows
+            ]
+            for control in CONTROLS
+        },
+    )
+
+
+# --- the section of the report
+
+
+def section(results: Mapping[str, Any], folder: Path) -> str:
+    """Return the HTML of the report's section. folder: where the charts are."""
+    parts = []
+    for (dataset, task), rows in grouped(results["rows"]).items():
+        cited = [row for row in results["cited"] if row["dataset"] == dataset]
+        chart = (folder / CHART.format(dataset=dataset, task=task)).read_text(encoding="utf-8")
+        parts.append(
+            f"<h2>Table 1: {escape(dataset)}, {PREDICTED[task]}</h2>"
+            f"{measured(rows)}{figure(chart)}"
+            f"{sentences(words for row in rows for words in row['words'])}"
+            f"{_per_class(rows)}{_cited(cited)}"
+        )
+    return "".join(parts)
+
+
+def measured(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of measured rows of one data set and task."""
+    split, seeds = rows[0]["split"], sorted({int(seed) for row in rows for seed in row["seeds"]})
+    head = ["measured", "P", "R", "F1", "95 %", "F1 on val"]
+    if any(row["differences"] for row in rows):
+        head += [*CONTROLS, "F1 over text-only"]
+    cells = []
+    for row in rows:
+        mean, spread = row["mean"], row["deviation"]
+        own = [floats(mean[split][n], spread[split][n]) for n in PRF]
+        interval, gain = row["interval"], row["differences"].get("text-only")
+        val = floats(mean["val"]["f1"], spread["val"]["f1"]) if "val" in mean else ""
+        controls = [
+            floats(row["controls"][c]["mean"]["f1"], row["controls"][c]["deviation"]["f1"])
+            if row["controls"]
+            else ""
+            for c in CONTROLS
+        ]
+        over = f"{gain['value']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})" if gain else ""
+        spanned = f"{interval['low']:.2f} to {interval['high']:.2f}"
+        cells.append([row["name"], *own, spanned, val, *controls, over][: len(head)])
+    caption = (
+        f"{rows[0]['posts']:,} posts of {split}; seeds {', '.join(map(str, seeds))}: mean ± "
+        "sample deviation. 95 %: interval of the mean F1 over 10,000 draws of posts. The controls "
+        "are the same models with another post's pictures (shuffled) and with all regions masked "
+        "(no-picture)."
+    )
+    return table(head, cells, caption)
+
+
+def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
+    gold: dict[str, int] = {}
+    for row in rows:
+        for name, found in row["per_class"].items():
+            gold[name] = max(gold.get(name, 0), found["support"])
+    head = ["class", "gold", *(row["name"] for row in rows)]
+    cells = [
+        [
+            name,
+            f"{gold[name]:,}",
+            *(
+                floats(found["mean"]["f1"], found["deviation"]["f1"])
+                if (found := row["per_class"].get(name))
+                else ""
+                for row in rows
+            ),
+        ]
+        for name in sorted(gold, key=lambda name: (-gold[name], name))
+    ]
+    return details("F1 of each class", table(head, cells, ""))
+
+
+def _cited(cited: Sequence[Mapping[str, Any]]) -> str:
+    if not cited:
+        return ""
+    marks: dict[str, str] = {}
+    cells = []
+    for row in cited:
+        mark = ""
+        if row["note"]:
+            mark = marks.setdefault(row["note"], "*" * (len(marks) + 1))
+        cells.append([row["group"], row["system"], *(f"{row[n]:.2f}" for n in PRF[:2])])
+        cells[-1].append(f"{row['f1']:.2f}{mark}")
+    caption = "Cited from the paper (BERT-base, its own crops), not measured here."
+    head = ["cited: group", "system", "P", "R", "F1"]
+    return table(head, cells, caption) + notes(f"{mark} {note}" for note, mark in marks.items())
+
+
+def text(results: Mapping[str, Any]) -> list[str]:
+    """Return the tables and their sentences as lines for a terminal."""
+    lines = []
+    for (dataset, task), rows in grouped(results["rows"]).items():
+        split, seeds = rows[0]["split"], len(rows[0]["seeds"])
+        title = f"{dataset}, {PREDICTED[task]}, {split}, mean of {seeds}"
+        cells = [[title, "P / R / F1", *(f"F1 {control}" for control in CONTROLS)]]
+        for row in rows:
+            mean, spread = row["mean"][split], row["deviation"][split]
+            controls = [row["controls"].get(control) for control in CONTROLS]
+            cells.append(
+                [
+                    row["name"],
+                    " / ".join(floats(mean[name], spread[name]) for name in PRF),
+                    *(floats(c["mean"]["f1"], c["deviation"]["f1"]) if c else "" for c in controls),
+                ]
+            )
+        lines += [*aligned(cells), *(words for row in rows for words in row["words"])]
+    return lines

@@ -1,0 +1,429 @@
+"""Tasks of the paper's tables and figures, over runs that are stages of their own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import luigi
+
+from model.hvpnet.variants import (
+    FLAT,
+    HVPNET,
+    ONE_TO_THREE,
+    ONLY_OBJECTS,
+    PAPER,
+    RELEASED,
+    STYLES,
+    TEXT_ONLY,
+    VARIANTS,
+)
+from pipeline.corpus.post import Post
+from pipeline.corpus.tasks import ReadPosts
+from pipeline.engine.files import near, read_json
+from pipeline.engine.lists import Names, Numbers
+from pipeline.engine.stage import Stage
+from pipeline.engine.versions import versions
+from pipeline.errors import SettingError
+from pipeline.experiments.published import LOW_RESOURCE_SEEDS, SEEDS, SHARES
+from pipeline.experiments.runs import TrainedRun
+from pipeline.grounding.config import READ_PHRASES
+from pipeline.grounding.phrases import MODES
+from pipeline.machine import DEVICES, PRECISIONS
+from pipeline.training.possible import (
+    check_evaluation,
+    check_labels,
+    check_tokenizer_files,
+    task_of,
+)
+from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
+from pipeline.training.tasks import RunsModel, TrainNER, TrainRE, model_of
+
+TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner": TrainNER}
+# Tasks of a data set, unless --tasks says otherwise; other data sets have both.
+TASKS = {"mnre": ("re",), "twitter2015": ("ner",), "twitter2017": ("ner",)}
+BOTH = ("re", "ner")
+QUICK = (0.05, 0.2, 0.5)  # shares of LowResource with --quick
+Training = TrainRE | TrainNER
+
+
+class Controls(RunsModel):
+    """A model's scores on test with other posts' pictures, and without any."""
+
+    RESULT = True
+
+    model = luigi.Parameter(description="output of TrainRE, TrainNER or ImportReleased")
+    seed = luigi.IntParameter(default=0, description="of the order of pictures")
+    precision = luigi.OptionalChoiceParameter(
+        choices=PRECISIONS, default=None, description="default: that of the model's training"
+    )
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def model_folder(self) -> Path:
+        """Return the model folder; --model may also name the folder of the run that made it."""
+        return model_of("--model", self.model)
+
+    def with_pictures(self) -> bool:
+        return True
+
+    def check_posts(self, posts: Sequence[Post]) -> None:
+        from pipeline.training.results import needs_pictures
+
+        model = self.model_folder()
+        if not needs_pictures(model):
+            raise SettingError(
+                f"--model: expected a model that uses pictures, found a text-only one: {model}"
+            )
+        check_evaluation(task_of(model), posts, model)
+        check_labels(task_of(model), posts, model)
+        check_tokenizer_files(model, "make the model again")
+
+    @property
+    def title(self) -> str:
+        run = Path(self.model).resolve()
+        return f"{self.STAGE} of {run.parent.name}/{run.name}"
+
+    def precision_used(self) -> str:
+        """Return the precision of the forward pass."""
+        from pipeline.training.results import precision_of
+
+        return self.precision or precision_of(self.model_folder())
+
+    def settings(self) -> dict[str, Any]:
+        return {"seed": self.seed, "precision": self.precision_used()}
+
+    def sources(self) -> dict[str, Path]:
+        return {"model": self.model_folder()}
+
+    def work(self, folder: Path) -> None:
+        from pipeline.experiments.controls import controls_into
+
+        files = self.pictures()
+        assert files is not None
+        controls_into(
+            folder,
+            self.model_folder(),
+            ReadPosts(dataset=self.dataset).folder,
+            files,
+            self.device,
+            self.precision_used(),
+            self.seed,
+            self.about(),
+        )
+
+    def lines(self) -> list[str]:
+        from pipeline.experiments.controls import lines
+
+        return lines(read_json(self.folder / "metrics.json"))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The trainings of a row, by seed. fields, alone: as in `rows.Row`."""
+
+    dataset: str
+    task: str
+    fields: Mapping[str, Any]
+    trainings: Mapping[int, Training]
+    alone: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The row's name."""
+        return ", ".join(str(value) for value in self.fields.values() if value is not None)
+
+    @property
+    def has_controls(self) -> bool:
+        """True if the runs read stored pyramids: a tuned backbone computes its own."""
+        training = next(iter(self.trainings.values()))
+        return training.with_pictures() and not training.config.finetune_backbone
+
+    def controls(self) -> list[Controls]:
+        """Return the controls of each run. The runs must be finished."""
+        if not self.has_controls:
+            return []
+        return [
+            Controls(
+                dataset=run.dataset,
+                crops=run.crops,
+                model=str(run.folder),
+                seed=0,
+                precision=None,
+                device=run.device,
+            )
+            for run in self.trainings.values()
+        ]
+
+
+class _Experiment(Stage):
+    """A table or figure made of training runs: missing ones are trained first."""
+
+    RESULT = True
+
+    datasets = Names(default=("mnre",), description="the first names the output's folder")
+    tasks = Names(
+        default=(),
+        choices=BOTH,
+        description="re, ner or both; none: re for mnre, ner for twitter2015 and twitter2017, "
+        "both for others",
+    )
+    seeds = Numbers(default=(), description="a run each; none: the paper's; with --quick its first")
+    variants = Names(default=(), choices=VARIANTS)
+    styles = Names(default=(PAPER,), choices=STYLES)
+    quick = luigi.BoolParameter(description="one seed and fewer points, unless they are given")
+
+    # The first data set, which names the output's folder; no option of its own.
+    dataset: Any = property(lambda self: self.datasets[0])
+
+    def seeds_used(self) -> tuple[int, ...]:
+        """Return the seeds given, else the paper's, or its first with --quick."""
+        return self.seeds or (SEEDS[:1] if self.quick else SEEDS)
+
+    def tasks_of(self, dataset: str) -> tuple[str, ...]:
+        """Return the tasks to do on a data set."""
+        return self.tasks or TASKS.get(dataset, BOTH)
+
+    def rows(self) -> list[Runs]:
+        """Return the rows: each has the runs of all seeds."""
+        raise NotImplementedError
+
+    def training(self, dataset: str, task: str, **values: Any) -> Training:
+        """Return a training run with these values; the others are configured as always."""
+        return TRAININGS[task](dataset=dataset, seeds=(), **values)
+
+    def requires(self) -> list[Stage]:
+        return [run for row in self.rows() for run in row.trainings.values()]
+
+    def later(self) -> Iterator[list[Stage]]:
+        """Yield stages whose keys need the finished runs, as they depend on models' contents."""
+        yield [control for row in self.rows() for control in row.controls()]
+
+    def run(self) -> Iterator[list[Stage]]:  # type: ignore[override]
+        """Make what needs the finished runs, then the output. Luigi calls it again after each."""
+        yield from self.later()
+        super().run()
+
+    def settings(self) -> dict[str, Any]:
+        # The key names required stages, so two runs of one stage collide there; list each here.
+        return {
+            "runs": [
+                [row.dataset, row.task, row.name, *(t.fingerprint for t in row.trainings.values())]
+                for row in self.rows()
+            ],
+            "controls": Controls.VERSION,
+        }
+
+    def scored_rows(self, rows: Sequence[Runs]) -> list[Any]:
+        """Return rows with their finished runs."""
+        from pipeline.experiments.rows import Row
+
+        return [
+            Row(
+                row.dataset,
+                row.task,
+                row.fields,
+                {seed: finished(run, row.name) for seed, run in row.trainings.items()},
+                [control.folder for control in row.controls()],
+                row.alone,
+            )
+            for row in rows
+        ]
+
+    def about(self) -> dict[str, Any]:
+        """Return the inputs that decided the result, for `results.json`."""
+        return {
+            "experiment": self.STAGE,
+            "datasets": [*self.datasets],
+            "fingerprint": self.fingerprint,
+            "settings": self.settings(),
+            "versions": versions(),
+        }
+
+
+def finished(training: Training, name: str) -> TrainedRun:
+    """Return a finished training as experiments read it."""
+    posts = ReadPosts(dataset=training.dataset).folder
+    return TrainedRun(training.folder, name, posts, training.root, training.pictures())
+
+
+class Table1(_Experiment):
+    """Table 1: scores of the variants over seeds, with controls and intervals."""
+
+    crops = Names(
+        default=(),
+        choices=MODES,
+        description="phrases that choose the crops, a row each; none: --GroundCrops-phrases",
+    )
+
+    def rows(self) -> list[Runs]:
+        return [
+            Runs(dataset, task, fields, self._trainings(dataset, task, fields))
+            for dataset in self.datasets
+            for task in self.tasks_of(dataset)
+            for fields in self._fields(dataset)
+        ]
+
+    def _fields(self, dataset: str) -> Iterator[dict[str, Any]]:
+        variants = self.variants or (TEXT_ONLY, HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS)
+        for style in self.styles:
+            for variant in variants:
+                if style == RELEASED and variant in (FLAT, ONE_TO_THREE):
+                    continue  # these need blocks, which the published code does not have
+                for crops in self.crops if self.crops and variant != TEXT_ONLY else (None,):
+                    named = style if len(self.styles) > 1 else None
+                    yield {"variant": variant, "style": named, "crops": crops}
+
+    def _trainings(self, dataset: str, task: str, fields: Mapping[str, Any]) -> dict[int, Training]:
+        style = fields["style"] or self.styles[0]
+        values = {"variant": fields["variant"], "style": style, "crops": fields["crops"]}
+        return {
+            seed: self.training(dataset, task, seed=seed, **values) for seed in self.seeds_used()
+        }
+
+    def requires(self) -> list[Stage]:
+        for run in (run for row in self.rows() for run in row.trainings.values()):
+            finder = run.grounding.config.finder
+            if run.crops is not None and finder not in READ_PHRASES:
+                raise SettingError(
+                    "--crops: expected a grounder that reads phrases "
+                    f"({' or '.join(READ_PHRASES)}), found {finder}; give one with "
+                    "--GroundCrops-grounder"
+                )
+        return super().requires()
+
+    def work(self, folder: Path) -> None:
+        from pipeline.experiments.table1 import table1_into
+
+        table1_into(folder, self.scored_rows(self.rows()), self.about())
+
+    def lines(self) -> list[str]:
+        from pipeline.experiments.table1 import text
+
+        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
+
+
+class LowResource(_Experiment):
+    """Figure 3: scores after training on a share of the posts."""
+
+    shares = Names(default=(), description="percent of the training posts; none: the paper's")
+    with_replacement = luigi.BoolParameter(description="draw posts as the published script does")
+
+    def seeds_used(self) -> tuple[int, ...]:
+        return self.seeds or LOW_RESOURCE_SEEDS[: 1 if self.quick else None]
+
+    def shares_used(self) -> list[float]:
+        """Return the shares of the training posts, from 0 to 1."""
+        return [float(share) / 100 for share in self.shares] or [*(QUICK if self.quick else SHARES)]
+
+    def rows(self) -> list[Runs]:
+        return [
+            self._row(dataset, task, variant, share)
+            for dataset in self.datasets
+            for task in self.tasks_of(dataset)
+            for share in self.shares_used()
+            for variant in self.variants or (TEXT_ONLY, HVPNET)
+        ]
+
+    def _row(self, dataset: str, task: str, variant: str, share: float) -> Runs:
+        trainings = {
+            seed: self.training(
+                dataset,
+                task,
+                recipe=LOW_RESOURCE,
+                variant=variant,
+                style=self.styles[0],
+                seed=seed,
+                train_share=share,
+                with_replacement=self.with_replacement,
+            )
+            for seed in self.seeds_used()
+        }
+        return Runs(dataset, task, {"variant": variant, "share": f"{100 * share:g} %"}, trainings)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.experiments.low_resource import low_resource_into
+
+        low_resource_into(folder, self.scored_rows(self.rows()), self.about())
+
+    def lines(self) -> list[str]:
+        from pipeline.experiments.table1 import text
+
+        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
+
+
+class CrossTask(_Experiment):
+    """Table 3: training started from a run on another data set or task."""
+
+    datasets = Names(
+        default=("twitter2017", "mnre"), description="from each to each; the first names the output"
+    )
+
+    def rows(self) -> list[Runs]:
+        """Return the rows that are not started from another run."""
+        return [
+            Runs(dataset, task, {"variant": variant, "source": None}, runs)
+            for dataset, task in self._targets()
+            for variant, runs in self._runs(dataset, task)
+        ]
+
+    def _targets(self) -> list[tuple[str, str]]:
+        return [(dataset, task) for dataset in self.datasets for task in self.tasks_of(dataset)]
+
+    def _runs(self, dataset: str, task: str) -> Iterator[tuple[str, dict[int, Training]]]:
+        for variant in self.variants or (TEXT_ONLY, HVPNET):
+            values = {"variant": variant, "style": self.styles[0]}
+            yield (
+                variant,
+                {
+                    seed: self.training(dataset, task, seed=seed, **values)
+                    for seed in self.seeds_used()
+                },
+            )
+
+    def _started(self, start: bool = True) -> list[Runs]:
+        """Return the rows started from each other data set or task.
+
+        start: False to leave out the start, whose key needs the finished runs.
+        """
+        started = []
+        for source in self.rows():
+            for dataset, task in self._targets():
+                if (dataset, task) == (source.dataset, source.task):
+                    continue
+                trainings = {
+                    seed: self.training(
+                        dataset,
+                        task,
+                        recipe=CROSS_TASK,
+                        variant=source.fields["variant"],
+                        style=self.styles[0],
+                        seed=seed,
+                        **({"start_from": str(run.folder)} if start else {}),
+                    )
+                    for seed, run in source.trainings.items()
+                }
+                fields = {**source.fields, "source": f"from {source.dataset} ({source.task})"}
+                started.append(Runs(dataset, task, fields, trainings, alone=source.fields))
+        return started
+
+    def later(self) -> Iterator[list[Stage]]:
+        started = self._started()
+        yield [run for row in started for run in row.trainings.values()]
+        yield [control for row in (*self.rows(), *started) for control in row.controls()]
+
+    def settings(self) -> dict[str, Any]:
+        started = [
+            [row.dataset, row.task, row.name, *(t.fingerprint for t in row.trainings.values())]
+            for row in self._started(start=False)
+        ]
+        return {**super().settings(), "started": started}
+
+    def work(self, folder: Path) -> None:
+        from pipeline.experiments.cross_task import cross_task_into
+
+        cross_task_into(folder, self.scored_rows([*self.rows(), *self._started()]), self.about())
+
+    def lines(self) -> list[str]:
+        from pipeline.experiments.table1 import text
+
+        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
