@@ -425,9 +425,14 @@ def square(picture: Image.Image, box: Box | None, preparation: Preparation) -> n
     if preparation.resize == "stretch":
         picture = functional.resize(picture, [size, size])
     else:
-        picture = functional.resize(_shorten(picture), [round(size * 256 / 224)])
+        picture = functional.resize(_shorten(picture), [_short_side(preparation)])
         picture = functional.center_crop(picture, [size, size])
     return np.array(picture)
+
+
+def _short_side(preparation: Preparation) -> int:
+    """Return the short side, in pixels, of a picture from which "center" cuts its square."""
+    return round(preparation.size * 256 / 224)
 
 
 def normalise(squares: torch.Tensor) -> torch.Tensor:
@@ -447,14 +452,33 @@ def cut(picture: Image.Image, box: Box) -> Image.Image:
 
     Raises PictureError if no pixel is left.
     """
-    width, height = picture.size
+    return picture.crop(_whole_pixels(picture.size, box))
+
+
+def _whole_pixels(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
+    """Widen a box to whole pixels and clamp it to a picture of this width and height."""
+    width, height = size
     if not all(math.isfinite(side) for side in box):
         raise PictureError(f"box {box} is not finite")
     x0, y0 = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
     x1, y1 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
     if x0 >= x1 or y0 >= y1:
         raise PictureError(f"box {box} holds no pixel of a picture of {width}×{height}")
-    return picture.crop((x0, y0, x1, y1))
+    return x0, y0, x1, y1
+
+
+def kept_area(size: tuple[int, int], box: Box | None, preparation: Preparation) -> Box:
+    """Return the part of `box` that `square` keeps, in pixels of the upright picture.
+
+    size: the picture's width and height. box: None for the whole picture. Raises PictureError if
+    the box misses the picture.
+    """
+    x0, y0, x1, y1 = (0, 0, *size) if box is None else _whole_pixels(size, box)
+    if preparation.resize == "stretch":
+        return x0, y0, x1, y1
+    side = min(x1 - x0, y1 - y0) * preparation.size / _short_side(preparation)
+    x, y = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
+    return x, y, x + side, y + side
 
 
 def _shorten(picture: Image.Image) -> Image.Image:

@@ -34,6 +34,11 @@ class TrainedRun:
     files: PictureFiles | None
 
     @property
+    def short(self) -> str:
+        """The run on pages: the names of its stage and its folder."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
     def model(self) -> Path:
         """The folder of the saved model."""
         return self.folder / "model"

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -150,3 +151,70 @@ def confusion_chart(
                     column, row, str(count), ha="center", va="center", fontsize=6, color=color
                 )
         return svg_of(figure)
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A matrix of values to draw. values: (rows, columns)."""
+
+    title: str
+    rows: Sequence[str]
+    values: np.ndarray
+
+
+def heat_maps(
+    maps: Sequence[HeatMap],
+    columns: Sequence[str],
+    scale: tuple[float, float],
+    labels: tuple[str, str, str],
+    across: int,
+    digits: int | None = None,
+) -> str:
+    """Draw matrices of shares (0-1) with the same columns, on one scale of colours, as SVG.
+
+    scale: the value in the middle of the scale, and the distance to both of its ends.
+    labels: of the rows, of the columns, and of the scale.
+    across: maps side by side.
+    digits: decimals of the value written into each cell; None: no values.
+    """
+    from matplotlib.figure import Figure
+
+    middle, reach = scale
+    down = -(-len(maps) // across)
+    wide = 1.25 if digits is None else 1.75  # inches
+    tall = 0.17 * max(len(one.rows) for one in maps) + 0.45  # inches
+    with drawing():
+        figure = Figure((1.0 + wide * across, 0.3 + tall * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        used = grid.ravel()[: len(maps)].tolist()
+        for axes in grid.ravel()[len(maps) :]:
+            axes.remove()
+        for number, (axes, one) in enumerate(zip(used, maps, strict=True)):
+            mesh = axes.pcolormesh(
+                one.values,
+                cmap="RdBu_r",
+                vmin=middle - reach,
+                vmax=middle + reach,
+                edgecolors="white",
+                linewidth=0.5,
+            )
+            axes.invert_yaxis()
+            axes.set_title(one.title, fontsize=9)
+            axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+            axes.set_yticks(np.arange(len(one.rows)) + 0.5, one.rows)
+            axes.tick_params(length=0, labelsize=7)
+            if number % across == 0:
+                axes.set_ylabel(labels[0])
+            if number + across >= len(maps):
+                axes.set_xlabel(labels[1])
+            for (row, column), value in np.ndenumerate(one.values if digits is not None else ()):
+                axes.text(
+                    *(column + 0.5, row + 0.52, f"{value:.{digits}f}"),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if abs(value - middle) > 0.7 * reach else "black",
+                )
+        bar = figure.colorbar(mesh, ax=used, label=labels[2], aspect=30)
+        bar.ax.set_ylim(max(0.0, middle - reach), min(1.0, middle + reach))
+    return svg_of(figure)

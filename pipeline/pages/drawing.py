@@ -34,42 +34,58 @@ class Crop:
 
 def inline_image(image: Image, longest: int) -> str:
     """Return an image as HTML with its data inline. longest: its longer side in CSS pixels."""
-    width, height = (max(1, round(side * _scale(image, longest))) for side in image.size)
-    small, file = image.copy(), io.BytesIO()
-    small.thumbnail((longest, longest))
-    small.save(file, "JPEG", quality=80)
-    data = base64.b64encode(file.getvalue()).decode()
+    width, height = (max(1, round(side * scale_of(image.size, longest))) for side in image.size)
     return (
-        f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="" '
+        f'<img src="{data_url(jpeg_of(image, longest))}" width="{width}" height="{height}" alt="" '
         'loading="lazy" decoding="async">'
     )
 
 
-def _scale(image: Image, longest: int) -> float:
-    """Return the CSS pixels per pixel of the image."""
-    return min(longest / max(image.size), ENLARGED)
+def jpeg_of(image: Image, longest: int) -> bytes:
+    """Return an image as a JPEG file, made smaller if it has a side of more pixels."""
+    small, file = image.copy(), io.BytesIO()
+    small.thumbnail((longest, longest))
+    small.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def data_url(jpeg: bytes) -> str:
+    """Return the address of a JPEG file for a page that holds the file itself."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def scale_of(size: tuple[int, int], longest: int) -> float:
+    """Return the CSS pixels per pixel of an image of this size. longest: its longer side."""
+    return min(longest / max(size), ENLARGED)
 
 
 def picture_with_boxes(picture: Image, crops: Sequence[Crop]) -> str:
     """Return HTML of the picture with the crops' boxes and labels over it."""
-    unit = 1 / _scale(picture, PICTURE)
+    width, height = picture.size
+    return (
+        f'<div class="picture" style="width:{width * scale_of(picture.size, PICTURE):.0f}px">'
+        f'{inline_image(picture, PICTURE)}<svg viewBox="0 0 {width} {height}">'
+        f"{boxes_over(picture.size, [crop for crop in crops if crop.pixels is not None])}"
+        "</svg></div>"
+    )
+
+
+def boxes_over(size: tuple[int, int], crops: Sequence[Crop]) -> str:
+    """Return SVG of the crops' boxes and labels. size: of the picture, in its pixels."""
+    unit = 1 / scale_of(size, PICTURE)
     boxes, labels = [], []
     taken: list[Box] = []
     for crop in crops:
         box = crop.region.box
-        if box is None or crop.pixels is None:
+        if box is None:
             continue
         x, y, x1, y1 = (round(side, 2) for side in box)
         shape = f'x="{x}" y="{y}" width="{round(x1 - x, 2)}" height="{round(y1 - y, 2)}"'
         boxes.append(
             f'<g class="c{crop.colour}"><rect class="halo" {shape}/><rect class="box" {shape}/></g>'
         )
-        labels.append(_label(crop, box, picture.size, unit, taken))
-    return (
-        f'<div class="picture" style="width:{picture.width / unit:.0f}px">'
-        f'{inline_image(picture, PICTURE)}<svg viewBox="0 0 {picture.width} {picture.height}">'
-        f"{''.join(boxes + labels)}</svg></div>"
-    )
+        labels.append(_label(crop, box, size, unit, taken))
+    return "".join(boxes + labels)
 
 
 def _label(crop: Crop, box: Box, size: tuple[int, int], unit: float, taken: list[Box]) -> str:

@@ -48,11 +48,26 @@ background:color-mix(in srgb,#3f86b8 var(--v,0%),transparent)}
 .counts{border-collapse:collapse;margin:14px 0}
 .counts th,.counts td{padding:2px 22px 2px 0;text-align:left;font-weight:400}
 .counts td{font-weight:600}
+.answers{border-collapse:collapse;margin:10px 0 4px;font-size:14px}
+.answers th{font-weight:400;text-align:left;vertical-align:top;padding:2px 14px 2px 0;
+white-space:nowrap}
+.answers td{padding:2px 0;line-height:1.7}
 .look{display:flex;gap:16px;align-items:flex-start;margin-top:10px}
 .picture{position:relative;line-height:0;max-width:100%}.picture>img{width:100%;height:auto}
 .picture svg{position:absolute;inset:0;width:100%;height:100%}
 .picture rect{vector-effect:non-scaling-stroke}
 .halo,.box{fill:none;stroke:var(--c);stroke-width:3px}.halo{stroke:#000a;stroke-width:6px}
+.picture svg:only-child{position:static;display:block;height:auto}
+.figure{overflow-x:auto;margin:12px 0}.figure svg{display:block}
+.posts{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:10px 20px}
+.posts>div{display:flex;gap:10px;font-size:13px;line-height:1.4}
+.posts img{flex:none;width:72px;height:72px;object-fit:cover}
+.parts{display:grid;grid-template-columns:repeat(auto-fill,minmax(78px,130px));gap:8px;
+margin:4px 0 12px}
+.parts h3{grid-column:1/-1;margin:0;font-size:14px;font-weight:400}
+.part{display:block;width:100%;height:auto;outline:1px solid var(--line)}
+.part rect{fill:#d4380d;stroke:#fff8;stroke-width:1px;vector-effect:non-scaling-stroke}
+.part text{fill:#fff;stroke:#000;paint-order:stroke;text-anchor:middle;font-weight:600}
 .tag{fill:var(--c)}.tag-n{fill:#000}.picture text{font-weight:600;
 font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono","Liberation Mono",monospace}
 .picture tspan{fill:var(--c)}

@@ -21,11 +21,15 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int]]) -> str:
 
 
 def heat_table(
-    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[float]]],
+    digits: int = 2,
 ) -> str:
     """Return a table of shares, from 0 to 1; the greater a share, the darker its cell.
 
     rows: a name and a share for each column. Without rows there is no table.
+    digits: decimals of a share.
     """
     if not rows:
         return ""
@@ -33,7 +37,7 @@ def heat_table(
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(
         f"<tr><th><bdi>{escape(name)}</bdi></th>"
-        + "".join(f'<td style="--v:{60 * x / most:.0f}%">{x:.2f}</td>' for x in shares)
+        + "".join(f'<td style="--v:{60 * x / most:.0f}%">{x:.{digits}f}</td>' for x in shares)
         + "</tr>"
         for name, shares in rows
     )

@@ -144,9 +144,9 @@ def _gold(gold: Gold, tasks: Sequence[str], colours: Mapping[str, int]) -> str:
     shown = marked_text(gold.text, gold.entities or (), colours, lambda _, entity: (entity.label,))
     lines = []
     if "relations" in tasks and gold.relation is not None and gold.head and gold.tail:
-        lines.append(_relation(gold.head, gold.relation, gold.tail, ""))
+        lines.append(relation_line(gold.head, gold.relation, gold.tail, ""))
     is_labelled = gold.entities is not None or gold.relation is not None
-    return _section("gold" if is_labelled else "no labels", shown, lines)
+    return reading_of("gold" if is_labelled else "no labels", shown, lines)
 
 
 def _reading(
@@ -165,7 +165,7 @@ def _reading(
         prediction = answers["relations"]
         mark = MARKS[gold.is_right("relations", prediction)]
         lines = [
-            _relation(
+            relation_line(
                 prediction.entities[relation.head],
                 relation.label,
                 prediction.entities[relation.tail],
@@ -173,15 +173,17 @@ def _reading(
             )
             for relation in prediction.relations
         ] or [f'<li>no relation <span class="soft">{mark}</span></li>']
-    return _section(name, text, lines)
+    return reading_of(name, text, lines)
 
 
-def _section(name: str, text: str, lines: Sequence[str]) -> str:
+def reading_of(name: str, text: str, lines: Sequence[str]) -> str:
+    """Show marked text and lines of HTML list items under a name."""
     rows = f"<ul>{''.join(lines)}</ul>" if lines else ""
     return f'<section class="reading"><h3>{escape(name)}</h3>{text}{rows}</section>'
 
 
-def _relation(head: Entity, label: str, tail: Entity, about: str) -> str:
+def relation_line(head: Entity, label: str, tail: Entity, about: str) -> str:
+    """Show a relation as an HTML list item. about: words to show after it."""
     ends = [f"<bdi>{escape(entity.text)}</bdi>" for entity in (head, tail)]
     if label == NO_RELATION:
         return f"<li>{ends[0]}, {ends[1]}: no relation</li>"

@@ -76,11 +76,7 @@ def marked_text(
     """
     parts, others, place = [], [], 0
     for number, entity in sorted(enumerate(entities), key=lambda pair: pair[1].start):
-        words = "\u00a0".join(filter(None, about(number, entity)))
-        mark = (
-            f'<mark class="c{colours[entity.label]}">{escape(entity.text)}'
-            f'<span class="n">{escape(words)}</span></mark>'
-        )
+        mark = mark_of(entity, colours, about(number, entity))
         if entity.start < place:
             others.append(mark)
             continue
@@ -88,6 +84,15 @@ def marked_text(
         place = entity.end
     below = f'<p class="also" dir="auto">{" ".join(others)}</p>' if others else ""
     return f'<p class="text" dir="auto">{"".join(parts)}{escape(text[place:])}</p>{below}'
+
+
+def mark_of(entity: Entity, colours: Mapping[str, int], about: Iterable[str]) -> str:
+    """Show an entity in the colour of its label, followed by words; empty ones are left out."""
+    words = "\u00a0".join(filter(None, about))
+    return (
+        f'<mark class="c{colours[entity.label]}">{escape(entity.text)}'
+        f'<span class="n">{escape(words)}</span></mark>'
+    )
 
 
 def _relations(prediction: Prediction) -> str:

@@ -370,6 +370,19 @@ def test_a_box_is_widened_and_clamped() -> None:
     assert torch.equal(prepare(picture, (40.7, 10.2, 99, 30.1), Preparation(size=32)), whole)
 
 
+@pytest.mark.parametrize("resize", ["center", "stretch"])
+@pytest.mark.parametrize("box", [None, (20.5, 10.0, 220.0, 90.0), (-5.0, 30.0, 60.0, 170.0)])
+def test_the_kept_area_is_what_the_square_shows(resize: str, box: pictures.Box | None) -> None:
+    ramp = np.zeros((180, 240, 3), np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.arange(240), np.arange(180)[:, None]  # red: x, green: y
+    preparation = Preparation(resize, 64)
+    shown = pictures.square(Image.fromarray(ramp), box, preparation).astype(float)
+    x0, y0, x1, y1 = pictures.kept_area((240, 180), box, preparation)
+    middle, step = shown[31:33, 31:33].mean((0, 1)), np.diff(shown[10:54, 10:54].mean(0), axis=0)
+    assert middle[:2] == pytest.approx([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2], abs=1)
+    assert step[:, 0].mean() * 64 == pytest.approx(x1 - x0, rel=0.03)
+
+
 @pytest.mark.parametrize("box", [(60, 0, 70, 9), (9, 9, 9, 9), (9, 0, 5, 9), (0, 0, 1, np.nan)])
 def test_an_empty_box_is_refused(box: pictures.Box) -> None:
     with pytest.raises(PictureError, match="box"):

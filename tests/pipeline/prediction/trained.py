@@ -57,7 +57,7 @@ class Trained:
         config = replace(CONFIG, **settings)
         key = {"stage": "GroundCrops", "settings": self.grounding.described(), "sources": {}}
         files = None if config.variant == "text-only" else self.files
-        about = {"dataset": "own", "keys": [] if files is None else [key]}
+        about = {"task": task, "dataset": "own", "keys": [] if files is None else [key]}
         train_into(folder, task, self.root / "posts", config, files, "cpu", about)
         return folder
 

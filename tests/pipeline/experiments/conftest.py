@@ -1,0 +1,41 @@
+"""Runs that look at pictures, trained once for several test files."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.corpus.post import Post
+from pipeline.experiments.runs import TrainedRun
+from pipeline.grounding.config import GroundConfig, Grounders
+from tests.pipeline.prediction.trained import Trained
+
+Pictured = dict[str, TrainedRun]
+
+WITHOUT, MISSING, FILES = "demo-397", "demo-398", "demo-399"  # test posts
+RUNS = {
+    "re": ("re", {}),
+    "objects": ("ner", {"variant": "only-objects"}),
+    "released": ("re", {"style": "released"}),
+}
+
+
+def change(post: Post) -> Post:
+    """Return a post without a picture, one whose picture is missing, one with a crop as a file."""
+    if post.id == FILES:
+        return replace(post, crops=(str(post.picture),))
+    names = {WITHOUT: None, MISSING: "own/pictures/none.jpg"}
+    return replace(post, picture=names.get(post.id, post.picture))
+
+
+@pytest.fixture(scope="session")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> Pictured:
+    """The runs of RUNS, by name."""
+    grounding = GroundConfig(Grounders("salience", released=True), phrases="none")
+    trained = Trained.make(tmp_path_factory.mktemp("pictured"), grounding, change=change)
+    root = trained.root
+    return {
+        name: TrainedRun(
+            trained.run(name, task, **settings), name, root / "posts", root, trained.files
+        )
+        for name, (task, settings) in RUNS.items()
+    }
