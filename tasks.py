@@ -32,7 +32,15 @@ from pipeline.engine.paths import paths
 from pipeline.engine.prune import prune
 from pipeline.engine.stage import Stage
 from pipeline.engine.status import status
-from pipeline.experiments.tasks import Controls, Table1
+from pipeline.experiments.tasks import (
+    Cases,
+    Controls,
+    CrossTask,
+    Gates,
+    LowResource,
+    Report,
+    Table1,
+)
 from pipeline.extraction.tasks import ExtractPyramid
 from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, ShowCrops, WriteCrops
 from pipeline.prediction.tasks import Predict, ShowPredictions
@@ -42,9 +50,9 @@ DATA_STAGES = (ReadPosts, GroundCrops, ExtractPyramid, TrainRE, TrainNER)  # of 
 STAGES = (
     *(MakeDemo, *DATA_STAGES, Evaluate, Predict, ShowPredictions, ImportReleased),
     *(ShowCrops, WriteCrops, EvaluateGrounding),
-    *(Controls, Table1),
+    *(Controls, Table1, LowResource, CrossTask, Gates, Cases),
 )
-LISTINGS = (ImportPosts, Recipes, Scores)  # with Status and Prune below; never fresh, always run
+LISTINGS = (ImportPosts, Recipes, Scores, Report)  # with Status, Prune below; they always run
 
 
 def stages_of(dataset: str) -> list[Stage]:

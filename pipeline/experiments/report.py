@@ -14,7 +14,7 @@ from pipeline.engine.files import read_json, settle, write_json
 from pipeline.engine.outputs import damage, folders, read_manifest
 from pipeline.engine.versions import versions
 from pipeline.errors import DataError
-from pipeline.experiments import cases, cross_task, gates, low_resource, table1
+from pipeline.experiments import cases_page, cross_task, gates, low_resource, table1
 from pipeline.experiments.markup import details, notes
 from pipeline.experiments.run_groups import TRAININGS, Group, run_groups, unusable
 from pipeline.experiments.run_sections import Charts, runs_section
@@ -28,7 +28,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any], Path], str]] = {
     "LowResource": low_resource.section,
     "CrossTask": cross_task.section,
     "Gates": gates.section,
-    "Cases": cases.section,
+    "Cases": cases_page.section,
 }
 
 
@@ -51,10 +51,10 @@ def write_report(folder: Path, store: Path, datasets: Sequence[str], digests: Di
     parts = []
     for name, output in outputs:
         shown = [SECTIONS[name](read_json(file), file.parent) for file in result_files(output)]
-        parts.append(f'<section class="part">{"".join(shown)}{_about(name, output)}</section>')
+        parts.append(f'<section class="experiment">{"".join(shown)}{_about(name, output)}</section>')
         _copy(name, output, partial)
     for (dataset, task), same in _by_task(groups).items():
-        parts.append(f'<section class="part">{runs_section(dataset, task, same, charts)}</section>')
+        parts.append(f'<section class="experiment">{runs_section(dataset, task, same, charts)}</section>')
     missing = unusable(store, (*TRAININGS, *SECTIONS), datasets, digests)
     if missing:
         parts.append(f"<h2>Not finished, or damaged</h2>{notes(missing)}")

@@ -18,10 +18,14 @@ from model.hvpnet.variants import (
     TEXT_ONLY,
     VARIANTS,
 )
+from pipeline.corpus.files import clip, is_file_name
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import ReadPosts
 from pipeline.engine.files import near, read_json
+from pipeline.engine.listing import Listing
 from pipeline.engine.lists import Names, Numbers
+from pipeline.engine.paths import paths
+from pipeline.engine.settings import check
 from pipeline.engine.stage import Stage
 from pipeline.engine.versions import versions
 from pipeline.errors import SettingError
@@ -36,7 +40,8 @@ from pipeline.training.possible import (
     check_tokenizer_files,
     task_of,
 )
-from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
+
+CROSS_TASK, LOW_RESOURCE = "cross-task", "low-resource"  # TMP
 from pipeline.training.tasks import RunsModel, TrainNER, TrainRE, model_of
 
 TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner": TrainNER}
@@ -427,3 +432,107 @@ class CrossTask(_Experiment):
         from pipeline.experiments.table1 import text
 
         return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
+
+
+class _Shown(_Experiment):
+    """Figures of a few posts: the runs have one seed, the first."""
+
+    default_variants: tuple[str, ...]
+
+    posts = Names(default=(), description="ids of posts to show, of one data set; none: chosen")
+    most = luigi.IntParameter(default=8, description="most posts to show, unless they are named")
+    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def rows(self) -> list[Runs]:
+        seed = self.seeds_used()[0]
+        return [
+            Runs(dataset, task, {"variant": variant}, {seed: run})
+            for dataset in self.datasets
+            for task in self.tasks_of(dataset)
+            for variant in self.variants or self.default_variants
+            for run in [
+                self.training(dataset, task, variant=variant, style=self.styles[0], seed=seed)
+            ]
+        ]
+
+    def requires(self) -> list[Stage]:
+        from pipeline.pages.charts import check_installed
+
+        check_installed()
+        check("--most", "1 or more", self.most, self.most > 0)
+        if self.posts and len(self.datasets) > 1:
+            raise SettingError(
+                "--posts: expected one data set in --datasets, found "
+                f"{', '.join(self.datasets)}; ids are of one data set"
+            )
+        return super().requires()
+
+    def later(self) -> Iterator[list[Stage]]:
+        yield []  # no scores, so no controls
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "posts": [*self.posts], "most": self.most}
+
+    def finished_runs(self) -> Iterator[tuple[str, str, list[TrainedRun]]]:
+        """Yield data set, task and finished runs."""
+        for dataset in self.datasets:
+            for task in self.tasks_of(dataset):
+                same = [row for row in self.rows() if (row.dataset, row.task) == (dataset, task)]
+                runs = [finished(run, row.name) for row in same for run in row.trainings.values()]
+                yield dataset, task, runs
+
+    def lines(self) -> list[str]:
+        return [str(near(self.folder))]
+
+
+class Gates(_Shown):
+    """Figure 4: the gates of some posts, and their mean over all posts of test."""
+
+    default_variants = (HVPNET,)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.experiments.gates import gates_into
+
+        for dataset, task, runs in self.finished_runs():
+            for run in runs:
+                inner = folder / f"{dataset}-{task}-{run.name}"
+                inner.mkdir()
+                gates_into(inner, run, self.posts, self.most, self.device)
+
+
+class Cases(_Shown):
+    """Table 2: posts with the predictions of all runs, and the attention to their pictures."""
+
+    default_variants = (HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS, TEXT_ONLY)
+
+    def work(self, folder: Path) -> None:
+        from pipeline.corpus.posts import load_posts
+        from pipeline.experiments.cases import cases_into, published_cases
+
+        for dataset, task, runs in self.finished_runs():
+            inner = folder / f"{dataset}-{task}"
+            inner.mkdir()
+            published = published_cases(dataset, load_posts(runs[0].posts)) if task == "re" else []
+            cases_into(inner, runs, self.posts or published, self.most, self.device)
+
+
+class Report(Listing):
+    """One page of every table and figure that the store has for some data sets."""
+
+    datasets = Names(default=("mnre",))
+    name = luigi.OptionalStrParameter(
+        default=None, description="of the folder store/Report/NAME; none: the first data set"
+    )
+
+    def lines(self) -> list[str]:
+        from pipeline.experiments.report import PAGE, write_report
+        from pipeline.pages.charts import check_installed
+
+        check_installed()
+        place = paths()
+        name = self.name or self.datasets[0]
+        if not is_file_name(name):
+            raise SettingError(f"--name: expected the plain name of a folder, found {clip(name)}")
+        folder = place.store_root / self.get_task_family() / name
+        write_report(folder, place.store_root, self.datasets, place.digests)
+        return [f"open in a browser: {near(folder / PAGE)}"]

@@ -70,9 +70,7 @@ def intervals_chart(
         rows = range(len(names))
         values = [value for value, _, _ in intervals]
         widths = [[v - low for v, low, _ in intervals], [high - v for v, _, high in intervals]]
-        axes.errorbar(
-            values, rows, xerr=widths, fmt="o", color=BLUE, capsize=3, label="own pictures"
-        )
+        axes.errorbar(values, rows, xerr=widths, fmt="o", color=BLUE, capsize=3, label="F1")
         for (name, given), shape in zip(marks.items(), "xd+", strict=False):
             there = [(value, row) for row, value in enumerate(given) if value is not None]
             if there:
