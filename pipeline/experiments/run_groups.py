@@ -11,8 +11,7 @@ from pipeline.engine.outputs import damage, folders, partials, read_manifest
 from pipeline.experiments.runs import TrainedRun
 
 TRAININGS = ("TrainRE", "TrainNER")
-_SHOWN_FIRST = ("variant", "style")
-_NOT_SHOWN = ("seed", "evaluate_from")
+_NOT_SHOWN = ("variant", "seed", "evaluate_from")  # the name of a group opens with its variant
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,21 @@ def _named(
     differing = [
         name
         for name in names
-        if name not in (*_SHOWN_FIRST, *_NOT_SHOWN)
-        and len({json.dumps(config.get(name)) for config in configs}) > 1
+        if name not in _NOT_SHOWN
+        and len({json.dumps(c[name]) for c in configs if c.get(name) is not None}) > 1
     ]
     groups = []
     for config, runs in zip(configs, found.values(), strict=True):
-        first = [str(config[name]) for name in _SHOWN_FIRST if config.get(name)]
-        rest = [f"{name.replace('_', ' ')} {config.get(name)}" for name in differing]
+        rest = [
+            f"{name.replace('_', ' ')} {config[name]}"
+            for name in differing
+            if config.get(name) is not None
+        ]
         groups.append(
             Group(
                 dataset,
                 task,
-                ", ".join([*first, *rest]),
+                ", ".join([config["variant"], *rest]),
                 {seed: runs[seed][0] for seed in sorted(runs)},
                 {seed: runs[seed][1] for seed in sorted(runs)},
                 sorted(seeds - runs.keys()),
