@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.corpus.demo import draw_picture
+from pipeline.corpus.drawing import draw_picture
 from tests.cli import luigi, newest, outputs
 from tests.world import EXTRACT, OWN_EXTRACT, World, write_own_data
 

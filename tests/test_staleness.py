@@ -145,6 +145,8 @@ PARAMETERS = [
     # where, parameter, value                                MRGXTNOEPHSWBI
     ("demo", "MakeDemo.seed", "1",                          "MRGXTNOEPHSWBI"),
     ("own", "MakeDemo.seed", "1",                            NOTHING),
+    ("demo", "MakeDemo.difficulty", "hard",                 "MRGXTNOEPHSWBI"),
+    ("demo", "MakeDemo.difficulty", "easy",                  NOTHING),
     ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOEPHSWBI"),
     ("own", "ReadPosts.split", " 80, 10,10",                 NOTHING),
     ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOEPHSWBI"),

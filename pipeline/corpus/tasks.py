@@ -1,10 +1,10 @@
 """Tasks of data sets: MakeDemo makes one, ReadPosts reads one, ImportPosts converts an export."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import luigi
 
@@ -19,19 +19,30 @@ from pipeline.engine.settings import changed, existing
 from pipeline.engine.stage import Stage
 from pipeline.errors import SettingError
 
+EASY, HARD = "easy", "hard"
+DIFFICULTIES = (EASY, HARD)  # of the demo
 EXPORTS = ("label-studio", "doccano", "brat", "conll", "records")
 
 
 class MakeDemo(Stage):
     """Make the demo data set of generated posts and drawn pictures."""
 
+    ADDED: ClassVar[Mapping[str, Any]] = {"difficulty": EASY}
+
     dataset = luigi.Parameter(default=DEMO)
     seed = luigi.IntParameter(default=0, description="seed of names, sentences and drawings")
+    difficulty = luigi.ChoiceParameter(
+        choices=DIFFICULTIES,
+        default=EASY,
+        description="easy: models with pictures label all posts; hard: models differ",
+    )
 
     def work(self, folder: Path) -> None:
         from pipeline.corpus.demo import write_demo
+        from pipeline.corpus.hard_demo import write_hard_demo
 
-        write_demo(folder / DEMO, self.seed)
+        write = {EASY: write_demo, HARD: write_hard_demo}[self.difficulty]
+        write(folder / DEMO, self.seed)
 
 
 class OfDataset(Stage):
