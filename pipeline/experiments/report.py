@@ -51,10 +51,14 @@ def write_report(folder: Path, store: Path, datasets: Sequence[str], digests: Di
     parts = []
     for name, output in outputs:
         shown = [SECTIONS[name](read_json(file), file.parent) for file in result_files(output)]
-        parts.append(f'<section class="experiment">{"".join(shown)}{_about(name, output)}</section>')
+        parts.append(
+            f'<section class="experiment">{"".join(shown)}{_about(name, output)}</section>'
+        )
         _copy(name, output, partial)
     for (dataset, task), same in _by_task(groups).items():
-        parts.append(f'<section class="experiment">{runs_section(dataset, task, same, charts)}</section>')
+        parts.append(
+            f'<section class="experiment">{runs_section(dataset, task, same, charts)}</section>'
+        )
     missing = unusable(store, (*TRAININGS, *SECTIONS), datasets, digests)
     if missing:
         parts.append(f"<h2>Not finished, or damaged</h2>{notes(missing)}")
@@ -66,7 +70,8 @@ def write_report(folder: Path, store: Path, datasets: Sequence[str], digests: Di
         f'<p class="soft">Made {now}. Figures are measured unless they are marked as cited.</p>'
     )
     title = f"Report: {', '.join(datasets)}"
-    page = whole_page(title, header, f"<main>{''.join(parts)}</main>")
+    body = "".join(f"<section>{part}</section>" for part in parts)
+    page = whole_page(title, header, f"<main>{body}</main>")
     (partial / PAGE).write_text(page, encoding="utf-8")
     about = {"datasets": [*datasets], "made": now, "versions": versions(), "missing": missing}
     experiments_made = [f"{name}/{output.name}" for name, output in outputs]

@@ -104,7 +104,7 @@ def curves_chart(
                 high = [y + (spread or 0) for _, y, spread in points]
                 axes.fill_between(xs, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set_xlabel(x_label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.set_title(title, loc="left", fontsize=10)
         axes.grid(color="#ddd")
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
