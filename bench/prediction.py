@@ -24,10 +24,10 @@ from pipeline.extraction.config import ExtractConfig
 from pipeline.grounding.config import GroundConfig, Grounders
 from pipeline.machine import pick_device
 from pipeline.prediction.extractor import BATCH, Extractor
+from pipeline.training.build import build
 from pipeline.training.config import SCRATCH, TrainConfig
 from pipeline.training.encode import save_tokenizer
 from pipeline.training.head_of import HEADS
-from pipeline.training.train import build
 
 POSTS = 512  # each with a picture and three boxes
 TAGS = ["O", *(f"{prefix}-{name}" for name in ("LOC", "MISC", "ORG", "PER") for prefix in "BI")]

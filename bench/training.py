@@ -21,9 +21,9 @@ from bench.turns import in_turns
 from model.config import ExtractorConfig
 from model.ner import EntityTagger
 from pipeline.training.batches import Collator
+from pipeline.training.build import build
 from pipeline.training.config import TrainConfig
 from pipeline.training.head_of import HEADS
-from pipeline.training.train import build
 from pipeline.training.trainer import make_trainer
 
 EPOCHS = 15  # as in the published script for relations, with batches of 16

@@ -2,47 +2,35 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import BertConfig, EvalPrediction, PreTrainedTokenizerBase, Trainer
+from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 
-from features.grounding.hub import ask_hub
-from model.config import ExtractorConfig
-from model.encoder import PrefixedEncoder, load_encoder, quiet_transformers
+from model.encoder import PrefixedEncoder, quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
 from pipeline.engine.files import need_space, read_json, settle, size_of, write_json
-from pipeline.errors import DataError, SettingError
+from pipeline.errors import DataError
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.batches import Collator, Pictures
-from pipeline.training.config import MOST_UNKNOWN, SCRATCH, TrainConfig
-from pipeline.training.encode import (
-    Encoded,
-    load_tokenizer,
-    save_tokenizer,
-    scratch_tokenizer,
-)
+from pipeline.training.build import build
+from pipeline.training.config import MOST_UNKNOWN, TrainConfig
+from pipeline.training.encode import Encoded, save_tokenizer
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
 from pipeline.training.possible import check_training
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
-from pipeline.training.vocabulary import check_vocabulary, check_words, most_tokens
+from pipeline.training.vocabulary import check_words
 
 METRICS = "metrics.json"  # written last: it marks a complete run
 log = logging.getLogger(__name__)
-SCRATCH_SHAPE = {
-    "hidden_size": 128,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 256,
-}
 
 
 def train_into(
@@ -180,61 +168,6 @@ def _space(model: PrefixedEncoder | FineTuned) -> int:
     """Return the bytes of the model and three checkpoints: weights and AdamW's two moments each."""
     size = sum(weight.nbytes for weight in model.parameters())
     return size * (1 + 3 * 3)
-
-
-def build(
-    head: Head,
-    posts: Iterable[Post],
-    labels: Sequence[str],
-    config: TrainConfig,
-    pictures: Pictures | None,
-) -> tuple[PreTrainedTokenizerBase, PrefixedEncoder | FineTuned]:
-    """Return tokenizer and untrained model. posts: used to make a scratch encoder's tokenizer."""
-    encoder = None
-    if config.encoder == SCRATCH:
-        tokenizer: PreTrainedTokenizerBase = scratch_tokenizer(posts)
-        marker_ids = head.add_markers(tokenizer)
-        encoder_config = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
-    else:
-        tokenizer = load_tokenizer(config.encoder)
-        encoder = load_encoder(config.encoder, ask_hub)
-        encoder_config = encoder.config
-        rows = encoder.get_input_embeddings().num_embeddings
-        check_vocabulary(tokenizer, encoder_config, rows, config.encoder)
-        marker_ids = head.add_markers(tokenizer)
-        if len(tokenizer) > rows:
-            encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    most = most_tokens(tokenizer, encoder_config)
-    if not head.least_tokens <= config.max_tokens <= most:
-        raise SettingError(
-            f"--max-tokens: expected from {head.least_tokens} to {most} with encoder "
-            f"{config.encoder!r}, found {config.max_tokens}"
-        )
-    inputs: dict[str, Any] = {}
-    if pictures is not None:
-        inputs = {
-            "block_channels": pictures.channels,
-            "grid": pictures.grid,
-            "pyramids": pictures.made_by,
-        }
-    model = head.model(
-        ExtractorConfig(
-            encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
-            style=config.style,
-            variant=config.variant,
-            dropout=config.dropout,
-            marker_ids=marker_ids,
-            relation_head=config.relation_head,
-            id2label=dict(enumerate(labels)),
-            label2id={label: n for n, label in enumerate(labels)},
-            **inputs,
-        )
-    )
-    if encoder is not None:
-        model.adopt(encoder)
-    if isinstance(pictures, Pixels):
-        return tokenizer, FineTuned(model, pictures)
-    return tokenizer, model
 
 
 def _extractor(model: PrefixedEncoder | FineTuned) -> PrefixedEncoder:

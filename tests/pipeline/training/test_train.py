@@ -26,13 +26,14 @@ from pipeline.extraction.config import ExtractConfig, PictureFiles, extract_conf
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training import train as training
 from pipeline.training.batches import Collator
+from pipeline.training.build import build
 from pipeline.training.config import BACKBONE, SCRATCH, TrainConfig
 from pipeline.training.encode import Encoded, scratch_tokenizer
 from pipeline.training.evaluate import evaluate_into
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.recipes import train_config, train_preset
-from pipeline.training.train import build, open_pictures, train
+from pipeline.training.train import open_pictures, train
 from pipeline.training.trainer import last_checkpoint, optimizer_groups
 from tests.tiny import encoder_config, extractor_config
 from tests.world import extract_posts

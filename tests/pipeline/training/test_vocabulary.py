@@ -17,11 +17,12 @@ from model.encoder import EncoderError, load_encoder
 from pipeline import corpus
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
+from pipeline.training.build import build
 from pipeline.training.config import SCRATCH, TrainConfig
 from pipeline.training.encode import load_tokenizer, save_tokenizer, tokenize, unknown_words
 from pipeline.training.evaluate import evaluate_into
 from pipeline.training.head_of import HEADS
-from pipeline.training.train import build, train
+from pipeline.training.train import train
 from pipeline.training.vocabulary import check_vocabulary, most_tokens
 from tests.tiny import MINILM, SHARED, encoder_config
 
