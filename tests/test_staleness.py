@@ -80,6 +80,7 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
     "tuned": ("own", {f"{task}.finetune_backbone": "true" for task in ("TrainRE", "TrainNER")}),
     "words": ("own", {f"{task}.variant": "text-only" for task in ("TrainRE", "TrainNER")}),
     "seeds": ("own", {f"{task}.seeds": "1,49" for task in ("TrainRE", "TrainNER")}),
+    "share": ("own", {f"{task}.train_share": "0.5" for task in ("TrainRE", "TrainNER")}),
     "one epoch": ("own", {f"{task}.epochs": "1" for task in ("TrainRE", "TrainNER")}),
     "no decay": ("own", {f"{task}.weight_decay": "0" for task in ("TrainRE", "TrainNER")}),
 }
@@ -273,6 +274,14 @@ TRAINING = [
     ("words", "finetune_backbone", "true",                   NOTHING),
     ("tuned", "backbone_learning_rate", "0.5",              "....TN........"),
     ("own", "backbone_learning_rate", "0.5",                 NOTHING),
+    ("own", "train_share", "0.05",                          "....TNO......."),
+    ("share", "train_share", "0.50",                         NOTHING),
+    ("share", "train_seed", "7",                            "....TNO......."),
+    ("share", "train_seed", "1234",                          NOTHING),  # the run's
+    ("own", "train_seed", "7",                               NOTHING),  # nothing is drawn
+    ("own", "with_replacement", "true",                     "....TNO......."),
+    ("share", "with_replacement", "true",                   "....TNO......."),
+    ("share", "with_replacement", "false",                   NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
     ("own", "relation_head", "cls",                         "....T.O......."),  # TrainRE's alone

@@ -40,6 +40,9 @@ class TrainConfig:
     finetune_backbone: bool = False
     backbone_learning_rate: float = 1e-5  # used with finetune_backbone only
     relation_head: str = AT_MARKERS  # or cls; for TrainRE only
+    train_share: float = 1.0  # of the training posts, drawn at random
+    train_seed: int | None = None  # of this draw; None: seed
+    with_replacement: bool = False  # a post may be drawn several times
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "max_tokens"):
@@ -52,6 +55,14 @@ class TrainConfig:
             check(_option(name), "a number, 0 or more", value or 0, 0 <= (value or 0) < inf)
         check("--warmup", "a share from 0 to 1", self.warmup, 0 <= self.warmup <= 1)
         check("--dropout", "a share from 0, below 1", self.dropout, 0 <= self.dropout < 1)
+        share, seed = self.train_share, self.train_seed or 0
+        check("--train-share", "a share above 0, up to 1", share, 0 < share <= 1)
+        check("--train-seed", "0 or more", seed, seed >= 0)
+
+    @property
+    def draws(self) -> bool:
+        """True if training posts are drawn at random; else each is trained on once per epoch."""
+        return self.train_share < 1 or self.with_replacement
 
 
 _RATES = (

@@ -143,6 +143,9 @@ class Entities(Head):
     def gold(self, post: Post) -> list[str] | None:
         return None if post.tags is None else list(post.tags)
 
+    def classes(self, post: Post) -> set[str]:
+        return {label for label, _, _ in entities_of(post.tags or ())}
+
     def add_markers(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         return ()
 

@@ -51,6 +51,10 @@ class Head(ABC):
         """Return a post's gold labels in the form of `read`; None if it has none."""
 
     @abstractmethod
+    def classes(self, post: Post) -> set[str]:
+        """Return the classes that occur in a labelled post: its relation, or types of entities."""
+
+    @abstractmethod
     def labels(self, known: Sequence[str], style: str) -> list[str]:
         """Return the head's labels, in the order of their numbers. known: the data set's labels."""
 

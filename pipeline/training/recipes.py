@@ -52,6 +52,7 @@ _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "re": {"decay_all": False},
     "ner": {"head_learning_rate": None},
 }
+ELSEWHERE = ("variant", "style", "train_share", "train_seed", "with_replacement")  # in no recipe
 _DEMO: Mapping[str, Any] = {
     "encoder": SCRATCH,
     "epochs": 12,
@@ -100,6 +101,8 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
         config = replace(config, finetune_backbone=False)
     if not config.finetune_backbone:
         config = replace(config, backbone_learning_rate=0.0)
+    if config.train_seed == config.seed or not config.draws:
+        config = replace(config, train_seed=None)
     if config.head_learning_rate == config.learning_rate:
         config = replace(config, head_learning_rate=None)
     return replace(
@@ -118,7 +121,7 @@ def recipes(dataset: str, variant: str) -> list[str]:
     lines = [f"{dataset}, variant {variant}; choose with --recipe, change a value by its option"]
     lines.append(f"{'option':26}" + "".join(f"{names[t]:10}{r:10}" for t, r in columns))
     for name in values[0]:
-        if name not in ("variant", "style"):  # not part of a recipe
+        if name not in ELSEWHERE:
             row = "".join(
                 f"{_shown(column[name] if has_option(task, name) else '-'):20}"
                 for (task, _), column in zip(columns, values, strict=True)

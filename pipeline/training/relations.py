@@ -202,6 +202,9 @@ class Relations(Head):
     def gold(self, post: Post) -> str | None:
         return post.relation
 
+    def classes(self, post: Post) -> set[str]:
+        return set() if post.relation is None else {post.relation}
+
     def labels(self, known: Sequence[str], style: str) -> list[str]:
         return list(known)
 

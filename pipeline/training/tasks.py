@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import luigi
 
 from model.hvpnet.variants import (
-    AT_MARKERS,
     PAPER,
     RELATION_HEADS,
     RELEASED,
@@ -80,7 +79,10 @@ class _Training(RunsModel):
 
     TASK: str
     VERSION = 3
-    ADDED: ClassVar[Mapping[str, Any]] = {"relation_head": AT_MARKERS}
+    ADDED: ClassVar[Mapping[str, Any]] = {
+        name: getattr(TrainConfig, name)
+        for name in ("relation_head", "train_share", "train_seed", "with_replacement")
+    }
     RESULT = True
 
     recipe = luigi.ChoiceParameter(
@@ -94,6 +96,15 @@ class _Training(RunsModel):
         default=(), description="several seeds, such as 1,49,1234: a run each, mean and deviation"
     )
     epochs = luigi.OptionalIntParameter(default=None)
+    train_share = luigi.FloatParameter(
+        default=TrainConfig.train_share, description="share of the training posts to train on"
+    )
+    train_seed = luigi.OptionalIntParameter(
+        default=None, description="seed of the draw of this share; default: the run's"
+    )
+    with_replacement = luigi.BoolParameter(
+        description="draw with replacement, as the published script: some posts count several times"
+    )
     batch_size = luigi.OptionalIntParameter(default=None)
     learning_rate = luigi.OptionalFloatParameter(default=None)
     head_learning_rate = luigi.OptionalFloatParameter(default=None)

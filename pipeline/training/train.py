@@ -26,6 +26,7 @@ from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
 from pipeline.training.possible import check_training
+from pipeline.training.shares import draw
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
 from pipeline.training.vocabulary import check_words
 
@@ -115,6 +116,9 @@ def train(
     transformers.set_seed(config.seed)
     check_training(head.name, posts)
     splits = {name: head.numbered(posts, name) for name in SPLITS}
+    labelled = splits["train"]
+    drawn = _drawn(head, labelled, config)
+    splits["train"] = {number: labelled[number] for number in drawn}
     labels = head.labels(labels, config.style)
     tokenizer, model = build(head, splits["train"].values(), labels, config, pictures)
     unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder)
@@ -130,6 +134,8 @@ def train(
                 f"{config.max_tokens}, found none of {len(splits[needed])}"
             )
     _log_unseen_words(encoded)
+    by_number = {post.number: post for post in encoded["train"]}
+    encoded["train"] = [by_number[number] for number in drawn if number in by_number]
     trainer = make_trainer(
         model,
         encoded,
@@ -157,11 +163,32 @@ def train(
         "epochs": epochs,
         "best_epoch": _best_epoch(epochs),
         **results,
-        "posts": {name: len(chosen) for name, chosen in splits.items()},
+        "posts": {name: len(chosen) for name, chosen in splits.items()} | {"train": len(drawn)},
+        "training_posts": {
+            "labelled": len(labelled),
+            "drawn": len(drawn),
+            "distinct": len(splits["train"]),
+        },
         "unknown_words": unknown,  # share of the training posts' words
         "encoder_revision": _revision(model),
         "config": asdict(config),
     }
+
+
+def _drawn(head: Head, posts: Mapping[int, Post], config: TrainConfig) -> list[int]:
+    """Return the numbers of the posts to train on, sorted; one drawn twice is there twice."""
+    seed = config.seed if config.train_seed is None else config.train_seed
+    classes = {number: head.classes(post) for number, post in posts.items()}
+    drawn = sorted(draw(classes, config.train_share, seed, config.with_replacement))
+    if config.draws:
+        log.info(
+            "training on %d of %d posts, %d of them distinct (drawn with seed %d)",
+            len(drawn),
+            len(posts),
+            len({*drawn}),
+            seed,
+        )
+    return drawn
 
 
 def _space(model: PrefixedEncoder | FineTuned) -> int:
