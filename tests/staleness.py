@@ -64,6 +64,7 @@ FILES = (  # what options name
     *("lstm_flickr_model.pth.tar", "words.json", "resnet.pth", "best_model.pth"),
     *("run/model/model.safetensors", "run/metrics.json", "tokenizer/vocab.txt", "boxes/a.xml"),
     *("entities/model/model.safetensors", "relations/model/model.safetensors"),
+    *("start/model/model.safetensors", "start/model/tokenizer.json"),
     *("tagger/model/model.safetensors", "entities-of-text/model/model.safetensors"),
 )
 

@@ -115,6 +115,7 @@ def decided_later() -> dict[tuple[str, str], str]:
     for task in ("TrainRE", "TrainNER"):
         cells |= {(task, f.name): "the recipe's" for f in fields(TrainConfig)}
         cells |= {(task, name): code(getattr(TrainConfig, name)) for name in ("variant", "style")}
+        cells[task, "start_from"] = "none"
         cells[task, "precision"], cells[task, "train_seed"] = "the machine's", "the run's"
     return cells
 

@@ -42,7 +42,7 @@ from pipeline.training.possible import (
 )
 
 CROSS_TASK, LOW_RESOURCE = "cross-task", "low-resource"  # TMP
-from pipeline.training.tasks import RunsModel, TrainNER, TrainRE, model_of
+from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
 
 TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner": TrainNER}
 # Tasks of a data set, unless --tasks says otherwise; other data sets have both.
@@ -66,7 +66,7 @@ class Controls(RunsModel):
 
     def model_folder(self) -> Path:
         """Return the model folder; --model may also name the folder of the run that made it."""
-        return model_of("--model", self.model)
+        return model_folder("--model", self.model)
 
     def with_pictures(self) -> bool:
         return True

@@ -29,9 +29,8 @@ from pipeline.prediction.pictures import Seen
 from pipeline.prediction.posts import posts_to_predict, record_of
 from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Prediction, Relation
 from pipeline.prediction.records import Record
-from pipeline.training.evaluate import check_pyramids
 from pipeline.training.results import metrics_of
-from pipeline.training.saved import SavedModel
+from pipeline.training.saved import SavedModel, check_pyramids
 
 PREDICTIONS = "predictions.jsonl"
 log = logging.getLogger(__name__)

@@ -20,9 +20,10 @@ from pipeline.training.possible import (
     check_same_pyramids,
     check_tokenizer_files,
     check_training,
+    model_folder,
     task_of,
 )
-from pipeline.training.tasks import RunsModel, TrainNER, TrainRE, model_of
+from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
 
 Models = dict[str, Path]  # "entities", "relations" -> the folder of a saved model
 
@@ -34,7 +35,7 @@ def models_named(option: str, value: str) -> Models:
     """
     models: Models = {}
     for name in filter(None, map(str.strip, value.split(","))):
-        folder = model_of(option, name)
+        folder = model_folder(option, name)
         kind = PREDICTED[task_of(folder)]
         if kind in models:
             raise SettingError(

@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from transformers import BertConfig, PreTrainedTokenizerBase
+from transformers import (
+    BertConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from features.grounding.hub import ask_hub
 from model.config import ExtractorConfig
@@ -15,6 +20,7 @@ from pipeline.training.config import SCRATCH, TrainConfig
 from pipeline.training.encode import load_tokenizer, scratch_tokenizer
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.heads import Head
+from pipeline.training.start import Start
 from pipeline.training.vocabulary import check_vocabulary, most_tokens
 
 SCRATCH_SHAPE = {
@@ -31,27 +37,26 @@ def build(
     labels: Sequence[str],
     config: TrainConfig,
     pictures: Pictures | None,
+    start: Start | None = None,
 ) -> tuple[PreTrainedTokenizerBase, PrefixedEncoder | FineTuned]:
-    """Return tokenizer and untrained model. posts: used to make a scratch encoder's tokenizer."""
-    encoder = None
-    if config.encoder == SCRATCH:
-        tokenizer: PreTrainedTokenizerBase = scratch_tokenizer(posts)
-        marker_ids = head.add_markers(tokenizer)
-        encoder_config = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
+    """Return tokenizer and untrained model.
+
+    posts: used to make a scratch encoder's tokenizer.
+    start: a model whose tokenizer, encoder and prefix are taken; None: those of `config.encoder`.
+    """
+    tokenizer, encoder = _pretrained(posts, config, start)
+    marker_ids = head.add_markers(tokenizer)
+    if encoder is None:
+        encoder_config: PreTrainedConfig = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
     else:
-        tokenizer = load_tokenizer(config.encoder)
-        encoder = load_encoder(config.encoder, ask_hub)
-        encoder_config = encoder.config
-        rows = encoder.get_input_embeddings().num_embeddings
-        check_vocabulary(tokenizer, encoder_config, rows, config.encoder)
-        marker_ids = head.add_markers(tokenizer)
-        if len(tokenizer) > rows:
+        if len(tokenizer) > _rows(encoder):
             encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        encoder_config = encoder.config
     most = most_tokens(tokenizer, encoder_config)
     if not head.least_tokens <= config.max_tokens <= most:
         raise SettingError(
             f"--max-tokens: expected from {head.least_tokens} to {most} with encoder "
-            f"{config.encoder!r}, found {config.max_tokens}"
+            f"{config.encoder_name!r}, found {config.max_tokens}"
         )
     inputs: dict[str, Any] = {}
     if pictures is not None:
@@ -75,6 +80,28 @@ def build(
     )
     if encoder is not None:
         model.adopt(encoder)
+    if start is not None:
+        start.fill_prefix(model)
     if isinstance(pictures, Pixels):
         return tokenizer, FineTuned(model, pictures)
     return tokenizer, model
+
+
+def _pretrained(
+    posts: Iterable[Post], config: TrainConfig, start: Start | None
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel | None]:
+    """Return a tokenizer and its encoder; None for an encoder from scratch."""
+    if start is not None:
+        return start.saved.tokenizer, start.model.encoder
+    name = config.encoder_name
+    if name == SCRATCH:
+        return scratch_tokenizer(posts), None
+    tokenizer = load_tokenizer(name)
+    encoder = load_encoder(name, ask_hub)
+    check_vocabulary(tokenizer, encoder.config, _rows(encoder), name)
+    return tokenizer, encoder
+
+
+def _rows(encoder: PreTrainedModel) -> int:
+    rows: int = encoder.get_input_embeddings().num_embeddings
+    return rows

@@ -22,7 +22,9 @@ class TrainConfig:
 
     variant: str = HVPNET  # or flat, 1t3, only-objects, text-only
     style: str = PAPER  # of the model: paper or released
-    encoder: str = "bert-base-uncased"  # hub name, folder, or "scratch"
+    # Hub name, folder, or "scratch"; None with start_from, whose encoder is taken.
+    encoder: str | None = "bert-base-uncased"
+    start_from: str | None = None  # folder of a run or a model
     seed: int = 1234
     epochs: int = 12
     batch_size: int = 32
@@ -58,6 +60,13 @@ class TrainConfig:
         share, seed = self.train_share, self.train_seed or 0
         check("--train-share", "a share above 0, up to 1", share, 0 < share <= 1)
         check("--train-seed", "0 or more", seed, seed >= 0)
+
+    @property
+    def encoder_name(self) -> str:
+        """The source of the encoder: its name, or the folder of `start_from`."""
+        name = self.start_from or self.encoder
+        assert name is not None, "neither an encoder nor a run to start from"
+        return name
 
     @property
     def draws(self) -> bool:

@@ -1,31 +1,26 @@
 """Evaluate a saved model on a data set: predictions and scores, without training."""
 
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder, quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
-from pipeline.errors import DataError
-from pipeline.extraction.config import ExtractConfig, PictureFiles
+from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
-from pipeline.training.batches import Collator, Pictures
+from pipeline.training.batches import Collator
 from pipeline.training.encode import Encoded, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
-from pipeline.training.possible import NEARLY_THE_SAME, check_evaluation, check_labels
-from pipeline.training.saved import SavedModel
+from pipeline.training.possible import check_evaluation, check_labels
+from pipeline.training.saved import SavedModel, check_pyramids
 from pipeline.training.train import about_pictures
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
 from pipeline.training.vocabulary import log_unknown
-
-log = logging.getLogger(__name__)
 
 
 def evaluate_into(
@@ -126,28 +121,3 @@ class Evaluation:
         )
         shutil.rmtree(folder / CHECKPOINTS)  # made by the Trainer, empty
         return results
-
-
-def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
-    """Raise DataError if pyramids are not made like those that the model was trained on.
-
-    Their shapes may be equal, so nothing else would detect it. If only `resize` or `precision`
-    differ, the rows are nearly the same: this logs a warning.
-    """
-    # A model older than a setting was trained with the setting's default.
-    expected = asdict(ExtractConfig()) | config.pyramids if config.pyramids else {}
-    made_by = pictures.made_by
-    differ = sorted(name for name in made_by if expected.get(name) != made_by[name])
-    if not differ:
-        return
-    message = (
-        f"{model_folder}: expected pyramids with "
-        + ", ".join(f"{name} {expected.get(name)}" for name in differ)
-        + "; found "
-        + ", ".join(f"{name} {made_by[name]}" for name in differ)
-    )
-    if set(differ) <= NEARLY_THE_SAME:
-        log.warning("%s", message)
-        return
-    options = ", ".join(f"--ExtractPyramid-{name}" for name in differ)
-    raise DataError(f"{message}; extract them with {options}")

@@ -1,16 +1,19 @@
 """Check that a task can be done on a data set's posts, before anything is computed for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
+from model.hvpnet.variants import FLAT, ONE_TO_THREE, TEXT_ONLY
 from pipeline.corpus.files import clip
 from pipeline.corpus.labels import relation_labels, tag_labels
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import check_labels_differ
 from pipeline.engine.files import read_json
+from pipeline.engine.settings import existing
 from pipeline.errors import NAMED, DataError, SettingError
 from pipeline.extraction.config import ExtractConfig
 
@@ -19,6 +22,8 @@ PREDICTED = {"ner": "entities", "re": "relations"}  # task -> what its models pr
 BESIDE = "put the files that the encoder was published with beside its weights"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 NEARLY_THE_SAME = {"resize", "precision"}  # settings in which a model's pyramids may differ
+_FIXED_GATE = (FLAT, ONE_TO_THREE)  # variants
+_OF_PREFIX = ("style", "variant", "block_channels", "grid", "bottleneck")  # decide its shapes
 LABELLED = {"re": "a relation", "ner": "tags"}  # task -> its labels, for messages
 
 
@@ -122,6 +127,57 @@ def check_same_pyramids(models: Sequence[Path]) -> None:
                 f"{other} ({', '.join(f'{name} {other_kind.get(name)}' for name in differ)}); "
                 "predict with each alone, or train one of them again"
             )
+
+
+def check_start(model: Path, config: Mapping[str, Any]) -> None:
+    """Raise DataError or SettingError unless a training can start from a saved model.
+
+    Reads the model's small files only, so that it fails before pictures are read.
+
+    config: settings of the training, by the names of TrainConfig.
+    """
+    task_of(model)
+    check_tokenizer_files(model, "make the model again")
+    check_prefix(model, read_json(model / "config.json"), config)
+
+
+def check_prefix(model: Path, saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Raise SettingError unless a training can take over a saved model's prefix, if both have one.
+
+    Variants may differ if both train the gate, or neither does.
+
+    saved, config: settings of the saved model and of the training, by the names of ExtractorConfig;
+        a setting that either lacks is not compared.
+    """
+    if TEXT_ONLY in (saved["variant"], config["variant"]):
+        return
+    differ = [
+        name
+        for name in _OF_PREFIX
+        if name in saved and name in config and _other_shape(name, saved[name], config[name])
+    ]
+    if differ:
+        raise SettingError(
+            f"--start-from {model}: expected a model whose prefix has "
+            f"{', '.join(f'{name} {config[name]}' for name in differ)}, as this training's; found "
+            f"{', '.join(f'{name} {saved[name]}' for name in differ)}; give both the same, or "
+            "start from a text-only model to train a new prefix"
+        )
+
+
+def _other_shape(name: str, value: Any, other: Any) -> bool:
+    if name == "variant":
+        return (value in _FIXED_GATE) != (other in _FIXED_GATE)
+    return bool(value != other)
+
+
+def model_folder(option: str, named: str) -> Path:
+    """Return the model folder that an option names; it may name the run that made the model.
+
+    Raises DataError if nothing is there.
+    """
+    folder = existing(option, named)
+    return folder / "model" if (folder / "model").is_dir() else folder
 
 
 def task_of(model: Path) -> str:

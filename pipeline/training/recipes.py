@@ -52,7 +52,10 @@ _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "re": {"decay_all": False},
     "ner": {"head_learning_rate": None},
 }
-ELSEWHERE = ("variant", "style", "train_share", "train_seed", "with_replacement")  # in no recipe
+ELSEWHERE = (  # settings that are in no recipe
+    *("variant", "style", "start_from"),
+    *("train_share", "train_seed", "with_replacement"),
+)
 _DEMO: Mapping[str, Any] = {
     "encoder": SCRATCH,
     "epochs": 12,
@@ -97,6 +100,13 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
             f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
             f"{RELEASED}, which mixes all blocks"
         )
+    if config.start_from is not None:
+        if values.get("encoder") is not None:
+            raise SettingError(
+                "--encoder: expected none with --start-from, which takes the encoder of its run, "
+                f"found {config.encoder}; leave one of them out"
+            )
+        config = replace(config, encoder=None)
     if variant == TEXT_ONLY:
         config = replace(config, finetune_backbone=False)
     if not config.finetune_backbone:

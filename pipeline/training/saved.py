@@ -1,6 +1,7 @@
 """The folder of a saved model: load its parts and check that they belong together."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -10,12 +11,17 @@ from model.config import ExtractorConfig
 from model.encoder import PrefixedEncoder, load_saved
 from model.hvpnet.variants import TEXT_ONLY
 from pipeline.errors import DataError
+from pipeline.extraction.config import ExtractConfig
+from pipeline.training.batches import Pictures
+from pipeline.training.config import BACKBONE
 from pipeline.training.encode import load_tokenizer
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head
-from pipeline.training.possible import task_of
+from pipeline.training.possible import NEARLY_THE_SAME, task_of
 from pipeline.training.relations import MARKERS
 from pipeline.training.vocabulary import check_vocabulary
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,3 +75,31 @@ def _check_tokenizer(
             f"{folder}: expected a tokenizer whose markers have the ids "
             f"{', '.join(map(str, markers))}, found another; make the model again"
         )
+
+
+def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Path) -> None:
+    """Raise DataError if pyramids are not made like those that the model was trained on.
+
+    Their shapes may be equal, so nothing else would detect it. If only `resize` or `precision`
+    differ, the rows are nearly the same: this logs a warning.
+    """
+    # A model older than a setting was trained with the setting's default.
+    expected = asdict(ExtractConfig()) | config.pyramids if config.pyramids else {}
+    made_by = pictures.made_by
+    differ = sorted(name for name in made_by if expected.get(name) != made_by[name])
+    if not differ:
+        return
+    message = (
+        f"{model_folder}: expected pyramids with "
+        + ", ".join(f"{name} {expected.get(name)}" for name in differ)
+        + "; found "
+        + ", ".join(f"{name} {made_by[name]}" for name in differ)
+    )
+    if set(differ) <= NEARLY_THE_SAME:
+        log.warning("%s", message)
+        return
+    options = ", ".join(f"--ExtractPyramid-{name}" for name in differ)
+    tuned = model_folder / BACKBONE
+    if "weights" in differ and tuned.is_file():
+        options = options.replace("-weights", f"-weights {tuned}")
+    raise DataError(f"{message}; extract them with {options}")

@@ -35,8 +35,10 @@ from pipeline.training.possible import (
     BESIDE,
     check_evaluation,
     check_labels,
+    check_start,
     check_tokenizer_files,
     check_training,
+    model_folder,
     task_of,
 )
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
@@ -81,7 +83,10 @@ class _Training(RunsModel):
     VERSION = 3
     ADDED: ClassVar[Mapping[str, Any]] = {
         name: getattr(TrainConfig, name)
-        for name in ("relation_head", "train_share", "train_seed", "with_replacement")
+        for name in (
+            *("relation_head", "start_from"),
+            *("train_share", "train_seed", "with_replacement"),
+        )
     }
     RESULT = True
 
@@ -91,6 +96,11 @@ class _Training(RunsModel):
     variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
     style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
     encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
+    start_from = luigi.OptionalStrParameter(
+        default=None,
+        description="output of TrainRE, TrainNER or ImportReleased: take its tokenizer and all "
+        "weights but the head's",
+    )
     seed = luigi.OptionalIntParameter(default=None)
     seeds = Numbers(
         default=(), description="several seeds, such as 1,49,1234: a run each, mean and deviation"
@@ -143,9 +153,11 @@ class _Training(RunsModel):
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         check_training(self.TASK, posts)
-        encoder = self.sources().get("encoder")
-        if encoder is not None and encoder.is_dir():
-            check_tokenizer_files(encoder, BESIDE)
+        sources = self.sources()
+        if "encoder" in sources and sources["encoder"].is_dir():
+            check_tokenizer_files(sources["encoder"], BESIDE)
+        if "start_from" in sources:
+            check_start(sources["start_from"], asdict(self.config))
 
     def lines(self) -> list[str]:
         from pipeline.training.results import result
@@ -171,10 +183,12 @@ class _Train(_Training):
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        return without_path(asdict(self.config), "encoder", SCRATCH)
+        return without_path(without_path(asdict(self.config), "encoder", SCRATCH), "start_from")
 
     def sources(self) -> dict[str, Path]:
-        return on_disk("encoder", self.config.encoder, SCRATCH)
+        start = self.config.start_from
+        folder = {} if start is None else {"start_from": model_folder("--start-from", start)}
+        return on_disk("encoder", self.config.encoder, SCRATCH) | folder
 
     @property
     def name(self) -> str:
@@ -301,12 +315,6 @@ class ImportReleased(OfDataset):
         return [str(near(path)) for path in made if path.exists()]  # text-only: no backbone
 
 
-def model_of(option: str, value: str) -> Path:
-    """Return the model folder that an option names: itself, or the run that made it."""
-    named = existing(option, value)
-    return named / "model" if (named / "model").is_dir() else named
-
-
 class Evaluate(RunsModel):
     """A saved model evaluated on a data set: predictions and scores of val and test."""
 
@@ -330,7 +338,7 @@ class Evaluate(RunsModel):
 
     def model_folder(self) -> Path:
         """Return the model folder; --model may also name the folder of the run that made it."""
-        return model_of("--model", self.model)
+        return model_folder("--model", self.model)
 
     def settings(self) -> dict[str, Any]:
         return {"precision": self.precision}

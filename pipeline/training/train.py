@@ -25,8 +25,9 @@ from pipeline.training.encode import Encoded, save_tokenizer
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
-from pipeline.training.possible import check_training
+from pipeline.training.possible import check_training, model_folder
 from pipeline.training.shares import draw
+from pipeline.training.start import Start
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
 from pipeline.training.vocabulary import check_words
 
@@ -120,8 +121,10 @@ def train(
     drawn = _drawn(head, labelled, config)
     splits["train"] = {number: labelled[number] for number in drawn}
     labels = head.labels(labels, config.style)
-    tokenizer, model = build(head, splits["train"].values(), labels, config, pictures)
-    unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder)
+    start = _start(config, pictures)
+    tokenizer, model = build(head, splits["train"].values(), labels, config, pictures, start)
+    origin = {} if start is None else {"start": start.report(_extractor(model))}
+    unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder_name)
     encoded = {
         name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style)
         for name, chosen in splits.items()
@@ -169,10 +172,18 @@ def train(
             "drawn": len(drawn),
             "distinct": len(splits["train"]),
         },
+        **origin,
         "unknown_words": unknown,  # share of the training posts' words
         "encoder_revision": _revision(model),
         "config": asdict(config),
     }
+
+
+def _start(config: TrainConfig, pictures: Pictures | None) -> Start | None:
+    """Load the model that the run starts from, if any."""
+    if config.start_from is None:
+        return None
+    return Start.open(model_folder("--start-from", config.start_from), pictures)
 
 
 def _drawn(head: Head, posts: Mapping[int, Post], config: TrainConfig) -> list[int]:
