@@ -38,6 +38,7 @@ from pipeline.training.possible import (
     check_evaluation,
     check_labels,
     check_tokenizer_files,
+    model_folder,
     task_of,
 )
 

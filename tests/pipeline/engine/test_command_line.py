@@ -39,8 +39,8 @@ WRONG = [
     ("TrainRE mnre", "expected an option, found 'mnre'; write a value after its option"),
     ("TrainER", "no task TrainER; did you mean TrainNER or TrainRE?"),
     ("Train2026", "no task Train2026; did you mean TrainRE"),
-    ("Xyz", "no task Xyz; the tasks are Evaluate, "),
-    ("", "expected a task, found none; the tasks are Evaluate, "),
+    ("Xyz", "no task Xyz; the tasks are Cases, "),
+    ("", "expected a task, found none; the tasks are Cases, "),
 ]
 
 
