@@ -9,14 +9,13 @@ import json
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from PIL import Image
 
 from pipeline.corpus.drawing import draw_picture
 
 Fields = dict[str, Any]  # of a post in posts.jsonl
-P = TypeVar("P")  # what a picture shows
 
 # split -> number of sentences with ambiguous names, with an ambiguous relation, and unambiguous
 SIZES = {"train": (52, 16, 108), "val": (14, 4, 30), "test": (16, 5, 33)}
@@ -79,8 +78,8 @@ def write_demo(folder: Path, seed: int = 0) -> None:
 
 def write_posts(
     folder: Path,
-    posts: Iterable[tuple[Fields, P | None]],
-    draw: Callable[[P, random.Random], Image.Image],
+    posts: Iterable[tuple[Fields, Any]],
+    draw: Callable[[Any, random.Random], Image.Image],
     chance: random.Random,
 ) -> None:
     """Write the files of a demo. posts: fields, and what to draw (None: no picture)."""
