@@ -38,12 +38,10 @@ def attention_of(opened: OpenRun, number: int, post: Post) -> dict[str, Any]:
     attention = opened.forward.attention_to_regions(encoded, opened.pictures.pyramids)
     shares = attention[:, 0].double().numpy()  # (L, T, R, hw)
     slots = opened.slots(number)
-    parts = [
-        {"of": of, "text": text, "layers": shares[:, places][..., slots, :].mean(1)}
-        for of, text, places in _asked(saved.head.name, post, encoded[0])
-    ]
-    for part in parts:
-        part["layers"] = part["layers"].round(DIGITS).tolist()
+    parts = []
+    for of, text, places in _asked(saved.head.name, post, encoded[0]):
+        layers = shares[:, places][..., slots, :].mean(1)
+        parts.append({"of": of, "text": text, "layers": layers.round(DIGITS).tolist()})
     tokens, positions = len(encoded[0].input_ids), shares.shape[-1]
     # In style released, absent crops are attended too.
     read = shares.shape[-2] - opened.first if saved.config.style == RELEASED else len(slots)
@@ -56,9 +54,8 @@ def _asked(task: str, post: Post, encoded: Encoded) -> Iterator[tuple[str, str, 
     if task == "re":
         assert post.head is not None, post.id
         assert post.tail is not None, post.id
-        for (of, span), place in zip(
-            (("head", post.head), ("tail", post.tail)), encoded.positions, strict=True
-        ):
+        ends = (("head", post.head), ("tail", post.tail))
+        for (of, span), place in zip(ends, encoded.positions, strict=True):
             yield of, " ".join(post.tokens[slice(*span)]), [place]
         return
     for label, start, end in entities_of(post.tags or ()):
@@ -74,13 +71,14 @@ def regions_of(
 
     rank: of the post among those shown; it names the images.
 
-    Returns `picture`: None, or the `file` of the image and the `size` of the picture in pixels; and
-    `regions`, those that the model reads: name, phrase, score, box, and, if the image can be shown,
-    `file` and `size` as above and `kept`: the part in pixels that the backbone reads.
+    Returns `status`: the post's picture_status; `picture`: None, or the `file` of the image and the
+    `size` of the picture in pixels; and `regions`, those that the model reads: name, phrase, score,
+    box, and, if the image can be shown, `file` and `size` as above and `kept`: the part in pixels
+    that the backbone reads.
     """
     pictures, line = opened.pictures, opened.pictures.lines[number]
-    picture = None
-    if pictures.status(number) == USED:
+    picture, status = None, pictures.status(number)
+    if status == USED:
         picture = _stored(files.root / str(line.picture), folder / f"{rank}.jpg", PICTURE)
     preparation = Preparation(files.config.resize, files.config.size)
     regions: list[dict[str, Any]] = []
@@ -95,7 +93,7 @@ def regions_of(
             image = _stored(files.root / region.file, folder / f"{rank}-{slot}.jpg", CROP)
         regions.append(_region(region_name(crops), region, image, preparation))
         crops += 1
-    return {"picture": picture, "regions": regions}
+    return {"status": status, "picture": picture, "regions": regions}
 
 
 def _stored(source: Path, target: Path, longest: int) -> dict[str, Any] | None:

@@ -6,15 +6,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from model.hvpnet.variants import PAPER
 from pipeline.corpus.labels import entities_of
 from pipeline.corpus.post import Post
 from pipeline.engine.files import write_json
 from pipeline.errors import SettingError
 from pipeline.experiments.attention import attention_of, regions_of
+from pipeline.experiments.cases_page import section
 from pipeline.experiments.opened import OpenRun, held_out, with_ids
 from pipeline.experiments.runs import PREDICTIONS, TrainedRun, items_of, lines_of
 from pipeline.prediction.comparison import choose_posts
 from pipeline.prediction.gold import Gold, gold_of
+
+__all__ = ["cases_into", "published_cases", "section"]
 
 # Head and tail of the posts in the paper's Table 2, which is about test of MNRE: the relevant, the
 # weakly relevant and the irrelevant picture.
@@ -61,10 +65,9 @@ def cases_into(
     shown = [_case([*posts.values()][n], [lines[n] for lines in answers]) for n in places]
     looking = runs[first]
     if looking.files is not None:
-        opened = OpenRun.open(looking, device)
+        opened, numbers = OpenRun.open(looking, device), [*posts]
         for rank, (place, case) in enumerate(zip(places, shown, strict=True), start=1):
-            number = [*posts][place]
-            case["status"] = opened.pictures.status(number)
+            number = numbers[place]
             case |= regions_of(opened, number, looking.files, folder, rank)
             case |= attention_of(opened, number, posts[number])
     results = {
@@ -141,7 +144,7 @@ def _about(run: TrainedRun) -> dict[str, str]:
         "name": run.name,
         "folder": run.short,
         "variant": config["variant"],
-        "style": config["style"],
+        "style": config.get("style", PAPER),
     }
 
 

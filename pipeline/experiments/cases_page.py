@@ -171,8 +171,9 @@ class _Card:
             jpeg = (self.folder / picture["file"]).read_bytes()
             shown = cells.picture(self._id(picture), jpeg, tuple(picture["size"]), self._crops())
             html = f'<div class="look">{shown}</div>'
-        elif post["status"] != USED:
-            reason = "no picture" if post["status"] == NONE else f"picture: {post['status']}"
+        else:
+            known = {NONE: "no picture", USED: "picture: the file has changed since"}
+            reason = known.get(post["status"], f"picture: {post['status']}")
             html = f'<p class="why">{escape(reason)}</p>'
         images = "".join(
             cells.image(
@@ -181,7 +182,8 @@ class _Card:
             for region in post["regions"]
             if self._is_own_file(region)
         )
-        return html + (f'<svg width="0" height="0">{images}</svg>' if images else "")
+        hidden = f'<svg width="0" height="0" style="position:absolute">{images}</svg>'
+        return html + (hidden if images else "")
 
     def _id(self, image: Mapping[str, Any]) -> str:
         """Return the name on the page of an image: the card's, and its file's."""
@@ -241,11 +243,11 @@ class _Card:
         for region, values in zip(self.post["regions"], shares, strict=True):
             side = math.isqrt(len(values))
             grid = [] if run["style"] == RELEASED else values.reshape(side, side).tolist()
-            shown = (
-                cells.part(self._id(region), region["kept"], grid, most)
-                if "kept" in region
-                else f'<p class="soft">{" ".join(f"{value:.3f}" for value in values)}</p>'
-            )
+            if "kept" in region:
+                shown = cells.part(self._id(region), region["kept"], grid, most)
+            else:
+                numbers = "<br>".join(" ".join(f"{value:.3f}" for value in row) for row in grid)
+                shown = f'<p class="soft">{numbers}</p>'
             figures += (
                 f"<figure>{shown}<figcaption>{escape(region['name'])} <b>{values.sum():.3f}</b>"
                 "</figcaption></figure>"

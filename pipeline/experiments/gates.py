@@ -19,6 +19,7 @@ from pipeline.experiments.runs import TrainedRun
 from pipeline.pages.charts import HeatMap, check_installed, heat_maps
 from pipeline.pages.drawing import data_url, jpeg_of
 from pipeline.pages.plots import heat_table
+from pipeline.prediction.prediction import USED
 from pipeline.prediction.stored import StoredPictures
 from pipeline.training.possible import PREDICTED
 
@@ -123,6 +124,8 @@ def _store_picture(
     pictures: StoredPictures, root: Path, number: int, folder: Path, rank: int
 ) -> str | None:
     """Write a post's picture into `folder`, small; return its name, or None if it can't be read."""
+    if pictures.status(number) != USED:  # only its crops, which are files, can be
+        return None
     try:
         picture = open_picture(root / str(pictures.lines[number].picture))
     except PictureError:  # its row is in the store: the file was changed since
@@ -251,31 +254,32 @@ def _tables(name: str, figures: Mapping[str, Any], results: Mapping[str, Any]) -
 
 def in_words(results: Mapping[str, Any]) -> list[str]:
     """Return sentences that say what the figures show, with the thresholds that they use."""
-    lines = [_preference(name, figures) for name, figures in results["regions"].items()]
-    mean = np.array(next(iter(results["regions"].values()))["mean"])
-    if results["style"] != RELEASED and len(mean) > 1:
-        lines.append(_trend(mean))
+    part = _part(results)
+    lines = [_preference(name, figures, part) for name, figures in results["regions"].items()]
+    name, figures = next(iter(results["regions"].items()))
+    if results["style"] != RELEASED and len(figures["mean"]) > 1:
+        lines.append(_trend(name, np.array(figures["mean"])))
     return lines
 
 
-def _preference(name: str, figures: Mapping[str, Any]) -> str:
+def _preference(name: str, figures: Mapping[str, Any], part: str) -> str:
     largest, deviation = figures["largest_distance"], float(np.max(figures["deviation"]))
     chooses = "hardly chooses" if largest < CHOOSES else "chooses"
     depends = "hardly depends" if deviation < DEPENDS else "depends"
     region, in_deviations = name.removesuffix("s"), figures["largest_distance_in_deviations"]
-    also = "" if in_deviations is None else f", up to {in_deviations:.1f} deviations over posts"
+    also = "" if in_deviations is None else f", up to {in_deviations:.1f} times its deviation"
     return (
-        f"{name.capitalize()}: the mean gate differs from 1/4 by at most {largest:.3f}{also} "
-        f"(by {figures['mean_distance']:.3f} on average): on this run the gate {chooses} among "
-        f"blocks (threshold {CHOOSES}). Its largest deviation over {figures['count']:,} "
-        f"{region}s is {deviation:.3f}: it {depends} on the {region} (threshold {DEPENDS})."
+        f"{name.capitalize()}: the mean gate differs from 1/4 by at most {largest:.3f} and by "
+        f"{figures['mean_distance']:.3f} on average{also}: on this run the gate {chooses} among "
+        f"{part}s (threshold {CHOOSES}). Its deviation over {figures['count']:,} {region}s is at "
+        f"most {deviation:.3f}: it {depends} on the {region} (threshold {DEPENDS})."
     )
 
 
-def _trend(mean: np.ndarray) -> str:
+def _trend(name: str, mean: np.ndarray) -> str:
     """Say whether higher layers prefer higher blocks, as the paper reads its figure.
 
-    mean: (L, 4).
+    name: of the regions. mean: their mean gate (L, 4).
     """
     numbers = mean @ np.arange(1, BLOCKS + 1)  # (L,)
     low, high = np.array_split(numbers, 2)
@@ -286,6 +290,6 @@ def _trend(mean: np.ndarray) -> str:
         agreement = "as the paper reports" if rise > 0 else "contrary to the paper"
         verdict = f"means that low layers prefer {order} blocks, {agreement}"
     return (
-        f"The mean block number is {low.mean():.2f} in the lower half of the layers and "
-        f"{high.mean():.2f} in the upper half; this {verdict} (threshold {RISES})."
+        f"The mean block number of the {name} is {low.mean():.2f} in the lower half of the layers "
+        f"and {high.mean():.2f} in the upper half; this {verdict} (threshold {RISES})."
     )

@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.errors import SettingError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito: distinct for the colour-blind
@@ -181,39 +183,54 @@ def heat_maps(
     middle, reach = scale
     down = -(-len(maps) // across)
     wide = 1.25 if digits is None else 1.75  # inches
-    tall = 0.17 * max(len(one.rows) for one in maps) + 0.45  # inches
+    tall = 0.17 * max(len(one.rows) for one in maps) + 0.45
     with drawing():
         figure = Figure((1.0 + wide * across, 0.3 + tall * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False)
-        used = grid.ravel()[: len(maps)].tolist()
-        for axes in grid.ravel()[len(maps) :]:
+        places = figure.subplots(down, across, squeeze=False).ravel().tolist()
+        for axes in places[len(maps) :]:
             axes.remove()
-        for number, (axes, one) in enumerate(zip(used, maps, strict=True)):
-            mesh = axes.pcolormesh(
-                one.values,
-                cmap="RdBu_r",
-                vmin=middle - reach,
-                vmax=middle + reach,
-                edgecolors="white",
-                linewidth=0.5,
-            )
-            axes.invert_yaxis()
-            axes.set_title(one.title, fontsize=9)
-            axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
-            axes.set_yticks(np.arange(len(one.rows)) + 0.5, one.rows)
-            axes.tick_params(length=0, labelsize=7)
-            if number % across == 0:
-                axes.set_ylabel(labels[0])
-            if number + across >= len(maps):
-                axes.set_xlabel(labels[1])
-            for (row, column), value in np.ndenumerate(one.values if digits is not None else ()):
-                axes.text(
-                    *(column + 0.5, row + 0.52, f"{value:.{digits}f}"),
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="white" if abs(value - middle) > 0.7 * reach else "black",
-                )
-        bar = figure.colorbar(mesh, ax=used, label=labels[2], aspect=30)
+        used = places[: len(maps)]
+        meshes = [
+            _draw_map(axes, one, columns, scale, digits)
+            for axes, one in zip(used, maps, strict=True)
+        ]
+        for axes in used[::across]:
+            axes.set_ylabel(labels[0])
+        for axes in used[-across:]:
+            axes.set_xlabel(labels[1])
+        bar = figure.colorbar(meshes[0], ax=used, label=labels[2], aspect=30)
         bar.ax.set_ylim(max(0.0, middle - reach), min(1.0, middle + reach))
     return svg_of(figure)
+
+
+def _draw_map(
+    axes: "Axes",
+    one: HeatMap,
+    columns: Sequence[str],
+    scale: tuple[float, float],
+    digits: int | None,
+) -> "QuadMesh":
+    """Draw one matrix, its first row at the top; arguments as for `heat_maps`."""
+    middle, reach = scale
+    mesh = axes.pcolormesh(
+        one.values,
+        cmap="RdBu_r",
+        vmin=middle - reach,
+        vmax=middle + reach,
+        edgecolors="white",
+        linewidth=0.5,
+    )
+    axes.invert_yaxis()
+    axes.set_title(one.title, fontsize=9)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_yticks(np.arange(len(one.rows)) + 0.5, one.rows)
+    axes.tick_params(length=0, labelsize=7)
+    for (row, column), value in np.ndenumerate(one.values if digits is not None else ()):
+        axes.text(
+            *(column + 0.5, row + 0.52, f"{value:.{digits}f}"),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if abs(value - middle) > 0.7 * reach else "black",
+        )
+    return mesh

@@ -85,7 +85,8 @@ margin:10px 0;width:fit-content;max-width:100%}
 summary{cursor:pointer;color:var(--soft);margin:6px 0}
 @media(max-width:640px){body{padding:14px 10px 32px}article{padding:10px 12px 12px}
 .look{flex-direction:column}.crops{flex:none;display:grid;grid-template-columns:repeat(3,1fr)}}
-@media print{*{print-color-adjust:exact}body{padding:0}}
+@media print{*{print-color-adjust:exact}body{padding:0}
+.heat,.figure,.posts>div,.parts{break-inside:avoid}}
 """
 
 

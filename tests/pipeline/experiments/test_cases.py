@@ -13,8 +13,7 @@ import torch
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
 from pipeline.errors import DataError, SettingError
-from pipeline.experiments.cases import cases_into, published_cases
-from pipeline.experiments.cases_page import section
+from pipeline.experiments.cases import cases_into, published_cases, section
 from pipeline.experiments.runs import TrainedRun, lines_of
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.saved import SavedModel

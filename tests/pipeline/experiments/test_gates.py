@@ -187,7 +187,7 @@ def test_sentences_for_a_gate_that_hardly_chooses() -> None:
     words = words_for([[0.263, 0.237, 0.25, 0.25]] * 2, 0.001)
     assert "differs from 1/4 by at most 0.013" in words
     assert "the gate hardly chooses among blocks (threshold 0.05)" in words
-    assert "is 0.001: it hardly depends on the picture" in words
+    assert "is at most 0.001: it hardly depends on the picture" in words
     assert "shows no preference of low layers" in words
 
 
@@ -196,6 +196,7 @@ def test_sentences_for_a_gate_that_chooses() -> None:
     words = words_for([low, high], 0.2)
     assert "the gate chooses among blocks" in words
     assert "it depends on the picture" in words
-    assert "is 1.60 in the lower half of the layers and 3.40 in the upper half" in words
+    assert "The mean block number of the picture is 1.60 in the lower half" in words
+    assert "and 3.40 in the upper half" in words
     assert "low layers prefer low blocks, as the paper reports" in words
     assert "prefer high blocks, contrary to the paper" in words_for([high, low], 0.2)
