@@ -190,8 +190,9 @@ def test_an_impossible_option_is_an_error_of_one_line(
 
 def test_recipes_are_printed_and_can_be_overridden(world: World) -> None:
     table = world.printed("Recipes", "--dataset", "own")
-    [epochs] = [line.split() for line in table.splitlines() if line.startswith("--epochs")]
-    assert epochs == ["--epochs", "12", "15", "30", "30"]
+    assert max(map(len, table.splitlines())) <= 100
+    epochs = [line.split() for line in table.splitlines() if line.startswith("--epochs")]
+    assert epochs == [["--epochs", "12", "15", "30", "12"], ["--epochs", "30", "30", "30", "12"]]
     metrics = world.metrics(
         "TrainRE", "--recipe", "released", *TRAIN, *EXTRACT, "--variant", "text-only"
     )

@@ -403,6 +403,15 @@ def test_recipe_of_the_published_scripts() -> None:
     )  # fmt: skip
 
 
+def test_recipes_of_the_papers_further_experiments() -> None:
+    for task, head in (("re", None), ("ner", 5e-2)):
+        rest = (0.01, False, 0.1)
+        assert recipe(task, "low-resource") == (30, 8, 3e-5, head, *rest, 16, 0.1, 0, 1234)
+        assert recipe(task, "cross-task") == (12, 8, 3e-5, head, *rest, 8, 0.1, 0, 1234)
+    demo = [train_preset("ner", "demo", name) for name in ("paper", "low-resource", "cross-task")]
+    assert demo[0] == demo[1] == demo[2]
+
+
 def test_a_parameter_that_no_group_declares_is_an_error() -> None:
     """A new head would have no learning rate of its own."""
     _, model = build(HEADS["re"], [Post("1", "train", ("a",))], ["None", "x"], CONFIG, None)
