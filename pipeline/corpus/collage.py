@@ -34,17 +34,24 @@ class Panel:
     frame: str | None = None
 
 
-Collage = tuple[Panel, ...] | str  # panels, or a picture in `NOTHING`
+@dataclass(frozen=True)
+class Collage:
+    """What a picture shows: at most four panels; or, without panels, a filler in `NOTHING`."""
+
+    panels: tuple[Panel, ...] = ()
+    filler: str = "blank"
 
 
 def draw_collage(collage: Collage, chance: random.Random) -> Image.Image:
-    """Draw a picture (SIDE, SIDE): its panels in random cells, or a picture that says nothing."""
+    """Draw a picture (SIDE, SIDE): its panels in random cells, or its filler."""
     image = Image.new("RGB", (SIDE, SIDE), near((184, 184, 184), chance, 24))
-    if isinstance(collage, str):
-        _draw_nothing(image, collage, chance)
-        return grained(image, chance, 40 if collage == "noise" else 6)
+    if not collage.panels:
+        _draw_filler(image, collage.filler, chance)
+        return grained(image, chance, 40 if collage.filler == "noise" else 6)
     rim = (SIDE - 2 * CELL) // 2
-    for panel, (column, row) in zip(collage, chance.sample(CELLS, len(collage)), strict=True):
+    for panel, (column, row) in zip(
+        collage.panels, chance.sample(CELLS, len(collage.panels)), strict=True
+    ):
         place = [rim + CELL * n + chance.randint(0, CELL - PANEL) for n in (column, row)]
         image.paste(_panel(panel, chance), (place[0], place[1]))
     return grained(image, chance)
@@ -74,7 +81,7 @@ def _draw_pattern(pen: ImageDraw.ImageDraw, pattern: str, ink: Color) -> None:
         pen.ellipse(box(x, y, 9, 9), fill=ink)
 
 
-def _draw_nothing(image: Image.Image, kind: str, chance: random.Random) -> None:
+def _draw_filler(image: Image.Image, kind: str, chance: random.Random) -> None:
     """Draw rows of letters for "letters"; the others have no shapes."""
     if kind != "letters":
         return

@@ -122,7 +122,7 @@ def _open(split: str, chance: random.Random) -> list[tuple[Fields, Collage | Non
         pattern = chance.choice(PATTERNS)
         fields = _fields(split, text, dict.fromkeys(text.spans, type_), relations[pattern])
         unknown = chance.random() < UNKNOWN
-        picture = chance.choice(NOTHING) if unknown else _collage(kind, pattern, frame, chance)
+        picture = _filler(chance) if unknown else _collage(kind, pattern, frame, chance)
         posts.append((fields, picture))
     return posts
 
@@ -145,11 +145,15 @@ def _collage(kind: str, pattern: str, frame: str | None, chance: random.Random) 
     """
     count = chance.randint(1, 2)
     if frame is None:
-        return Panel(kind, pattern), *map(Panel, chance.sample(OTHERS, count))
+        return Collage((Panel(kind, pattern), *map(Panel, chance.sample(OTHERS, count))))
     kinds = chance.sample([other for other in LABELS if other != kind], count)
     frames = chance.sample([other for other in FRAMES if other != frame], count)
     wrong = [Panel(k, chance.choice(PATTERNS), f) for k, f in zip(kinds, frames, strict=True)]
-    return Panel(kind, pattern, frame), *wrong
+    return Collage((Panel(kind, pattern, frame), *wrong))
+
+
+def _filler(chance: random.Random) -> Collage:
+    return Collage(filler=chance.choice(NOTHING))
 
 
 def _any_picture(chance: random.Random) -> Collage | None:
@@ -157,7 +161,7 @@ def _any_picture(chance: random.Random) -> Collage | None:
     if chance.random() < UNPICTURED:
         return None
     if chance.random() < EMPTY:
-        return chance.choice(NOTHING)
+        return _filler(chance)
     frame = chance.choice([None, *FRAMES])
     return _collage(chance.choice([*LABELS]), chance.choice(PATTERNS), frame, chance)
 

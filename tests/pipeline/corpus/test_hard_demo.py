@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.corpus import locate, read
-from pipeline.corpus.collage import FRAMES, NOTHING, SIDE, Panel, draw_collage
+from pipeline.corpus.collage import FRAMES, NOTHING, SIDE, Collage, Panel, draw_collage
 from pipeline.corpus.hard_demo import (
     CHATTER,
     LABELS,
@@ -21,6 +21,11 @@ from pipeline.corpus.hard_demo import (
     write_hard_demo,
 )
 from pipeline.corpus.post import SPLITS, Post
+
+PICTURES = [
+    *(Collage(filler=filler) for filler in NOTHING),
+    Collage((Panel("lake", "dotted", "red"), Panel("cap")), "scenes"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +49,8 @@ def test_same_seed_same_posts() -> None:
     assert hard_posts(random.Random(3)) != hard_posts(random.Random(4))
 
 
-@pytest.mark.parametrize("picture", [*NOTHING, (Panel("lake", "dotted", "red"), Panel("cap"))])
-def test_same_seed_same_picture(picture: str | tuple[Panel, ...]) -> None:
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.filler)
+def test_same_seed_same_picture(picture: Collage) -> None:
     first, second, other = (
         np.asarray(draw_collage(picture, random.Random(seed))) for seed in (1, 1, 2)
     )
@@ -96,13 +101,13 @@ def test_the_named_frame_has_the_scene_of_the_labels() -> None:
         words = [word.lower() for word in fields["tokens"]]
         named = [name for name in FRAMES if name in words]
         relation = fields.get("relation")
-        if not named or relation is None or not isinstance(picture, tuple):
+        if not named or relation is None or picture is None or not picture.panels:
             continue
-        (panel,) = (panel for panel in picture if panel.frame == named[0])
+        (panel,) = (panel for panel in picture.panels if panel.frame == named[0])
         type_, relations = LABELS[panel.kind]
         assert {tag[2:] for tag in fields["tags"] if tag != "O"} == {type_}
         assert relation == relations[str(panel.pattern)]
-        assert len({panel.kind for panel in picture}) == len(picture) > 1
+        assert len({panel.kind for panel in picture.panels}) == len(picture.panels) > 1
         checked += 1
     assert checked > 50
 
@@ -110,7 +115,7 @@ def test_the_named_frame_has_the_scene_of_the_labels() -> None:
 def test_some_pictures_of_open_posts_say_nothing() -> None:
     open_relations = {name for _, names in LABELS.values() for name in names.values()}
     kinds = Counter(
-        isinstance(picture, str)
+        picture is not None and not picture.panels
         for fields, picture in hard_posts(random.Random(0))
         if fields.get("relation") in open_relations
     )
