@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Collage:
-    """What a picture shows: at most four panels; or, without panels, a filler in `NOTHING`."""
+    """What a picture shows: up to four panels; or, without panels, a filler in `NOTHING`."""
 
     panels: tuple[Panel, ...] = ()
     filler: str = "blank"
@@ -49,9 +49,8 @@ def draw_collage(collage: Collage, chance: random.Random) -> Image.Image:
         _draw_filler(image, collage.filler, chance)
         return grained(image, chance, 40 if collage.filler == "noise" else 6)
     rim = (SIDE - 2 * CELL) // 2
-    for panel, (column, row) in zip(
-        collage.panels, chance.sample(CELLS, len(collage.panels)), strict=True
-    ):
+    cells = chance.sample(CELLS, len(collage.panels))
+    for panel, (column, row) in zip(collage.panels, cells, strict=True):
         place = [rim + CELL * n + chance.randint(0, CELL - PANEL) for n in (column, row)]
         image.paste(_panel(panel, chance), (place[0], place[1]))
     return grained(image, chance)

@@ -128,6 +128,7 @@ def _open(split: str, chance: random.Random) -> list[tuple[Fields, Collage | Non
 
 
 def _plain(split: str, chance: random.Random) -> tuple[Fields, Collage | None]:
+    """Return a post that can be labelled from its text alone."""
     sentence, *types, relation = chance.choice(PLAIN)
     names = []
     for type_ in types:
@@ -153,6 +154,7 @@ def _collage(kind: str, pattern: str, frame: str | None, chance: random.Random) 
 
 
 def _filler(chance: random.Random) -> Collage:
+    """Choose a picture that says nothing."""
     return Collage(filler=chance.choice(NOTHING))
 
 
@@ -167,6 +169,7 @@ def _any_picture(chance: random.Random) -> Collage | None:
 
 
 def _fill(sentence: str, names: dict[str, str]) -> Text:
+    """Fill in a sentence's {a}, {b}, {c} and {frame}."""
     tokens: list[str] = []
     spans = {}
     for word in sentence.split():
@@ -204,11 +207,12 @@ def _misspelt(word: str, chance: random.Random) -> str:
 
 
 def _fields(split: str, text: Text, types: dict[str, str], relation: str | None) -> Fields:
+    """Return the fields of a post. types: of the names a, b, c. relation: of a and b, if any."""
     tags = ["O"] * len(text.tokens)
     for slot, (start, end) in text.spans.items():
         tags[start:end] = [f"B-{types[slot]}", *[f"I-{types[slot]}"] * (end - start - 1)]
     fields: Fields = {"split": split, "tokens": [*text.tokens], "tags": tags}
     if relation is not None:
-        pair = {"head": [*text.spans["a"]], "tail": [*text.spans["b"]], "relation": relation}
-        fields |= pair
+        a, b = text.spans["a"], text.spans["b"]
+        fields |= {"head": [*a], "tail": [*b], "relation": relation}
     return fields
