@@ -41,8 +41,7 @@ from pipeline.training.possible import (
     model_folder,
     task_of,
 )
-
-CROSS_TASK, LOW_RESOURCE = "cross-task", "low-resource"  # TMP
+from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
 from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
 
 TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner": TrainNER}
