@@ -1,12 +1,22 @@
-# demo, test, lint and bench set up what they need. Another Python: make PYTHON=/path/to/python demo
+# demo, paper, test, lint and bench set up what they need. Another Python: make PYTHON=/path/to/python demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LUIGI := $(VENV)/bin/luigi --module tasks
 
-.PHONY: demo test lint bench clean
+PAPER := --datasets demo --MakeDemo-difficulty hard --quick --seeds 1,49
+
+.PHONY: demo paper test lint bench clean
 
 demo: $(VENV)/installed
 	$(LUIGI) ShowPredictions --dataset demo
+
+paper: $(VENV)/installed
+	$(LUIGI) Table1 $(PAPER)
+	$(LUIGI) LowResource $(PAPER)
+	$(LUIGI) CrossTask $(PAPER)
+	$(LUIGI) Gates $(PAPER)
+	$(LUIGI) Cases $(PAPER)
+	$(LUIGI) Report --datasets demo
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile

@@ -285,6 +285,7 @@ TRAINING = [
     ("share", "with_replacement", "true",                   "....TNO......."),
     ("share", "with_replacement", "false",                   NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
+    ("own", "report_to", "tensorboard",                      NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
     ("own", "relation_head", "cls",                         "....T.O......."),  # TrainRE's alone
     ("own", "relation_head", "markers",                      NOTHING),

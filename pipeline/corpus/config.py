@@ -8,6 +8,8 @@ from pipeline.errors import SettingError
 LEFT_OUT, AS_NONE = "left-out", "none"  # for pairs of entities without a relation
 PAIRS = (LEFT_OUT, AS_NONE)
 
+EASY, HARD = "easy", "hard"  # difficulties of the demo
+
 
 @dataclass(frozen=True)
 class ReadConfig:

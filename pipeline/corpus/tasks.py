@@ -10,7 +10,7 @@ import luigi
 
 from pipeline import corpus
 from pipeline.corpus import DEMO
-from pipeline.corpus.config import DEFAULT, PAIRS, ReadConfig
+from pipeline.corpus.config import DEFAULT, EASY, HARD, PAIRS, ReadConfig
 from pipeline.corpus.tags import may_open_by_i
 from pipeline.engine.files import need_space, size_of
 from pipeline.engine.listing import Listing
@@ -19,7 +19,6 @@ from pipeline.engine.settings import changed, existing
 from pipeline.engine.stage import Stage
 from pipeline.errors import SettingError
 
-EASY, HARD = "easy", "hard"
 DIFFICULTIES = (EASY, HARD)  # of the demo
 EXPORTS = ("label-studio", "doccano", "brat", "conll", "records")
 

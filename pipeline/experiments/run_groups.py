@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.corpus.config import EASY
 from pipeline.engine.digests import Digests
 from pipeline.engine.outputs import damage, folders, partials, read_manifest
 from pipeline.experiments.runs import TrainedRun
@@ -100,13 +101,14 @@ def _named(
 
 def _settings(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that may tell groups apart, with crops and label version."""
-    grounding = [k["settings"] for k in metrics["keys"] if k["stage"] == "GroundCrops"]
-    crops = grounding[0] if grounding else {}
+    settings = {key["stage"]: key["settings"] for key in metrics["keys"]}
+    crops, demo = settings.get("GroundCrops", {}), settings.get("MakeDemo")
     return {
         **metrics["config"],
         "grounder": crops.get("grounder"),
         "phrases": crops.get("phrases"),
         "labels": metrics.get("label_version"),
+        "demo": None if demo is None else demo.get("difficulty", EASY),
     }
 
 

@@ -22,7 +22,7 @@ from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
 from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.listing import Listing
-from pipeline.engine.lists import Numbers
+from pipeline.engine.lists import Names, Numbers
 from pipeline.engine.outputs import damage
 from pipeline.engine.paths import paths
 from pipeline.engine.settings import check, existing, on_disk, without_path
@@ -42,6 +42,7 @@ from pipeline.training.possible import (
     task_of,
 )
 from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
+from pipeline.training.reporting import check_trackers
 
 
 class RunsModel(ReadsPyramids):
@@ -135,6 +136,11 @@ class _Training(RunsModel):
     finetune_backbone = luigi.BoolParameter(description="recompute pyramids, with gradients")
     backbone_learning_rate = luigi.OptionalFloatParameter(default=None)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+    report_to = Names(
+        default=(),
+        significant=False,
+        description="trackers beside TensorBoard that transformers knows, such as wandb,mlflow",
+    )
     max_unknown = luigi.FloatParameter(
         default=MOST_UNKNOWN,
         significant=False,
@@ -145,6 +151,7 @@ class _Training(RunsModel):
     def config(self) -> TrainConfig:
         """The recipe's settings, with the values given."""
         check("--max-unknown", "a share from 0 to 1", self.max_unknown, 0 <= self.max_unknown <= 1)
+        check_trackers(self.report_to)
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
 
@@ -210,6 +217,7 @@ class _Train(_Training):
             device=self.device,
             about={"task": self.TASK, **self.about()},
             max_unknown=self.max_unknown,
+            report_to=self.report_to,
         )
 
 

@@ -26,6 +26,7 @@ from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
 from pipeline.training.possible import check_training, model_folder
+from pipeline.training.reporting import TENSORBOARD, write_final
 from pipeline.training.shares import draw
 from pipeline.training.start import Start
 from pipeline.training.trainer import CHECKPOINTS, RANK, last_checkpoint, make_trainer
@@ -44,6 +45,7 @@ def train_into(
     device: str,
     about: dict[str, Any],
     max_unknown: float = MOST_UNKNOWN,
+    report_to: Sequence[str] = (),
 ) -> None:
     """Run the training stage: read posts and labels, train, write everything into `folder`.
 
@@ -52,6 +54,7 @@ def train_into(
     files: the folders of pyramids; None for a text-only run.
     about: further entries of `metrics.json`, such as fingerprints and versions.
     max_unknown: largest share of the training posts' words that the tokenizer may not know.
+    report_to: names of trackers beside TensorBoard; see `check_trackers`.
     """
     if (folder / METRICS).exists():  # a run was killed while it removed its checkpoints
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -69,6 +72,7 @@ def train_into(
         folder,
         device,
         max_unknown,
+        report_to,
     )
     settle(folder)
     write_json(folder / METRICS, {**about, **results})
@@ -100,6 +104,7 @@ def train(
     folder: Path,
     device: str = "auto",
     max_unknown: float = MOST_UNKNOWN,
+    report_to: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train on train, keep the epoch that is best on val, score it on val and test.
 
@@ -110,6 +115,7 @@ def train(
     labels: the data set's labels, in the order of their numbers.
     pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for text-only.
     max_unknown: largest share of the training posts' words that the tokenizer may not know.
+    report_to: names of trackers beside TensorBoard.
 
     Raises DataError, SettingError.
     """
@@ -146,6 +152,7 @@ def train(
         config,
         folder,
         device,
+        report_to,
     )
     need_space(folder, _space(model) - size_of(folder), "this training, with its checkpoints,")
     gold = [head.gold(post) for post in splits["val"].values()]
@@ -162,6 +169,7 @@ def train(
     epochs = _epochs(trainer)
     results = predict_into(folder, head, trainer, _extractor(model), splits, encoded, labels)
     _save(model, tokenizer, config, folder / "model")
+    write_final(folder / TENSORBOARD, results, asdict(config), trainer.state.global_step)
     return {
         "epochs": epochs,
         "best_epoch": _best_epoch(epochs),

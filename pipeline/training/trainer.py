@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from pipeline.training.batches import BucketSampler, Collator
 from pipeline.training.config import TrainConfig
 from pipeline.training.encode import Encoded
 from pipeline.training.finetune import FineTuned
+from pipeline.training.reporting import TENSORBOARD, trackers
 
 EVAL_BATCH = 64
 CHECKPOINTS = "checkpoints"  # folder in the output of an unfinished run
@@ -200,13 +201,15 @@ class _EpochLines(TrainerCallback):
         )
 
 
-def _arguments(folder: Path, device: str, precision: str, **training: Any) -> TrainingArguments:
+def _arguments(
+    folder: Path, device: str, precision: str, report_to: Sequence[str] = (), **training: Any
+) -> TrainingArguments:
     """Return the Trainer's arguments that training and evaluation share."""
     arguments = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         per_device_eval_batch_size=EVAL_BATCH,
         bf16=precision == "bfloat16",
-        report_to=[],
+        report_to=trackers(report_to),
         label_names=["labels"],
         remove_unused_columns=False,
         use_cpu=pick_device(device) == "cpu",
@@ -236,12 +239,17 @@ def make_trainer(
     config: TrainConfig,
     folder: Path,
     device: str,
+    report_to: Sequence[str] = (),
 ) -> Trainer:
-    """Return a Trainer of `model`. It saves a checkpoint per epoch and keeps the best by RANK."""
+    """Return a Trainer of `model`. It saves a checkpoint per epoch and keeps the best by RANK.
+
+    report_to: names of trackers beside TensorBoard; see `check_trackers`.
+    """
     arguments = _arguments(
         folder,
         device,
         config.precision,
+        report_to,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -268,7 +276,7 @@ def make_trainer(
         callbacks=[
             _Seal,
             _EpochLines,
-            TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))),
+            TensorBoardCallback(SummaryWriter(str(folder / TENSORBOARD))),
         ],
     )
     _use_named_bars(trainer)

@@ -35,6 +35,7 @@ from pipeline.training.head_of import HEADS
 from pipeline.training.recipes import train_config, train_preset
 from pipeline.training.train import open_pictures, train
 from pipeline.training.trainer import last_checkpoint, optimizer_groups
+from tests.pipeline.training.test_reporting import scalars
 from tests.tiny import encoder_config, extractor_config
 from tests.world import extract_posts
 
@@ -321,7 +322,11 @@ def test_entities_are_trained_scored_and_predicted(world: Extracted, tmp_path: P
         assert entities == entities_of(line["predicted_tags"])
         assert all(0 < e["score"] <= 1 for e in line["predicted_entities"])
     assert any(line["predicted_entities"] for line in lines)
-    assert list((tmp_path / "tensorboard").iterdir())
+    shown = scalars(tmp_path / "tensorboard")
+    for split in ("val", "test"):
+        assert shown[f"final/{split}/f1"] == pytest.approx(result[split]["f1"])
+        assert shown[f"final/{split}/strict/f1"] == pytest.approx(result[split]["strict"]["f1"])
+    assert "eval/f1" in shown  # of the epochs
 
 
 def test_best_epoch_is_kept_and_of_equal_ones_the_latest(
