@@ -1,4 +1,4 @@
-"""Recipes: the training settings of the paper and of the published scripts."""
+"""Recipes: the training settings of the paper's experiments and of the published scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -28,7 +28,7 @@ _CROSS_TASK: Mapping[str, Any] = {
     "evaluate_from": 8,
 }
 # Settings that differ from TrainConfig's defaults. The paper states no maximum length, seed,
-# clipping or dropout before the CRF: both recipes use the published code's values. In recipe paper,
+# clipping or dropout before the CRF: all recipes use the published code's values. In the paper's,
 # dropout before the relation classifier is our choice.
 _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     PAPER: {

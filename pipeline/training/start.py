@@ -46,11 +46,6 @@ class Start:
         tokenizer.model_max_length = model.encoder.config.max_position_embeddings
         return cls(saved, model, len(tokenizer), _parts(model) | {"backbone": _backbone(folder)})
 
-    @property
-    def name(self) -> str:
-        """The model's folder, for messages."""
-        return str(self.saved.folder)
-
     def fill_prefix(self, model: PrefixedEncoder) -> None:
         """Copy the prefix's weights into a new model, if both have one. Raises SettingError."""
         if self.model.prefix is None or model.prefix is None:
@@ -84,7 +79,7 @@ class Start:
             },
         }
         groups = {kind: {n: c for n, c in group.items() if c} for kind, group in groups.items()}
-        log.info("start from %s", self.name)
+        log.info("start from %s", self.saved.folder)
         for kind, group in groups.items():
             for name, count in group.items():
                 log.info("%s: %s (%s parameters)", kind, name, f"{count:,}")
