@@ -181,10 +181,9 @@ def test_the_report_has_all_that_is_there(world: World, table: Path) -> None:
     assert (folder / f"Table1/{table.name}/table1.csv").exists()
     with (folder / "runs.csv").open() as file:
         runs = [*csv.DictReader(file)]
-    assert len(runs) == 2 * (
-        len(outputs(world.store, "TrainRE")) + len(outputs(world.store, "TrainNER"))
-    )
-    assert re.search(r"<svg[^>]*viewBox", text)
+    trained = [run for task in ("TrainRE", "TrainNER") for run in outputs(world.store, task)]
+    assert len(runs) == 2 * len(trained)  # val and test of each
+    assert "<svg" in text
 
 
 @pytest.mark.parametrize(
