@@ -403,7 +403,7 @@ class CrossTask(_Experiment):
                         variant=source.fields["variant"],
                         style=self.styles[0],
                         seed=seed,
-                        **({"start_from": str(run.folder)} if start else {}),
+                        **({"start_from": str(run.folder), "encoder": None} if start else {}),
                     )
                     for seed, run in source.trainings.items()
                 }
