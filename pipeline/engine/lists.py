@@ -30,7 +30,7 @@ class Numbers(luigi.Parameter):
     """A parameter of several whole numbers, such as 1,49,1234."""
 
     def parse(self, x: str) -> tuple[int, ...]:
-        numbers = [number.strip() for number in x.split(",")]
+        numbers = [number.strip() for number in x.split(",")] if x else []
         if not all(number.isdecimal() for number in numbers):
             raise SettingError(f"expected numbers such as 1,49,1234, found {x!r}")
         return tuple(dict.fromkeys(map(int, numbers)))
