@@ -4,9 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.hvpnet.variants import FLAT, ONE_TO_THREE
-
-BLOCKS = 4
+from model.hvpnet.variants import BLOCKS, FLAT, ONE_TO_THREE
 
 
 class Gate(nn.Module):

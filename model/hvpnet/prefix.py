@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model.hvpnet.gate import BLOCKS, FixedGate, Gate, mix
-from model.hvpnet.variants import FLAT, ONE_TO_THREE, PAPER
+from model.hvpnet.gate import FixedGate, Gate, mix
+from model.hvpnet.variants import BLOCKS, FLAT, ONE_TO_THREE, PAPER
 
 
 class VisualPrefix(nn.Module):

@@ -1,4 +1,4 @@
-"""Names of the two styles, the paper's variants, and the relation heads. Imports nothing."""
+"""Names of styles, variants and relation heads, and the number of blocks. Imports nothing."""
 
 PAPER, RELEASED = "paper", "released"
 STYLES = (PAPER, RELEASED)  # the equations as written; the computation of the published code
@@ -10,3 +10,5 @@ VARIANTS = (HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS, TEXT_ONLY)
 # States that the relation classifier reads: of the two opening markers, or of [CLS].
 AT_MARKERS, AT_CLS = "markers", "cls"
 RELATION_HEADS = (AT_MARKERS, AT_CLS)
+
+BLOCKS = 4  # of a ResNet

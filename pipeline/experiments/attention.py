@@ -12,8 +12,8 @@ from pipeline.corpus.post import Post
 from pipeline.experiments.opened import OpenRun
 from pipeline.extraction.config import PictureFiles
 from pipeline.pages.drawing import PICTURE, jpeg_of
-from pipeline.prediction.explain import PICTURE as WHOLE
 from pipeline.prediction.page import region_name
+from pipeline.prediction.prediction import PICTURE as WHOLE
 from pipeline.prediction.prediction import USED
 from pipeline.training.encode import Encoded
 

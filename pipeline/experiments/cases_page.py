@@ -19,9 +19,9 @@ from pipeline.pages.drawing import Crop
 from pipeline.pages.html import COLOURS
 from pipeline.pages.plots import heat_table
 from pipeline.prediction.comparison_page import MARKS, reading_of, relation_line
-from pipeline.prediction.explain import PICTURE as WHOLE
 from pipeline.prediction.page import colours_of, legend, mark_of, marked_text, score_of
 from pipeline.prediction.prediction import NONE, USED, Entity
+from pipeline.prediction.prediction import PICTURE as WHOLE
 from pipeline.training.possible import PREDICTED
 
 LOOKS = (

@@ -15,12 +15,11 @@ import numpy as np
 from pipeline.corpus.post import Post
 from pipeline.engine.files import write_json
 from pipeline.errors import DataError
+from pipeline.experiments.runs import NO_PICTURE, SHUFFLED
 from pipeline.extraction.config import PictureFiles
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.results import figures
 
-SHUFFLED, NO_PICTURE = "shuffled", "no-picture"
-CONTROLS = (SHUFFLED, NO_PICTURE)
 WHAT = {SHUFFLED: "with other posts' pictures", NO_PICTURE: "with all regions masked"}
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.files import write_json
-from pipeline.experiments.controls import CONTROLS
 from pipeline.experiments.markup import figure, sentences
 from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
+from pipeline.experiments.runs import CONTROLS
 from pipeline.experiments.table1 import measured
 from pipeline.pages.charts import Point, curves_chart
 from pipeline.training.possible import PREDICTED

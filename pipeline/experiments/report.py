@@ -14,7 +14,7 @@ from pipeline.engine.files import read_json, settle, write_json
 from pipeline.engine.outputs import damage, folders, read_manifest
 from pipeline.engine.versions import versions
 from pipeline.errors import DataError
-from pipeline.experiments import cases_page, cross_task, gates, low_resource, table1
+from pipeline.experiments import cases_page, cross_task, gates_page, low_resource, table1
 from pipeline.experiments.markup import details, notes
 from pipeline.experiments.run_groups import TRAININGS, Group, run_groups, unusable
 from pipeline.experiments.run_sections import Charts, runs_section
@@ -27,7 +27,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any], Path], str]] = {
     "Table1": table1.section,
     "LowResource": low_resource.section,
     "CrossTask": cross_task.section,
-    "Gates": gates.section,
+    "Gates": gates_page.section,
     "Cases": cases_page.section,
 }
 

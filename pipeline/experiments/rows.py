@@ -13,8 +13,15 @@ import numpy as np
 from model.hvpnet.variants import TEXT_ONLY
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError
-from pipeline.experiments.controls import CONTROLS, NO_PICTURE, SHUFFLED
-from pipeline.experiments.runs import PREDICTIONS, Counts, TrainedRun, counts_of
+from pipeline.experiments.runs import (
+    CONTROLS,
+    NO_PICTURE,
+    PREDICTIONS,
+    SHUFFLED,
+    Counts,
+    TrainedRun,
+    counts_of,
+)
 from pipeline.experiments.significance import LEVEL, Bootstrap, Interval
 from pipeline.training.results import PRF
 

@@ -14,6 +14,8 @@ from pipeline.engine.files import read_json
 from pipeline.extraction.config import PictureFiles
 
 PREDICTIONS = "predictions.jsonl"
+SHUFFLED, NO_PICTURE = "shuffled", "no-picture"
+CONTROLS = (SHUFFLED, NO_PICTURE)  # names of the controls, and of their folders
 
 
 @dataclass(frozen=True)

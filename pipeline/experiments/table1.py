@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.files import write_json
-from pipeline.experiments.controls import CONTROLS
 from pipeline.experiments.markup import details, figure, floats, notes, sentences, table
 from pipeline.experiments.published import TABLE_1, footnote
 from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
+from pipeline.experiments.runs import CONTROLS
 from pipeline.pages.charts import intervals_chart
 from pipeline.training.possible import PREDICTED
 from pipeline.training.results import PRF, aligned

@@ -11,12 +11,11 @@ from model.hvpnet.variants import ONLY_OBJECTS
 from pipeline.prediction.entities import readings
 from pipeline.prediction.forward import Forward
 from pipeline.prediction.pictures import Seen
-from pipeline.prediction.prediction import Prediction
+from pipeline.prediction.prediction import PICTURE, Prediction
 from pipeline.prediction.records import Record
 from pipeline.prediction.relations import Question, encode, questions, words_of
 from pipeline.training.encode import Encoded
 
-PICTURE = "picture"  # the region that is the whole picture
 BATCH = 8  # posts; small, as the attention weights of all layers are large
 
 Numbers = list[Any]  # gate (L, R, 4) or attention (L, R), over the R regions in `regions`

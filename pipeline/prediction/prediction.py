@@ -9,6 +9,7 @@ from features.grounding import Region
 from features.pictures import Source
 
 # Values of picture_status; others are reasons why the picture cannot be used, such as "missing".
+PICTURE = "picture"  # the name of the region that is the whole picture
 USED, NONE, UNREAD = "used", "none", "not read: no model that is loaded looks at pictures"
 
 

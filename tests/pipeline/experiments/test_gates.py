@@ -14,7 +14,8 @@ import torch
 
 from pipeline.corpus.posts import load_posts
 from pipeline.errors import DataError, SettingError
-from pipeline.experiments.gates import gates_into, in_words, section
+from pipeline.experiments.gates import gates_into
+from pipeline.experiments.gates_page import in_words, section
 from pipeline.experiments.runs import TrainedRun
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.saved import SavedModel
