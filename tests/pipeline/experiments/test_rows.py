@@ -1,0 +1,128 @@
+"""Test rows of scores: what is compared with what, and what the sentences say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.experiments.published import TABLE_1, footnote
+from pipeline.experiments.rows import Row, score_rows, sentence
+from pipeline.experiments.runs import TrainedRun
+from pipeline.experiments.significance import Interval
+from pipeline.training.score import relation_scores
+
+GOLD = ["friends", "None", "borders", "friends", "borders", "None"] * 5
+
+
+def run(folder: Path, predicted: list[str], first: int = 0) -> TrainedRun:
+    """Write a run's files. first: number of its first post."""
+    folder.mkdir(parents=True)
+    lines = [
+        {"id": str(n), "split": "test", "relation": gold, "predicted_relation": answer}
+        for n, (gold, answer) in enumerate(zip(GOLD, predicted, strict=True), start=first)
+    ]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scores = relation_scores(GOLD, predicted)
+    metrics = {"task": "re", "best_epoch": 1, "val": scores, "test": scores}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return TrainedRun(folder, folder.name, folder, folder, None)
+
+
+def wrong(*places: int) -> list[str]:
+    """Return the gold relations, with None in these places."""
+    return ["None" if n in places else label for n, label in enumerate(GOLD)]
+
+
+def rows_of(folder: Path, **runs: list[str]) -> list[dict[str, Any]]:
+    rows = [
+        Row("own", "re", {"variant": name.replace("_", "-")}, {1: run(folder / name, predicted)})
+        for name, predicted in runs.items()
+    ]
+    return score_rows(rows)
+
+
+def test_rows_are_compared_with_the_text_only_row(tmp_path: Path) -> None:
+    text_only, better = rows_of(tmp_path, text_only=wrong(0, 2, 3, 4, 6, 8), hvpnet=wrong(0))
+    assert text_only["differences"] == {}
+    gain = better["mean"]["test"]["f1"] - text_only["mean"]["test"]["f1"]
+    found = better["differences"]["text-only"]
+    assert found["value"] == pytest.approx(gain)
+    assert 0 < found["low"] < gain < found["high"]
+    assert better["words"][0].endswith(": shown to help")
+    assert better["deviation"]["test"]["f1"] is None  # of one seed
+
+
+def test_equal_predictions_show_nothing(tmp_path: Path) -> None:
+    _, same = rows_of(tmp_path, text_only=wrong(0, 2), hvpnet=wrong(0, 2))
+    assert same["words"] == [
+        "hvpnet: pictures add +0.0 F1, 95 % interval +0.0 to +0.0: not shown to help"
+    ]
+
+
+def test_rows_are_compared_within_their_other_fields(tmp_path: Path) -> None:
+    answers = {"5 %": wrong(0, 2, 3), "50 %": wrong(0)}
+    rows = [
+        Row(
+            *("own", "re", {"variant": variant, "share": share}),
+            {1: run(tmp_path / f"{variant}-{share[:2]}", predicted)},
+        )
+        for share, predicted in answers.items()
+        for variant in ("text-only", "hvpnet")
+    ]
+    found = score_rows(rows)
+    assert [row["differences"].get("text-only", {}).get("value") for row in found] == [
+        *(None, 0),
+        *(None, 0),
+    ]
+
+
+def test_crops_are_compared_with_text_only_too(tmp_path: Path) -> None:
+    rows = [
+        Row("own", "re", {"variant": "text-only", "crops": None}, {1: run(tmp_path / "a", GOLD)}),
+        Row("own", "re", {"variant": "hvpnet", "crops": "spacy"}, {1: run(tmp_path / "b", GOLD)}),
+    ]
+    assert [*score_rows(rows)[1]["differences"]] == ["text-only"]
+
+
+def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:
+    rows = [
+        Row("own", "re", {"variant": "text-only"}, {1: run(tmp_path / "a", GOLD)}),
+        Row("own", "re", {"variant": "hvpnet"}, {1: run(tmp_path / "b", GOLD, first=1)}),
+    ]
+    with pytest.raises(DataError, match="expected predictions of the same test posts"):
+        score_rows(rows)
+
+
+@pytest.mark.parametrize(
+    ("other", "interval", "said"),
+    [
+        ("text-only", (0.4, -0.3, 1.1), "x: pictures add +0.4 F1, 95 % interval -0.3 to +1.1: "
+         "not shown to help"),
+        ("text-only", (-2.0, -3.0, -1.0), "x: pictures add -2.0 F1, 95 % interval -3.0 to -1.0: "
+         "shown to harm"),
+        ("alone", (1.0, 0.5, 1.5), "x: the first training adds +1.0 F1, 95 % interval +0.5 to "
+         "+1.5: shown to help"),
+        ("shuffled", (9.0, 7.0, 12.0), "x, with another post's pictures: -9.0 F1, 95 % interval "
+         "-12.0 to -7.0: it uses its pictures"),
+        ("no-picture", (0.1, -1.0, 2.0), "x, with regions masked: -0.1 F1, 95 % interval -2.0 to "
+         "+1.0: not shown to use its pictures"),
+    ],
+    ids=["not-shown", "harm", "alone", "uses", "does-not-use"],
+)  # fmt: skip
+def test_a_sentence_says_what_an_interval_shows(
+    other: str, interval: tuple[float, float, float], said: str
+) -> None:
+    assert sentence("x", other, Interval(*interval)) == said
+
+
+def test_arithmetic_slips_of_the_paper_are_footnotes() -> None:
+    noted = {
+        (row.system, dataset): footnote(row, dataset) for row in TABLE_1 for dataset in row.scores
+    }
+    slips = {of for of, note in noted.items() if "its P and R give" in note}
+    assert slips == {("HVPNeT-1T3", "mnre"), ("HVPNeT", "mnre")}
+    assert "82.19" in noted["HVPNeT", "mnre"]
+    assert "79.80" in noted["HVPNeT-1T3", "mnre"]
+    assert "retracted" in noted["UMGF", "mnre"]
