@@ -441,6 +441,7 @@ class _Shown(_Experiment):
 
     posts = Names(default=(), description="ids of posts to show, of one data set; none: chosen")
     most = luigi.IntParameter(default=8, description="most posts to show, unless they are named")
+    quick = luigi.BoolParameter(significant=False, description="no effect: there is one seed")
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
 
     def rows(self) -> list[Runs]:
