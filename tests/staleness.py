@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import luigi
 import pytest
@@ -20,7 +22,8 @@ from luigi.task_register import Register
 import tasks
 from pipeline.engine.stage import Stage, upstream
 
-COLUMNS = "MRGXTNOEPHSWBI"  # the letters of `columns`, as the table has them
+EXPERIMENTS = "1LKAD"  # letters of the stages over training runs
+COLUMNS = f"MRGXTNOEPHSWBIC{EXPERIMENTS}"  # the letters of `columns`, as the table has them
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 BARE = "bare/posts.jsonl"  # no folder of pictures yet
@@ -66,8 +69,16 @@ FILES = (  # what options name
     *("entities/model/model.safetensors", "relations/model/model.safetensors"),
     *("start/model/model.safetensors", "start/model/tokenizer.json"),
     *("tagger/model/model.safetensors", "entities-of-text/model/model.safetensors"),
+    "looker/model/model.safetensors",
 )
 
+
+# One run for each experiment and task: more would only cost time.
+_FEW_RUNS = {
+    **{f"{name}.quick": "true" for name in ("Table1", "LowResource", "CrossTask")},
+    **{f"{name}.variants": "hvpnet" for name in ("Table1", "LowResource", "CrossTask", "Cases")},
+    "LowResource.shares": "10",
+}
 
 PRECISION_IS_CHOSEN_BY = "pipeline.extraction.tasks.well_done"
 
@@ -81,6 +92,21 @@ def plain_machine() -> Iterator[None]:
         patch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "float32")
         patch.setattr("pipeline.grounding.noun_phrases.parser_version", parser("3.8"))
         yield
+
+
+@contextmanager
+def lookups_remembered() -> Iterator[None]:
+    """Look each parameter up once: Luigi does it for each instance, which takes most of the time.
+
+    The configuration must not change meanwhile.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(luigi.Parameter, "_get_value", cache(luigi.Parameter._get_value))
+        patch.setattr(luigi.Task, "get_params", classmethod(_parameters_of))
+        yield
+
+
+_parameters_of: Any = cache(luigi.Task.get_params.__func__)
 
 
 def parser(version: str) -> Callable[[str], str | None]:
@@ -107,6 +133,8 @@ class Layouts:
             "ShowPredictions.beside": str(self.root / "files/entities-of-text"),
             "ImportReleased.checkpoint": str(self.root / "files/best_model.pth"),
             "EvaluateGrounding.boxes": str(self.root / "files/boxes"),
+            "Controls.model": str(self.root / "files/looker"),
+            **_FEW_RUNS,
         }
 
     def fingerprints(
@@ -129,7 +157,8 @@ class Layouts:
             for name, value in given.items():
                 config.set(*names[name], value)
             Register.clear_instance_cache()
-            yield
+            with lookups_remembered():
+                yield
         finally:
             for name, value in before.items():
                 if value is None:
@@ -154,6 +183,7 @@ def write_layouts(root: Path) -> Layouts:
         ("relations", "RelationExtractor", "hvpnet"),
         ("entities-of-text", "EntityTagger", "text-only"),
         ("tagger", "EntityTagger", "hvpnet"),
+        ("looker", "EntityTagger", "hvpnet"),
     ):
         config = {"variant": variant, "architectures": [kind]}
         (root / f"files/{name}/model").mkdir(parents=True, exist_ok=True)
@@ -178,8 +208,17 @@ def columns(dataset: str) -> dict[str, Stage]:
         "W": tasks.WriteCrops,
         "B": tasks.EvaluateGrounding,
         "I": tasks.ImportReleased,
+        "C": tasks.Controls,
+    }
+    experiments: dict[str, Callable[..., Stage]] = {
+        "1": tasks.Table1,
+        "L": tasks.LowResource,
+        "K": tasks.CrossTask,
+        "A": tasks.Gates,
+        "D": tasks.Cases,
     }
     found = {letter: kind(dataset=dataset) for letter, kind in kinds.items()}
+    found |= {letter: kind(datasets=(dataset,)) for letter, kind in experiments.items()}
     found["O"] = tasks.TrainRE(dataset=dataset, variant="text-only")
     return found | ({"M": tasks.MakeDemo()} if dataset == "demo" else {})
 
