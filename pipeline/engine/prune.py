@@ -38,11 +38,12 @@ def prune(
     store = place.store_root
     notes: list[str] = []
     unneeded: list[Path] = []
+    listed = _folders_listed(store, kinds)
     unfinished: set[Path] = set()  # folders of rows that a stage has not finished
     for dataset in _datasets(store, kinds):
         try:
             current = [stage for last in stages_of(dataset) for stage in upstream(last)]
-            named = {stage.folder for stage in current} | _folders_read(current)
+            named = {stage.folder for stage in current} | _folders_read(current) | listed
         except FAMILY as error:
             notes.append(f"{dataset}: nothing removed ({error})")
             if _has_unlisted_rows(store, kinds, dataset):
@@ -53,7 +54,7 @@ def prune(
         if any(in_use(store, lock_name(final)) for f, final in outputs.items() if f != final):
             notes.append(f"{dataset}: nothing removed (a run is in progress)")
             continue
-        kept = set() if results else {kind.STAGE for kind in kinds if kind.RESULT}
+        kept = {kind.STAGE for kind in kinds if kind.KEPT or (kind.RESULT and not results)}
         unneeded += [
             folder
             for folder, final in outputs.items()
@@ -133,6 +134,16 @@ def _folders_read(stages: Iterable[Stage]) -> set[Path]:
     """Return all folders above the stages' sources, because a source may be a stored output."""
     sources = [path.absolute() for stage in stages for path in stage.sources().values()]
     return {parent for path in sources for parent in path.parents}
+
+
+def _folders_listed(store: Path, kinds: Kinds) -> set[Path]:
+    """Return all folders above the files that outputs to keep list outside themselves."""
+    listed: set[Path] = set()
+    for folder in (f for kind in kinds if kind.KEPT for f in folders(store, kind.STAGE)):
+        manifest = read_manifest(folder)
+        for name in () if manifest is None else manifest["files"]:
+            listed |= {*Path(os.path.normpath(folder / name)).parents}
+    return listed
 
 
 def _is_stale(stage: Stage) -> bool:

@@ -50,6 +50,7 @@ class Stage(luigi.Task):
     # default is left out of the key, so that outputs made before it existed stay fresh.
     ADDED: ClassVar[Mapping[str, Any]] = {}
     RESULT = False  # True: the user requests it with parameters of its own, so Prune keeps it
+    KEPT = False  # True: Prune removes neither its outputs nor other outputs whose files they list
     RESUMES = False  # True: the next run reuses what a killed run left behind
     IMPLIED: tuple[str, ...] = ()  # required stages that another one's fingerprint covers
     STAGE = "Stage"  # the stage's name in keys and in the store; by default the class name

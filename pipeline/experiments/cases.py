@@ -73,6 +73,7 @@ def cases_into(
     results = {
         "task": runs[0].task,
         "dataset": runs[0].metrics["dataset"],
+        "title": runs[0].title,
         "split": split,
         "runs": [_about(run) for run in runs],
         "looking": None if looking.files is None else first,

@@ -22,7 +22,6 @@ from pipeline.prediction.comparison_page import MARKS, reading_of, relation_line
 from pipeline.prediction.page import colours_of, legend, mark_of, marked_text, score_of
 from pipeline.prediction.prediction import NONE, USED, Entity
 from pipeline.prediction.prediction import PICTURE as WHOLE
-from pipeline.training.possible import PREDICTED
 
 LOOKS = (
     "Attention: the share of its attention that {token} pays to each region, averaged over heads "
@@ -42,7 +41,7 @@ GROUPS = (
 
 def section(results: Mapping[str, Any], folder: Path) -> str:
     """Return HTML of the results that `cases_into` wrote into `folder`."""
-    title = f"{results['dataset']}, {PREDICTED[results['task']]}"
+    title = results["title"]
     colours = colours_of(label for post in results["shown"] for label in _labels(post))
     parts = [results["runs"], [post["id"] for post in results["shown"]]]
     name = f"case-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]}"

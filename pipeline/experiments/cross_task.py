@@ -10,7 +10,6 @@ from pipeline.experiments.markup import floats, notes, sentences, table
 from pipeline.experiments.published import TABLE_3
 from pipeline.experiments.rows import ALONE, Row, grouped, score_rows, write_csv
 from pipeline.experiments.table1 import measured
-from pipeline.training.possible import PREDICTED
 
 
 def cross_task_into(folder: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
@@ -30,8 +29,8 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
     """Return the HTML of the report's section."""
     parts = ["<h2>Table 3, from one task to another</h2>", table(*_transfers(results["rows"]))]
     parts.append(sentences(words for row in results["rows"] for words in row["words"]))
-    for (dataset, task), rows in grouped(results["rows"]).items():
-        parts.append(f"<h3>{escape(dataset)}, {PREDICTED[task]}</h3>{measured(rows)}")
+    for rows in grouped(results["rows"]).values():
+        parts.append(f"<h3>{escape(rows[0]['title'])}</h3>{measured(rows)}")
     if results["cited"]:
         cells = [
             [
@@ -65,7 +64,7 @@ def _transfers(
         gain = row["differences"][ALONE]
         cells.append(
             [
-                f"{row['fields']['source']} → {row['dataset']}, {PREDICTED[row['task']]}",
+                f"{row['fields']['source']} → {row['title']}",
                 variant,
                 *(
                     floats(r["mean"][split]["f1"], r["deviation"][split]["f1"])

@@ -56,6 +56,7 @@ def gates_into(
         "folder": run.short,
         "task": run.task,
         "dataset": run.metrics["dataset"],
+        "title": run.title,
         "style": opened.forward.saved.config.style,
         "split": split,
         "posts": len(posts),

@@ -11,7 +11,6 @@ from model.hvpnet.variants import BLOCKS, RELEASED
 from pipeline.pages.charts import HeatMap, heat_maps
 from pipeline.pages.drawing import data_url
 from pipeline.pages.plots import heat_table
-from pipeline.training.possible import PREDICTED
 
 EVEN = 1 / BLOCKS  # the gate of a layer that weighs all blocks alike
 SMALLEST = 0.05  # reach of the figures' scale around EVEN, so that noise looks like noise
@@ -60,7 +59,7 @@ def _part(results: Mapping[str, Any]) -> str:
 
 def section(results: Mapping[str, Any], folder: Path) -> str:
     """Return HTML of the results that `gates_into` wrote into `folder`."""
-    title = f"{results['dataset']}, {PREDICTED[results['task']]}, {results['run']}"
+    title = f"{results['title']}, {results['run']}"
     drawn = [(folder / name).read_text(encoding="utf-8") for name in (FIGURE, MEANS)]
     posts = "".join(
         _shown(number, post, folder) for number, post in enumerate(results["shown"], start=1)

@@ -11,7 +11,6 @@ from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
 from pipeline.experiments.runs import CONTROLS
 from pipeline.experiments.table1 import measured
 from pipeline.pages.charts import Point, curves_chart
-from pipeline.training.possible import PREDICTED
 
 CHART = "low-resource-{dataset}-{task}.svg"
 
@@ -26,7 +25,7 @@ def low_resource_into(folder: Path, rows: Sequence[Row], about: Mapping[str, Any
     write_json(folder / "results.json", {**about, "rows": scored})
     write_csv(folder / "low-resource.csv", scored, [])
     for (dataset, task), group in grouped(scored).items():
-        title = f"{dataset}, {PREDICTED[task]}: F1 on {group[0]['split']}"
+        title = f"{group[0]['title']}: F1 on {group[0]['split']}"
         curves, controls = _curves(group)
         chart = curves_chart(title, "% of the training posts", curves | controls, [*controls])
         (folder / CHART.format(dataset=dataset, task=task)).write_text(chart, encoding="utf-8")
@@ -56,7 +55,7 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
         chart = (folder / CHART.format(dataset=dataset, task=task)).read_text(encoding="utf-8")
         words = sentences(words for row in rows for words in row["words"])
         parts.append(
-            f"<h2>Figure 3, low resource: {escape(dataset)}, {PREDICTED[task]}</h2>"
+            f"<h2>Figure 3, low resource: {escape(rows[0]['title'])}</h2>"
             f"{figure(chart, 'Bands: one deviation over seeds.')}{measured(rows)}{words}"
         )
     return "".join(parts)

@@ -149,6 +149,7 @@ def _figures(
         "dataset": row.dataset,
         "task": row.task,
         "name": row.name,
+        "title": next(iter(row.runs.values())).title,
         "fields": dict(row.fields),
         "split": split,
         "posts": len(group.counts[0].ids),

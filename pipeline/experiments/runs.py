@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.corpus.labels import NO_RELATION, clean_tags, entities_of
 from pipeline.engine.files import read_json
 from pipeline.extraction.config import PictureFiles
+from pipeline.training.possible import PREDICTED
 
 PREDICTIONS = "predictions.jsonl"
 SHUFFLED, NO_PICTURE = "shuffled", "no-picture"
@@ -55,6 +56,13 @@ class TrainedRun:
     def task(self) -> str:
         """The run's task: "re" or "ner"."""
         return str(self.metrics["task"])
+
+    @property
+    def title(self) -> str:
+        """Data set and task for headings, such as "mnre, relations" or "demo (hard), entities"."""
+        demo = [k["settings"] for k in self.metrics.get("keys", ()) if k["stage"] == "MakeDemo"]
+        which = "".join(f" ({d['difficulty']})" for d in demo if "difficulty" in d)
+        return f"{self.metrics['dataset']}{which}, {PREDICTED[self.task]}"
 
 
 @dataclass(frozen=True)

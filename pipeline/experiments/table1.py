@@ -11,7 +11,6 @@ from pipeline.experiments.published import TABLE_1, footnote
 from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
 from pipeline.experiments.runs import CONTROLS
 from pipeline.pages.charts import intervals_chart
-from pipeline.training.possible import PREDICTED
 from pipeline.training.results import PRF, aligned
 
 CHART = "table1-{dataset}-{task}.svg"
@@ -39,12 +38,12 @@ def table1_into(folder: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> 
     write_csv(folder / "table1.csv", scored, cited)
     for (dataset, task), group in grouped(scored).items():
         chart = folder / CHART.format(dataset=dataset, task=task)
-        chart.write_text(_chart(dataset, task, group), encoding="utf-8")
+        chart.write_text(_chart(group), encoding="utf-8")
 
 
-def _chart(dataset: str, task: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _chart(rows: Sequence[Mapping[str, Any]]) -> str:
     return intervals_chart(
-        f"{dataset}, {PREDICTED[task]}: F1 on {rows[0]['split']}",
+        f"{rows[0]['title']}: F1 on {rows[0]['split']}",
         [row["name"] for row in rows],
         [tuple(row["interval"][n] for n in ("value", "low", "high")) for row in rows],
         {
@@ -66,7 +65,7 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
         cited = [row for row in results["cited"] if row["dataset"] == dataset]
         chart = (folder / CHART.format(dataset=dataset, task=task)).read_text(encoding="utf-8")
         parts.append(
-            f"<h2>Table 1: {escape(dataset)}, {PREDICTED[task]}</h2>"
+            f"<h2>Table 1: {escape(rows[0]['title'])}</h2>"
             f"{measured(rows)}{figure(chart)}"
             f"{sentences(words for row in rows for words in row['words'])}"
             f"{_per_class(rows)}{_cited(cited)}"
@@ -145,9 +144,9 @@ def _cited(cited: Sequence[Mapping[str, Any]]) -> str:
 def text(results: Mapping[str, Any]) -> list[str]:
     """Return the tables and their sentences as lines for a terminal."""
     lines = []
-    for (dataset, task), rows in grouped(results["rows"]).items():
+    for rows in grouped(results["rows"]).values():
         split, seeds = rows[0]["split"], len(rows[0]["seeds"])
-        title = f"{dataset}, {PREDICTED[task]}, {split}, mean of {seeds}"
+        title = f"{rows[0]['title']}, {split}, mean of {seeds}"
         cells = [[title, "P / R / F1", *(f"F1 {control}" for control in CONTROLS)]]
         for row in rows:
             mean, spread = row["mean"][split], row["deviation"][split]

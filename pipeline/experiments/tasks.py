@@ -163,7 +163,7 @@ class Runs:
 class _Experiment(Stage):
     """A table or figure made of training runs: missing ones are trained first."""
 
-    RESULT = True
+    RESULT = KEPT = True
 
     datasets = Names(default=("mnre",), description="the first names the output's folder")
     tasks = Names(
@@ -234,6 +234,19 @@ class _Experiment(Stage):
             for row in rows
         ]
 
+    def evidence(self, rows: Sequence[Runs], controls: bool = True) -> list[Path]:
+        """Return the files of runs and controls that the output was computed from.
+
+        They are listed in the manifest, so that an output without its evidence is not whole.
+        """
+        runs = [run.folder for row in rows for run in row.trainings.values()]
+        beside = [control.folder for row in rows for control in row.controls()] if controls else []
+        return [
+            file
+            for folder in (*runs, *beside)
+            for file in (folder / "metrics.json", *sorted(folder.rglob("predictions.jsonl")))
+        ]
+
     def about(self) -> dict[str, Any]:
         """Return the inputs that decided the result, for `results.json`."""
         return {
@@ -296,10 +309,11 @@ class Table1(_Experiment):
                 )
         return super().requires()
 
-    def work(self, folder: Path) -> None:
+    def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.table1 import table1_into
 
         table1_into(folder, self.scored_rows(self.rows()), self.about())
+        return self.evidence(self.rows())
 
     def lines(self) -> list[str]:
         from pipeline.experiments.table1 import text
@@ -345,10 +359,11 @@ class LowResource(_Experiment):
         }
         return Runs(dataset, task, {"variant": variant, "share": f"{100 * share:g} %"}, trainings)
 
-    def work(self, folder: Path) -> None:
+    def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.low_resource import low_resource_into
 
         low_resource_into(folder, self.scored_rows(self.rows()), self.about())
+        return self.evidence(self.rows())
 
     def lines(self) -> list[str]:
         from pipeline.experiments.table1 import text
@@ -423,10 +438,12 @@ class CrossTask(_Experiment):
         ]
         return {**super().settings(), "started": started}
 
-    def work(self, folder: Path) -> None:
+    def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.cross_task import cross_task_into
 
-        cross_task_into(folder, self.scored_rows([*self.rows(), *self._started()]), self.about())
+        rows = [*self.rows(), *self._started()]
+        cross_task_into(folder, self.scored_rows(rows), self.about())
+        return self.evidence(rows)
 
     def lines(self) -> list[str]:
         from pipeline.experiments.table1 import text
@@ -469,7 +486,7 @@ class _Shown(_Experiment):
         return super().requires()
 
     def later(self) -> Iterator[list[Stage]]:
-        yield []  # no scores, so no controls
+        return iter(())  # no scores, so no controls
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "posts": [*self.posts], "most": self.most}
@@ -491,7 +508,7 @@ class Gates(_Shown):
 
     default_variants = (HVPNET,)
 
-    def work(self, folder: Path) -> None:
+    def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.gates import gates_into
 
         for dataset, task, runs in self.finished_runs():
@@ -499,6 +516,7 @@ class Gates(_Shown):
                 inner = folder / f"{dataset}-{task}-{run.name}"
                 inner.mkdir()
                 gates_into(inner, run, self.posts, self.most, self.device)
+        return self.evidence(self.rows(), controls=False)
 
 
 class Cases(_Shown):
@@ -506,7 +524,7 @@ class Cases(_Shown):
 
     default_variants = (HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS, TEXT_ONLY)
 
-    def work(self, folder: Path) -> None:
+    def work(self, folder: Path) -> list[Path]:
         from pipeline.corpus.posts import load_posts
         from pipeline.experiments.cases import cases_into, published_cases
 
@@ -515,6 +533,7 @@ class Cases(_Shown):
             inner.mkdir()
             published = published_cases(dataset, load_posts(runs[0].posts)) if task == "re" else []
             cases_into(inner, runs, self.posts or published, self.most, self.device)
+        return self.evidence(self.rows(), controls=False)
 
 
 class Report(Listing):

@@ -25,7 +25,7 @@ def run(folder: Path, predicted: list[str], first: int = 0) -> TrainedRun:
     ]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     scores = relation_scores(GOLD, predicted)
-    metrics = {"task": "re", "best_epoch": 1, "val": scores, "test": scores}
+    metrics = {"task": "re", "dataset": "own", "best_epoch": 1, "val": scores, "test": scores}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return TrainedRun(folder, folder.name, folder, folder, None)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 from html.parser import HTMLParser
 from pathlib import Path
@@ -191,6 +192,23 @@ def test_the_report_has_all_that_is_there(world: World, first: Path, table: Path
     trained = [run for task in ("TrainRE", "TrainNER") for run in outputs(world.store, task)]
     assert len(runs) == 2 * len(trained)  # val and test of each
     assert "<svg" in text
+
+
+def test_prune_keeps_the_runs_that_a_table_was_made_of(world: World, table: Path) -> None:
+    named = {
+        world.store / r["run"] for row in results(table)["rows"] for r in row["seeds"].values()
+    }
+    run = next(iter(named))
+    other = run.with_name(f"own-{'0' * 16}")
+    shutil.copytree(run, other)
+    manifest = (other / "manifest.json").read_text().replace(run.name[-16:], "0" * 16)
+    (other / "manifest.json").write_text(manifest)
+    said = world.printed("Prune", "--runs", *SETTINGS)
+    assert f"TrainRE/{other.name}  " in said
+    assert not other.exists()
+    assert table.exists()
+    assert all(run.exists() for run in named)
+    assert not [line for line in said.splitlines() if line.startswith(("Table1", "Controls"))]
 
 
 @pytest.mark.parametrize(
