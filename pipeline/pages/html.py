@@ -82,10 +82,12 @@ border-bottom:1px solid var(--line)}
 .drawn{background:#fff;color:#000;border:1px solid var(--line);border-radius:8px;padding:10px;
 margin:10px 0;width:fit-content;max-width:100%}
 .drawn svg{display:block;max-width:100%;height:auto}.drawn figcaption{color:#555}
+pre{white-space:pre-wrap;font-size:12px}.about td{white-space:normal;text-align:left}
 summary{cursor:pointer;color:var(--soft);margin:6px 0}
 @media(max-width:640px){body{padding:14px 10px 32px}article{padding:10px 12px 12px}
 .look{flex-direction:column}.crops{flex:none;display:grid;grid-template-columns:repeat(3,1fr)}}
-@media print{*{print-color-adjust:exact}body{padding:0}
+@media print{*{print-color-adjust:exact}details::details-content{content-visibility:visible}
+body{padding:0}
 .heat,.figure,.posts>div,.parts{break-inside:avoid}}
 """
 
