@@ -156,7 +156,7 @@ def _figures(
         "seeds": {seed: _seed(run) for seed, run in row.runs.items()},
         **_over_seeds(metrics, [name for name in ("val", "test") if name in metrics[0]]),
         "interval": asdict(bootstrap.mean(own)),
-        "per_class": _per_class([m[split]["per_class"] for m in metrics]),
+        "per_class": per_class([m[split]["per_class"] for m in metrics]),
         "controls": _controls(row, split),
         "differences": {name: asdict(interval) for name, interval in differences.items()},
         "words": [sentence(row.name, name, found) for name, found in differences.items()],
@@ -191,7 +191,7 @@ def deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _per_class(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def per_class(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return for each class its support, and mean and deviation of its figures over the runs.
 
     A class that no run predicts and no post has in one run only counts as 0 there.

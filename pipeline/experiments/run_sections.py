@@ -10,9 +10,10 @@ import numpy as np
 
 from pipeline.corpus.labels import NO_RELATION
 from pipeline.experiments.markup import details, figure, floats, notes, table
-from pipeline.experiments.rows import deviation
+from pipeline.experiments.rows import deviation, per_class
 from pipeline.experiments.run_groups import Group
 from pipeline.experiments.runs import PREDICTIONS, TrainedRun, lines_of
+from pipeline.experiments.table1 import by_class
 from pipeline.pages.charts import Point, confusion_chart, curves_chart, reliability_chart
 from pipeline.training.possible import PREDICTED
 from pipeline.training.results import PRF
@@ -32,6 +33,7 @@ def runs_section(dataset: str, task: str, groups: Sequence[Group], charts: Chart
         parts.append(figure(charts[f"learning-{name}.svg"], "Mean over seeds, ± one deviation."))
         charts[f"calibration-{name}.svg"] = calibration(title, whole)
         parts.append(figure(charts[f"calibration-{name}.svg"], CALIBRATION))
+        parts.append(by_class([_classes(group) for group in whole]))
     if task == "re":
         for number, group in enumerate(whole):
             file = f"confusion-{name}-{number}.svg"
@@ -45,6 +47,12 @@ CALIBRATION = (
     "Share of correct predictions by score, over all seeds; on the diagonal, scores are "
     "probabilities."
 )
+
+
+def _classes(group: Group) -> dict[str, Any]:
+    runs = [*group.runs.values()]
+    classes = per_class([run.metrics[split_of(run)]["per_class"] for run in runs])
+    return {"name": group.name, "per_class": classes}
 
 
 def _is_plain(group: Group) -> bool:

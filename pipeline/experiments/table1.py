@@ -68,7 +68,7 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
             f"<h2>Table 1: {escape(rows[0]['title'])}</h2>"
             f"{measured(rows)}{figure(chart)}"
             f"{sentences(words for row in rows for words in row['words'])}"
-            f"{_per_class(rows)}{_cited(cited)}"
+            f"{by_class(rows)}{_cited(cited)}"
         )
     return "".join(parts)
 
@@ -103,7 +103,8 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(head, cells, caption)
 
 
-def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
+def by_class(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of F1 of each class. rows: with `name` and `per_class`."""
     gold: dict[str, int] = {}
     for row in rows:
         for name, found in row["per_class"].items():

@@ -127,3 +127,10 @@ def test_charts_are_the_same_each_time(tmp_path: Path, digests: Digests) -> None
         "confusion-own-re-0.svg",
     }
     assert drawn[0] == drawn[1]
+
+
+def test_each_class_has_its_f1(tmp_path: Path, digests: Digests) -> None:
+    write_run(tmp_path, "a" * 16, digests)
+    page = runs_section("own", "re", run_groups(tmp_path, ["own"], digests), {})
+    f1 = relation_scores(GOLD, PREDICTED)["per_class"]["friends"]["f1"]
+    assert f"<th><bdi>friends</bdi></th><td>2</td><td>{f1:.2f}</td>" in page
