@@ -10,6 +10,13 @@
                                   ImportReleased   a published checkpoint → a model folder
     pipeline/prediction        └─ Predict          saved models on all posts: entities, relations
                                   ShowPredictions  a page: with pictures and without, and why
+    pipeline/experiments       └─ Controls         a model → scores with wrong pictures, with none
+                                  Table1           runs of variants and seeds → a table (Table 1)
+                                  LowResource      runs on shares of the posts → curves (Figure 3)
+                                  CrossTask        runs started from other runs → gains (Table 3)
+                                  Gates            a run → its gates (Figure 4)
+                                  Cases            runs → posts, predictions, attention (Table 2)
+                                  Report           all runs and experiments → one page
     pipeline/grounding      ShowCrops, WriteCrops, EvaluateGrounding: from GroundCrops's output
 
     luigi --module tasks ExtractPyramid --dataset mnre
@@ -75,7 +82,7 @@ class Prune(Listing):
 
     dry_run = luigi.BoolParameter(description="only list what would be removed")
     runs = luigi.BoolParameter(
-        description="also remove runs, evaluations, predictions, imports, pages and written crops"
+        description="also remove runs, experiments, evaluations, predictions, imports, pages, crops"
     )
 
     def lines(self) -> list[str]:

@@ -159,7 +159,7 @@ def test_the_two_trainings_have_the_data_sets_that_their_table_says() -> None:
 def test_the_table_names_every_choice(task: str) -> None:
     for name, parameter in KINDS[task].get_params():
         meaning = task_tables()[task][option(name)][1]
-        for choice in getattr(parameter, "_choices", ()):
+        for choice in getattr(parameter, "_choices", getattr(parameter, "words", ())):
             assert re.search(rf"\b{choice}\b", meaning), (name, choice)
 
 
