@@ -82,7 +82,7 @@ class Prune(Listing):
 
     dry_run = luigi.BoolParameter(description="only list what would be removed")
     runs = luigi.BoolParameter(
-        description="also remove runs, experiments, evaluations, predictions, imports, pages, crops"
+        description="also remove runs, evaluations, predictions, imports, pages and written crops"
     )
 
     def lines(self) -> list[str]:

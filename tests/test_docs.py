@@ -237,7 +237,7 @@ def check_python(words: list[str]) -> None:
     top = module.split(".")[0]
     assert find_spec(module if top in ("bench", "tests") else top)  # others' parts cost seconds
     if module == "bench":
-        assert set(arguments) <= {*AT_LEAST, *AT_MOST}
+        assert set(arguments) <= {*AT_LEAST, *AT_MOST, "--device", "cuda"}
     for file in arguments if module == "pytest" else ():
         assert (HOME / file).is_file()
 

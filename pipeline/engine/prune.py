@@ -30,7 +30,7 @@ def prune(
     place: the folders of data and results.
     kinds: all classes of stages.
     stages_of: returns the current configuration's last stages of a data set.
-    results: also remove what RESULT marks: training runs, experiments, predictions, and so on.
+    results: also remove training runs, evaluations, predictions, imports, pages, written crops.
     dry_run: only list what would be removed.
 
     Returns the lines to print: what was kept and why, each folder or file removed, the space freed.
