@@ -16,7 +16,7 @@ from pipeline.corpus.collage import FRAMES, NOTHING, PATTERNS, Collage, Panel, d
 from pipeline.corpus.demo import OPEN, UNPICTURED, Fields, write_posts
 
 # split -> number of open sentences (three posts each), plain sentences, and chatter
-SIZES = {"train": (84, 80, 20), "val": (18, 20, 6), "test": (34, 40, 12)}
+SIZES = {"train": (84, 110, 20), "val": (18, 20, 6), "test": (60, 60, 18)}
 UNKNOWN = 0.08  # share of the open posts whose picture says nothing
 CHOICE = 0.25  # share of the open sentences that choose among several scenes
 EMPTY = 0.5  # share of the other posts' pictures that say nothing

@@ -197,7 +197,21 @@ class _Experiment(Stage):
         return TRAININGS[task](dataset=dataset, seeds=(), **values)
 
     def requires(self) -> list[Stage]:
+        from pipeline.pages.charts import check_installed
+
+        check_installed()
         return [run for row in self.rows() for run in row.trainings.values()]
+
+    @property
+    def style(self) -> str:
+        """The style of all runs. Raises SettingError if several are given."""
+        if len(self.styles) != 1:
+            raise SettingError(f"--styles: expected one style, found {', '.join(self.styles)}")
+        return str(self.styles[0])
+
+    def _controlled(self) -> list[Runs]:
+        """Return the rows whose scores have controls beside them."""
+        return [row for row in self.rows() if row.has_controls]
 
     def later(self) -> Iterator[list[Stage]]:
         """Yield stages whose keys need the finished runs, as they depend on models' contents."""
@@ -215,7 +229,7 @@ class _Experiment(Stage):
                 [row.dataset, row.task, row.name, *(t.fingerprint for t in row.trainings.values())]
                 for row in self.rows()
             ],
-            "controls": Controls.VERSION,
+            "controls": Controls.VERSION if self._controlled() else None,
         }
 
     def scored_rows(self, rows: Sequence[Runs]) -> list[Any]:
@@ -350,7 +364,7 @@ class LowResource(_Experiment):
                 task,
                 recipe=LOW_RESOURCE,
                 variant=variant,
-                style=self.styles[0],
+                style=self.style,
                 seed=seed,
                 train_share=share,
                 with_replacement=self.with_replacement,
@@ -391,7 +405,7 @@ class CrossTask(_Experiment):
 
     def _runs(self, dataset: str, task: str) -> Iterator[tuple[str, dict[int, Training]]]:
         for variant in self.variants or (TEXT_ONLY, HVPNET):
-            values = {"variant": variant, "style": self.styles[0]}
+            values = {"variant": variant, "style": self.style}
             yield (
                 variant,
                 {
@@ -416,7 +430,7 @@ class CrossTask(_Experiment):
                         task,
                         recipe=CROSS_TASK,
                         variant=source.fields["variant"],
-                        style=self.styles[0],
+                        style=self.style,
                         seed=seed,
                         **({"start_from": str(run.folder), "encoder": None} if start else {}),
                     )
@@ -468,15 +482,10 @@ class _Shown(_Experiment):
             for dataset in self.datasets
             for task in self.tasks_of(dataset)
             for variant in self.variants or self.default_variants
-            for run in [
-                self.training(dataset, task, variant=variant, style=self.styles[0], seed=seed)
-            ]
+            for run in [self.training(dataset, task, variant=variant, style=self.style, seed=seed)]
         ]
 
     def requires(self) -> list[Stage]:
-        from pipeline.pages.charts import check_installed
-
-        check_installed()
         check("--most", "1 or more", self.most, self.most > 0)
         if self.posts and len(self.datasets) > 1:
             raise SettingError(
@@ -485,8 +494,11 @@ class _Shown(_Experiment):
             )
         return super().requires()
 
+    def _controlled(self) -> list[Runs]:
+        return []  # no scores
+
     def later(self) -> Iterator[list[Stage]]:
-        return iter(())  # no scores, so no controls
+        return iter(())
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "posts": [*self.posts], "most": self.most}
