@@ -390,7 +390,7 @@ VERSIONS = [
     ("WriteCrops",          "...........W........"),
     ("EvaluateGrounding",   "............B......."),
     ("ImportReleased",      ".............I......"),
-    ("Controls",            "..............C1LKAD"),
+    ("Controls",            "..............C1LK.."),
     ("Table1",              "...............1...."),
     ("LowResource",         "................L..."),
     ("CrossTask",           ".................K.."),
