@@ -21,6 +21,7 @@ from pipeline.experiments.runs import (
     Counts,
     TrainedRun,
     counts_of,
+    name_of,
 )
 from pipeline.experiments.significance import LEVEL, Bootstrap, Interval
 from pipeline.training.results import PRF
@@ -49,7 +50,7 @@ class Row:
     @property
     def name(self) -> str:
         """The row's name: its fields, without those that are None."""
-        return ", ".join(str(value) for value in self.fields.values() if value is not None)
+        return name_of(self.fields)
 
     @property
     def is_text_only(self) -> bool:

@@ -65,6 +65,11 @@ class TrainedRun:
         return f"{self.metrics['dataset']}{which}, {PREDICTED[self.task]}"
 
 
+def name_of(fields: Mapping[str, Any]) -> str:
+    """Return the name of a table's row: the values that tell it from others, except None."""
+    return ", ".join(str(value) for value in fields.values() if value is not None)
+
+
 @dataclass(frozen=True)
 class Counts:
     """What F1 is computed from, for each post of a split.

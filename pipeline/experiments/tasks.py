@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.versions import versions
 from pipeline.errors import SettingError
 from pipeline.experiments.published import LOW_RESOURCE_SEEDS, SEEDS, SHARES
-from pipeline.experiments.runs import TrainedRun
+from pipeline.experiments.runs import TrainedRun, name_of
 from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.phrases import MODES
 from pipeline.machine import DEVICES, PRECISIONS
@@ -135,7 +136,7 @@ class Runs:
     @property
     def name(self) -> str:
         """The row's name."""
-        return ", ".join(str(value) for value in self.fields.values() if value is not None)
+        return name_of(self.fields)
 
     @property
     def has_controls(self) -> bool:
@@ -193,8 +194,18 @@ class _Experiment(Stage):
         raise NotImplementedError
 
     def training(self, dataset: str, task: str, **values: Any) -> Training:
-        """Return a training run with these values; the others are configured as always."""
-        return TRAININGS[task](dataset=dataset, seeds=(), **values)
+        """Return a training run with these values; the others are configured as always.
+
+        All runs of a data set and task have the precision of the first, whatever outputs exist.
+        """
+        given = {"dataset": dataset, "seeds": (), **values}
+        if (dataset, task) not in self._precisions:
+            self._precisions[dataset, task] = TRAININGS[task](**given).config.precision
+        return TRAININGS[task](**given, precision=self._precisions[dataset, task])
+
+    @cached_property
+    def _precisions(self) -> dict[tuple[str, str], str]:
+        return {}
 
     def requires(self) -> list[Stage]:
         from pipeline.pages.charts import check_installed

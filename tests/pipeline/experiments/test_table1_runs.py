@@ -1,4 +1,4 @@
-"""Test Table1 --crops: a row for each choice of phrases, with crops of its own."""
+"""Test which trainings Table1 names: a row for each choice of crops, one precision."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 import tasks
 from pipeline.errors import SettingError
-from tests.staleness import plain_machine, write_layouts
+from tests.staleness import Layouts, plain_machine, write_layouts
 
 DETECTOR = {"GroundCrops.grounder": "detector", "GroundCrops.weights": "FILES/detector"}
 CROPS = ("spacy", "entities-leaked")
@@ -35,3 +35,19 @@ def test_a_grounder_that_reads_no_phrases_is_refused(tmp_path: Path) -> None:
         pytest.raises(SettingError, match="--crops: expected a grounder that reads phrases"),
     ):
         tasks.Table1(**OPTIONS, crops=CROPS).requires()
+
+
+def test_all_runs_of_a_table_have_the_precision_of_the_first(tmp_path: Path) -> None:
+    """Of two runs, the second exists in another precision."""
+    world = write_layouts(tmp_path)
+    world = Layouts(world.root, str(tmp_path / "store"))
+    with plain_machine(), world.configured({}):
+        other = tasks.TrainRE(dataset="own", variant="text-only", seed=2, precision="bfloat16")
+        other.folder.mkdir(parents=True)
+        (other.folder / "manifest.json").touch()
+        alone = tasks.TrainRE(dataset="own", variant="text-only", seed=2)
+        assert alone.config.precision == "bfloat16"
+        options = {"datasets": ("own",), "tasks": ("re",), "variants": ("text-only",)}
+        for seeds, precision in (((1, 2), "float32"), ((2, 1), "bfloat16")):
+            [row] = tasks.Table1(**options, seeds=seeds).rows()
+            assert {run.config.precision for run in row.trainings.values()} == {precision}
