@@ -14,13 +14,11 @@ import numpy as np
 
 from pipeline.corpus.post import Post
 from pipeline.engine.files import write_json
-from pipeline.errors import DataError
 from pipeline.experiments.runs import NO_PICTURE, SHUFFLED
 from pipeline.extraction.config import PictureFiles
 from pipeline.training.evaluate import Evaluation
-from pipeline.training.results import figures
 
-WHAT = {SHUFFLED: "with other posts' pictures", NO_PICTURE: "with all regions masked"}
+WHAT = {SHUFFLED: "with other posts' pictures", NO_PICTURE: "without any picture"}
 
 
 def controls_into(
@@ -33,7 +31,7 @@ def controls_into(
     seed: int,
     about: Mapping[str, Any],
 ) -> None:
-    """Predict test (val, if there is no test) under each control, into a folder for each.
+    """Predict test (val, if test has no labels) under each control, into a folder for each.
 
     Writes `NAME/predictions.jsonl` and `metrics.json`, whose entries "shuffled" and "no-picture"
     hold the figures of the split.
@@ -43,50 +41,53 @@ def controls_into(
     seed: of the order of pictures.
     about: further entries of `metrics.json`.
 
-    Raises DataError as `evaluate_into` does, and if the split's posts share one picture.
+    Raises DataError as `evaluate_into` does.
     """
     opened = Evaluation.open(model_folder, posts_folder, files)
-    assert opened.pictures is not None
-    split = "test" if opened.splits["test"] else "val"
+    pictures = opened.pictures
+    assert pictures is not None
+    split = "test" if opened.saved.head.numbered(opened.posts, "test") else "val"
     evaluation = replace(opened, splits=_only(opened.splits, split))
-    posts, pictures = opened.splits[split], opened.pictures
+    posts = opened.splits[split]
     owners = np.arange(len(opened.posts))
-    owners[[*posts]] = shuffled(posts, pictures.there[:, 0], seed)
-    given = {SHUFFLED: pictures.of_others(owners.tolist()), NO_PICTURE: pictures.without_regions()}
+    owners[[*posts]] = shuffled(posts, np.any(pictures.there, axis=1), seed)
+    given = {SHUFFLED: owners, NO_PICTURE: np.full(len(owners), -1)}
     model = opened.saved.load()
     scores = {}
-    for name, other in given.items():
+    for name, others in given.items():
         (folder / name).mkdir()
-        results = evaluation.predict(folder / name, model, other, device, precision)
-        scores[name] = results.get(split)
+        results = evaluation.predict(
+            folder / name, model, pictures.of_others(others.tolist()), device, precision
+        )
+        scores[name] = results[split]
     write_json(folder / "metrics.json", {**about, "split": split, "seed": seed, **scores})
 
 
-def shuffled(posts: Mapping[int, Post], has_picture: np.ndarray, seed: int) -> list[int]:
-    """Return for each numbered post the number of the post whose pictures it gets.
+def shuffled(posts: Mapping[int, Post], has_regions: np.ndarray, seed: int) -> list[int]:
+    """Return for each numbered post the number of the post whose regions it gets; -1: none.
 
-    Posts with a picture get another post's, of another file; the others keep none. Posts that
-    share a file are put side by side, the files in a random order; then each post gets the
-    pictures of the post that is as many places ahead as the most frequent file has posts.
+    A post with regions gets those of a post with another picture; the others keep none. Posts that
+    share a picture are put side by side, the pictures in a random order; then each post gets the
+    regions of the post that is as many places ahead as the most frequent picture has posts. Where
+    that is the same picture, which more than half of the posts share, the post gets none.
 
-    has_picture: (posts of the data set,) bool.
-
-    Raises DataError if one file belongs to more than half of the posts.
+    has_regions: (posts of the data set,) bool.
     """
-    files: dict[str | None, list[int]] = defaultdict(list)
+    alike: dict[Any, list[int]] = defaultdict(list)
     for number, post in posts.items():
-        if has_picture[number]:
-            files[post.picture].append(number)
-    groups = list(files.values())
+        if has_regions[number]:
+            alike[post.picture or post.crops].append(number)
+    groups = list(alike.values())
     order = [n for g in np.random.default_rng(seed).permutation(len(groups)) for n in groups[g]]
     most = max(map(len, groups), default=0)
-    if order and 2 * most > len(order):
-        raise DataError(
-            "controls: expected posts with different pictures, found one picture for "
-            f"{most} of {len(order)} posts, so most posts can't get another post's picture"
-        )
     given = dict(zip(order, order[most:] + order[:most], strict=True))
-    return [given.get(number, number) for number in posts]
+    group_of = {number: place for place, group in enumerate(groups) for number in group}
+    return [
+        -1
+        if number in given and group_of[given[number]] == group_of[number]
+        else given.get(number, number)
+        for number in posts
+    ]
 
 
 def _only(splits: Mapping[str, Mapping[int, Post]], split: str) -> dict[str, Mapping[int, Post]]:
@@ -94,9 +95,6 @@ def _only(splits: Mapping[str, Mapping[int, Post]], split: str) -> dict[str, Map
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the scores under each control as lines to print. metrics: of `controls_into`."""
-    width = max(map(len, WHAT.values())) + 2
-    return [
-        f"{what:{width}}{metrics['split']} P / R / F1 {figures(metrics, control)}"
-        for control, what in WHAT.items()
-    ]
+    """Return the scores under each control as a line to print. metrics: of `controls_into`."""
+    scores = ", ".join(f"{metrics[name]['f1']:.2f} {what}" for name, what in WHAT.items())
+    return [f"{metrics['split']} F1 {scores}"]

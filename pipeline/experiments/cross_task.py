@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.engine.files import write_json
 from pipeline.experiments.markup import floats, notes, sentences, table
-from pipeline.experiments.published import TABLE_3
+from pipeline.experiments.published import NOT_STARTED, TABLE_3
 from pipeline.experiments.rows import ALONE, Row, grouped, score_rows, write_csv
 from pipeline.experiments.table1 import measured
 
@@ -15,7 +15,8 @@ from pipeline.experiments.table1 import measured
 def cross_task_into(folder: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
     """Write `results.json` and `cross-task.csv` into `folder`.
 
-    rows: with the fields `variant` and `source`, None for a run that was not started from another.
+    rows: with the fields `variant` and `source`: None for the runs of Table 1, which others start
+        from; NOT_STARTED, or where a run was started from.
     about: further entries of `results.json`.
     """
     scored = score_rows(rows)
@@ -27,7 +28,9 @@ def cross_task_into(folder: Path, rows: Sequence[Row], about: Mapping[str, Any])
 
 def section(results: Mapping[str, Any], folder: Path) -> str:
     """Return the HTML of the report's section."""
-    parts = ["<h2>Table 3, from one task to another</h2>", table(*_transfers(results["rows"]))]
+    titles = ", ".join(dict.fromkeys(row["title"] for row in results["rows"]))
+    parts = [f"<h2>Table 3, from one task to another: {escape(titles)}</h2>"]
+    parts += [table(*_transfers(results["rows"]))]
     parts.append(sentences(words for row in results["rows"] for words in row["words"]))
     for rows in grouped(results["rows"]).values():
         parts.append(f"<h3>{escape(rows[0]['title'])}</h3>{measured(rows)}")
@@ -40,43 +43,45 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
             ]
             for row in results["cited"]
         ]
-        head = ["cited", "from → to", "alone", "started", "gain"]
+        head = ["cited", "from → to", "Table 1", "started", "gain"]
         parts.append(table(head, cells, "Cited from the paper, F1, not measured here."))
         parts.append(notes(row["note"] for row in results["cited"] if row["note"]))
     return "".join(parts)
 
 
-def _transfers(
-    rows: Sequence[Mapping[str, Any]],
-) -> tuple[list[str], list[list[str]], str]:
+def _transfers(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]], str]:
     """Return heading, cells and caption of the table of gains."""
-    alone = {
-        (row["dataset"], row["task"], row["fields"]["variant"]): row
+    others = {
+        (row["dataset"], row["task"], row["fields"]["variant"], row["fields"]["source"]): row
         for row in rows
-        if row["fields"]["source"] is None
     }
     cells = []
     for row in rows:
-        if row["fields"]["source"] is None:
+        gain = row["differences"].get(ALONE)
+        if gain is None:
             continue
-        split, variant = row["split"], row["fields"]["variant"]
-        before = alone[row["dataset"], row["task"], variant]
-        gain = row["differences"][ALONE]
+        of = (row["dataset"], row["task"], row["fields"]["variant"])
+        three = (others[*of, None], others[*of, NOT_STARTED], row)
         cells.append(
             [
                 f"{row['fields']['source']} → {row['title']}",
-                variant,
-                *(
-                    floats(r["mean"][split]["f1"], r["deviation"][split]["f1"])
-                    for r in (before, row)
-                ),
+                row["fields"]["variant"],
+                *(_f1(other) for other in three),
                 f"{gain['value']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})",
             ]
         )
-    head = ["from → to", "variant", "alone", "started", "gain (95 %)"]
-    return head, cells, "F1 on test. All weights but the head's are taken over, then trained."
+    caption = (
+        "F1 on test (val, if there is no test). Table 1: with the settings of Table 1. Not started "
+        "and started: with the recipe cross-task. Started: all weights but the head's are those of "
+        "the run on the first data set. The gain is that of started over not started."
+    )
+    return (
+        ["from → to", "variant", "Table 1", NOT_STARTED, "started", "gain (95 %)"],
+        cells,
+        caption,
+    )
 
 
-def f1(row: Mapping[str, Any], split: str) -> str:
-    """Return a row's mean F1 on a split, with its deviation."""
-    return floats(row["mean"][split]["f1"], row["deviation"][split]["f1"])
+def _f1(row: Mapping[str, Any]) -> str:
+    mean, deviation = row["mean"][row["split"]], row["deviation"][row["split"]]
+    return floats(mean["f1"], deviation["f1"])

@@ -12,6 +12,7 @@ LOW_RESOURCE_SEEDS = (1, 2, 49, 4321, 1234)  # of Figure 3
 MOST_APART = 0.2
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # of Figure 3; the paper prints its ends, 5 % and 50 %
 
+NOT_STARTED = "not started"  # runs with the settings of Table 3, without a first training
 TEXT, BOTH, OURS = "text", "text and image", "HVPNeT"
 Scores = tuple[float, float, float]
 

@@ -46,7 +46,12 @@ def write_report(folder: Path, store: Path, datasets: Sequence[str], digests: Di
         )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+    except PermissionError as error:
+        raise DataError(
+            f"{folder}: cannot be made: permission denied; give another folder with --folder"
+        ) from error
     charts: Charts = {}
     parts = []
     for name, output in outputs:

@@ -26,8 +26,9 @@ from pipeline.experiments.runs import (
 from pipeline.experiments.significance import LEVEL, Bootstrap, Interval
 from pipeline.training.results import PRF
 
-CONTROLLED = {SHUFFLED: "with another post's pictures", NO_PICTURE: "with regions masked"}
-ALONE = "alone"  # the same training, not started from another run
+CONTROLLED = {SHUFFLED: "with another post's pictures", NO_PICTURE: "without any picture"}
+CROPS = "crops "  # a row that differs in its crops alone
+ALONE = "alone"  # the same training with the same settings, not started from another run
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,19 @@ def _compared(number: int, rows: Mapping[int, Row]) -> dict[str, tuple[int, str]
             compared[TEXT_ONLY] = (other, "")
         if candidate.fields == row.alone:
             compared[ALONE] = (other, "")
+        crops = (crops_of(candidate), crops_of(row))
+        alike = {**candidate.fields, "crops": crops[1]} == row.fields
+        if other < number and alike and None not in crops:
+            compared[f"{CROPS}{crops[0]}"] = (other, "")
     if row.is_text_only:
         compared.pop(TEXT_ONLY, None)
     return compared | {control: (number, control) for control in CONTROLS if row.controls}
+
+
+def crops_of(row: Row) -> str | None:
+    """Return the phrases that chose a row's crops, if the table has rows for several."""
+    crops: str | None = row.fields.get("crops")
+    return crops
 
 
 def _figures(
@@ -151,6 +162,7 @@ def _figures(
         "task": row.task,
         "name": row.name,
         "title": next(iter(row.runs.values())).title,
+        "about": next(iter(row.runs.values())).about,
         "fields": dict(row.fields),
         "split": split,
         "posts": len(group.counts[0].ids),
@@ -160,14 +172,21 @@ def _figures(
         "per_class": per_class([m[split]["per_class"] for m in metrics]),
         "controls": _controls(row, split),
         "differences": {name: asdict(interval) for name, interval in differences.items()},
-        "words": [sentence(row.name, name, found) for name, found in differences.items()],
+        "words": _words(row, differences),
     }
+
+
+def _words(row: Row, differences: Mapping[str, Interval]) -> list[str]:
+    words = [sentence(row.name, name, difference) for name, difference in differences.items()]
+    if not row.is_text_only and not row.controls:
+        words.append(f"{row.name}: no controls, as a fine-tuned backbone makes its own pyramids")
+    return words
 
 
 def _seed(run: TrainedRun) -> dict[str, Any]:
     metrics = run.metrics
     return {
-        "run": f"{run.folder.parent.name}/{run.folder.name}",
+        "run": run.short,
         "best_epoch": metrics["best_epoch"],
         **{name: prf_of(metrics[name]) for name in ("val", "test") if name in metrics},
     }
@@ -218,21 +237,27 @@ def _controls(row: Row, split: str) -> dict[str, Any]:
     return found
 
 
-def sentence(name: str, other: str, found: Interval) -> str:
+def sentence(name: str, other: str, difference: Interval) -> str:
     """Say in words what a row's difference of F1 to another shows.
 
-    other: "text-only", "alone" or a control.
+    other: "text-only", "alone", "crops …" or a control.
     """
     is_control = other in CONTROLS
-    value, low, high = (-x if is_control else x for x in (found.value, found.low, found.high))
-    low, high = min(low, high), max(low, high)
-    gain = f"{value:+.1f} F1, {LEVEL} % interval {low:+.1f} to {high:+.1f}"
+    sign = -1 if is_control else 1
+    value, *ends = (
+        round(sign * x, 2) + 0.0 for x in (difference.value, difference.low, difference.high)
+    )
+    low, high = sorted(ends)
+    gain = f"{value:+.2f} F1, {LEVEL} % interval {low:+.2f} to {high:+.2f}"
     if is_control:
         uses = "it uses its pictures" if high < 0 else "not shown to use its pictures"
         return f"{name}, {CONTROLLED[other]}: {gain}: {uses}"
-    what = {TEXT_ONLY: "pictures add", ALONE: "the first training adds"}[other]
     shown = "shown to help" if low > 0 else "not shown to help"
-    return f"{name}: {what} {gain}: {'shown to harm' if high < 0 else shown}"
+    shown = "shown to harm" if high < 0 else shown
+    if other.startswith(CROPS):
+        return f"{name}: its crops add {gain} to those by {other.removeprefix(CROPS)}: {shown}"
+    what = {TEXT_ONLY: "pictures add", ALONE: "the first training adds"}[other]
+    return f"{name}: {what} {gain}: {shown}"
 
 
 def grouped(scored: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:

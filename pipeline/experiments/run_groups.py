@@ -1,8 +1,8 @@
-"""The training runs in a store: groups that differ only in their seed, and what is missing."""
+"""The training runs in a store: groups that differ only in their seed, and unusable outputs."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,14 @@ from pipeline.corpus.config import EASY
 from pipeline.engine.digests import Digests
 from pipeline.engine.outputs import damage, folders, partials, read_manifest
 from pipeline.experiments.runs import TrainedRun
+from pipeline.training.config import TrainConfig
 
 TRAININGS = ("TrainRE", "TrainNER")
+# Settings of other stages that a group's name may tell.
+_SHOWN = {
+    "GroundCrops": ("grounder", "phrases", "max_crops"),
+    "ExtractPyramid": ("backbone", "weights", "grid", "pooling", "resize", "size"),
+}
 _NOT_SHOWN = ("variant", "seed", "evaluate_from")  # the name of a group opens with its variant
 
 
@@ -21,7 +27,6 @@ class Group:
 
     name: what tells the group from the others of its data set and task.
     runs: by seed. seconds: that each run took.
-    missing: seeds that other groups of the data set and task have.
     """
 
     dataset: str
@@ -29,13 +34,11 @@ class Group:
     name: str
     runs: Mapping[int, TrainedRun]
     seconds: Mapping[int, float]
-    missing: Sequence[int]
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings of the runs; the seed is that of the first."""
-        config: dict[str, Any] = next(iter(self.runs.values())).metrics["config"]
-        return config
+        return config_of(next(iter(self.runs.values())).metrics)
 
 
 def run_groups(store: Path, datasets: Sequence[str], digests: Digests) -> list[Group]:
@@ -61,55 +64,63 @@ def run_groups(store: Path, datasets: Sequence[str], digests: Digests) -> list[G
 
 def _identity(metrics: Mapping[str, Any]) -> str:
     """Return all that decides a run but its seed."""
-    config = {name: value for name, value in metrics["config"].items() if name != "seed"}
+    config = {name: value for name, value in config_of(metrics).items() if name != "seed"}
     keys = [key for key in metrics["keys"] if key["stage"] not in TRAININGS]
-    start = [key["sources"] for key in metrics["keys"] if key["stage"] in TRAININGS]
-    return json.dumps([config, keys, start, metrics.get("label_version")], sort_keys=True)
+    return json.dumps([config, keys, metrics.get("label_version")], sort_keys=True)
+
+
+def config_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings; those that are younger than the run have their defaults.
+
+    `start_from` is the data set and task of the run that it started from, instead of its folder.
+    """
+    config = {**asdict(TrainConfig()), **metrics["config"]}
+    start = metrics.get("start")
+    return {**config, "start_from": start and f"{start['dataset']} ({start['task']})"}
 
 
 def _named(
-    dataset: str, task: str, found: Mapping[str, Mapping[int, tuple[TrainedRun, float]]]
+    dataset: str, task: str, runs_of: Mapping[str, Mapping[int, tuple[TrainedRun, float]]]
 ) -> list[Group]:
-    seeds = {seed for runs in found.values() for seed in runs}
-    configs = [_settings(next(iter(runs.values()))[0].metrics) for runs in found.values()]
-    names = [*dict.fromkeys(name for config in configs for name in config)]
-    differing = [
-        name
-        for name in names
-        if name not in _NOT_SHOWN
-        and len({json.dumps(c[name]) for c in configs if c.get(name) is not None}) > 1
-    ]
-    groups = []
-    for config, runs in zip(configs, found.values(), strict=True):
+    every = [_settings(next(iter(runs.values()))[0].metrics) for runs in runs_of.values()]
+    names = [*dict.fromkeys(name for settings in every for name in settings)]
+    differing = [name for name in names if name not in _NOT_SHOWN and _differs(name, every)]
+    groups: list[Group] = []
+    for settings, runs in zip(every, runs_of.values(), strict=True):
         rest = [
-            f"{name.replace('_', ' ')} {config[name]}"
+            f"{name.replace('_', ' ')} {settings[name]}"
             for name in differing
-            if config.get(name) is not None
+            if settings.get(name) is not None
         ]
+        name = ", ".join([settings["variant"], *rest])
+        taken = sum(group.name.partition(" #")[0] == name for group in groups)
         groups.append(
             Group(
                 dataset,
                 task,
-                ", ".join([config["variant"], *rest]),
+                f"{name} #{taken + 1}" if taken else name,
                 {seed: runs[seed][0] for seed in sorted(runs)},
                 {seed: runs[seed][1] for seed in sorted(runs)},
-                sorted(seeds - runs.keys()),
             )
         )
     return sorted(groups, key=lambda group: group.name)
 
 
+def _differs(name: str, every: Sequence[Mapping[str, Any]]) -> bool:
+    """Return True if a setting differs among the runs that have it."""
+    return len({json.dumps(settings[name]) for settings in every if name in settings}) > 1
+
+
 def _settings(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that may tell groups apart, with crops and label version."""
+    """Return the settings that may tell groups apart; those of crops and pyramids if it has any."""
     settings = {key["stage"]: key["settings"] for key in metrics["keys"]}
-    crops, demo = settings.get("GroundCrops", {}), settings.get("MakeDemo")
-    return {
-        **metrics["config"],
-        "grounder": crops.get("grounder"),
-        "phrases": crops.get("phrases"),
-        "labels": metrics.get("label_version"),
-        "demo": None if demo is None else demo.get("difficulty", EASY),
-    }
+    named = {**config_of(metrics), "labels": metrics.get("label_version")}
+    for stage, names in _SHOWN.items():
+        if stage in settings:
+            named |= {name: settings[stage].get(name) for name in names}
+    if "MakeDemo" in settings:
+        named["demo"] = settings["MakeDemo"].get("difficulty", EASY)
+    return named
 
 
 def unusable(

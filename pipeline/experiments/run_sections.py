@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.corpus.labels import NO_RELATION
 from pipeline.experiments.markup import details, figure, floats, notes, table
 from pipeline.experiments.rows import deviation, per_class
-from pipeline.experiments.run_groups import Group
+from pipeline.experiments.run_groups import Group, config_of
 from pipeline.experiments.runs import PREDICTIONS, TrainedRun, lines_of
 from pipeline.experiments.table1 import by_class
 from pipeline.pages.charts import Point, confusion_chart, curves_chart, reliability_chart
@@ -24,10 +24,13 @@ Charts = dict[str, str]  # file name -> SVG
 
 def runs_section(dataset: str, task: str, groups: Sequence[Group], charts: Charts) -> str:
     """Return the HTML about all runs of one data set and task; adds its charts to `charts`."""
-    whole = [group for group in groups if _is_plain(group)][:FEW]
+    plain = [group for group in groups if _is_plain(group)]
+    whole = plain[:FEW]
     title = f"{dataset}, {PREDICTED[task]}"
     name = f"{dataset}-{task}"
     parts = [f"<h2>All runs: {escape(title)}</h2>", _scores(groups)]
+    if len(plain) > FEW:
+        parts.append(notes([f"Shown below are the first {FEW} of {len(plain)} groups."]))
     if whole:
         charts[f"learning-{name}.svg"] = learning(title, whole)
         parts.append(figure(charts[f"learning-{name}.svg"], "Mean over seeds, ± one deviation."))
@@ -58,7 +61,8 @@ def _classes(group: Group) -> dict[str, Any]:
 def _is_plain(group: Group) -> bool:
     """Return True if a group was trained on all posts, and not started from another run."""
     config = group.config
-    return config.get("train_share", 1.0) == 1.0 and config.get("start_from") is None
+    drawn = config["train_share"] < 1 or config["with_replacement"]
+    return not drawn and config["start_from"] is None
 
 
 def split_of(run: TrainedRun) -> str:
@@ -67,7 +71,7 @@ def split_of(run: TrainedRun) -> str:
 
 
 def _scores(groups: Sequence[Group]) -> str:
-    cells, lines = [], []
+    cells = []
     for group in groups:
         runs = [*group.runs.values()]
         split = split_of(runs[0])
@@ -87,11 +91,8 @@ def _scores(groups: Sequence[Group]) -> str:
                 f"{statistics.fmean(group.seconds.values()):.0f} s",
             ]
         )
-        if group.missing:
-            seeds = ", ".join(map(str, group.missing))
-            lines.append(f"{group.name}: no finished run of seed {seeds}.")
     head = ["measured", "seeds", "split", "P", "R", "F1", "F1 on val", "calibration error", "time"]
-    return table(head, cells, "Mean ± sample deviation over seeds.") + notes(lines)
+    return table(head, cells, "Mean ± sample deviation over seeds.")
 
 
 def learning(title: str, groups: Sequence[Group]) -> str:
@@ -175,13 +176,13 @@ def _run(run: TrainedRun, seconds: float) -> str:
     }
     shown = [*digests.items()][:FEW]
     entries = {
-        "run": f"{run.folder.parent.name}/{run.folder.name}",
+        "run": run.short,
         "best epoch": f"{metrics['best_epoch']} of {metrics['config']['epochs']}",
         "time": f"{seconds:.0f} s",
         "posts": _words(metrics["posts"]),
         "crops": _words(metrics.get("crops", {})) or "none",
         "labels": metrics.get("label_version") or "as in the data",
-        "settings": _words(metrics["config"]),
+        "settings": _words(config_of(metrics)),
         "versions": _words(metrics["versions"]),
         "weights": json.dumps(metrics.get("weights") or {}),
         "digests of files": f"{len(digests)}: " + "; ".join(f"{n} {d[:16]}" for n, d in shown),

@@ -64,6 +64,20 @@ class TrainedRun:
         which = "".join(f" ({d['difficulty']})" for d in demo if "difficulty" in d)
         return f"{self.metrics['dataset']}{which}, {PREDICTED[self.task]}"
 
+    @property
+    def about(self) -> str:
+        """Settings, crops and label version of the run in a line, to compare tables by."""
+        config = self.metrics.get("config", {})
+        values = {name: Path(str(config.get(name))).name for name in ABOUT if name in config}
+        crops = ", ".join(f"{count} by {n}" for n, count in self.metrics.get("crops", {}).items())
+        values |= {"regions": crops} if crops else {}
+        labels = self.metrics.get("label_version")
+        values |= {"labels": labels} if labels else {}
+        return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+
+
+ABOUT = ("encoder", "epochs", "batch_size", "learning_rate", "precision")  # of a run's settings
+
 
 def name_of(fields: Mapping[str, Any]) -> str:
     """Return the name of a table's row: the values that tell it from others, except None."""

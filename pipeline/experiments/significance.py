@@ -18,11 +18,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """True if the whole interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
-
 
 class Bootstrap:
     """F1 (0-100) of several runs on the same posts, and on draws of these posts with replacement.

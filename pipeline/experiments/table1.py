@@ -95,10 +95,11 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
         spanned = f"{interval['low']:.2f} to {interval['high']:.2f}"
         cells.append([row["name"], *own, spanned, val, *controls, over][: len(head)])
     caption = (
-        f"{rows[0]['posts']:,} posts of {split}; seeds {', '.join(map(str, seeds))}: mean ± "
-        "sample deviation. 95 %: interval of the mean F1 over 10,000 draws of posts. The controls "
-        "are the same models with another post's pictures (shuffled) and with all regions masked "
-        "(no-picture)."
+        f"{max((row['about'] for row in rows), key=len)}. {rows[0]['posts']:,} posts of {split}; "
+        f"seeds {', '.join(map(str, seeds))}: mean ± sample deviation. 95 %: interval of the mean "
+        "F1 over 10,000 draws of posts. The controls are the same models with another post's "
+        "pictures (shuffled) and without any (no-picture). The epoch of each run is the best on "
+        "val."
     )
     return table(head, cells, caption)
 
@@ -137,7 +138,7 @@ def _cited(cited: Sequence[Mapping[str, Any]]) -> str:
             mark = marks.setdefault(row["note"], "*" * (len(marks) + 1))
         cells.append([row["group"], row["system"], *(f"{row[n]:.2f}" for n in PRF[:2])])
         cells[-1].append(f"{row['f1']:.2f}{mark}")
-    caption = "Cited from the paper (BERT-base, its own crops), not measured here."
+    caption = "Cited from the paper, not measured here: other encoders, crops and settings."
     head = ["cited: group", "system", "P", "R", "F1"]
     return table(head, cells, caption) + notes(f"{mark} {note}" for note, mark in marks.items())
 

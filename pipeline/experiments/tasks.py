@@ -1,5 +1,6 @@
 """Tasks of the paper's tables and figures, over runs that are stages of their own."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from model.hvpnet.variants import (
     TEXT_ONLY,
     VARIANTS,
 )
+from pipeline.corpus import DEMO
 from pipeline.corpus.files import clip, is_file_name
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import ReadPosts
@@ -29,8 +31,8 @@ from pipeline.engine.paths import paths
 from pipeline.engine.settings import check
 from pipeline.engine.stage import Stage
 from pipeline.engine.versions import versions
-from pipeline.errors import SettingError
-from pipeline.experiments.published import LOW_RESOURCE_SEEDS, SEEDS, SHARES
+from pipeline.errors import DataError, SettingError
+from pipeline.experiments.published import LOW_RESOURCE_SEEDS, NOT_STARTED, SEEDS, SHARES
 from pipeline.experiments.runs import TrainedRun, name_of
 from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.phrases import MODES
@@ -39,6 +41,7 @@ from pipeline.training.possible import (
     check_evaluation,
     check_labels,
     check_tokenizer_files,
+    check_training,
     model_folder,
     task_of,
 )
@@ -183,7 +186,7 @@ class _Experiment(Stage):
 
     def seeds_used(self) -> tuple[int, ...]:
         """Return the seeds given, else the paper's, or its first with --quick."""
-        return self.seeds or (SEEDS[:1] if self.quick else SEEDS)
+        return tuple(sorted(self.seeds)) or (SEEDS[:1] if self.quick else SEEDS)
 
     def tasks_of(self, dataset: str) -> tuple[str, ...]:
         """Return the tasks to do on a data set."""
@@ -211,7 +214,25 @@ class _Experiment(Stage):
         from pipeline.pages.charts import check_installed
 
         check_installed()
-        return [run for row in self.rows() for run in row.trainings.values()]
+        rows = self.rows()
+        if not rows:
+            raise SettingError(
+                f"--variants: expected some that --styles has, found {self.variants}"
+            )
+        for row in {(row.dataset, row.task): row for row in rows}.values():
+            self._check_labels(row)
+        return [run for row in rows for run in row.trainings.values()]
+
+    def _check_labels(self, row: Runs) -> None:
+        """Raise DataError if a data set of the user's own lacks the labels of a task."""
+        if self.tasks or row.dataset in TASKS or row.dataset == DEMO:
+            return
+        posts = next(iter(row.trainings.values()))._posts()
+        try:
+            check_training(row.task, posts or [])
+        except DataError as error:
+            if posts is not None:
+                raise DataError(f"{row.dataset}: {error}; choose the task with --tasks") from error
 
     @property
     def style(self) -> str:
@@ -289,7 +310,16 @@ def finished(training: Training, name: str) -> TrainedRun:
     return TrainedRun(training.folder, name, posts, training.root, training.pictures())
 
 
-class Table1(_Experiment):
+class _Scores(_Experiment):
+    """An experiment that gives scores: it prints its table."""
+
+    def lines(self) -> list[str]:
+        from pipeline.experiments.table1 import text
+
+        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
+
+
+class Table1(_Scores):
     """Table 1: scores of the variants over seeds, with controls and intervals."""
 
     crops = Names(
@@ -340,24 +370,25 @@ class Table1(_Experiment):
         table1_into(folder, self.scored_rows(self.rows()), self.about())
         return self.evidence(self.rows())
 
-    def lines(self) -> list[str]:
-        from pipeline.experiments.table1 import text
 
-        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
-
-
-class LowResource(_Experiment):
+class LowResource(_Scores):
     """Figure 3: scores after training on a share of the posts."""
 
     shares = Names(default=(), description="percent of the training posts; none: the paper's")
     with_replacement = luigi.BoolParameter(description="draw posts as the published script does")
 
     def seeds_used(self) -> tuple[int, ...]:
-        return self.seeds or LOW_RESOURCE_SEEDS[: 1 if self.quick else None]
+        return tuple(sorted(self.seeds)) or LOW_RESOURCE_SEEDS[: 1 if self.quick else None]
 
     def shares_used(self) -> list[float]:
         """Return the shares of the training posts, from 0 to 1."""
-        return [float(share) / 100 for share in self.shares] or [*(QUICK if self.quick else SHARES)]
+        shares = []
+        for text in self.shares:
+            share = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 0.0
+            if not 0 < share <= 100:
+                raise SettingError(f"--shares: expected percent such as 5,20,50, found {text!r}")
+            shares.append(share / 100)
+        return [*dict.fromkeys(shares)] or [*(QUICK if self.quick else SHARES)]
 
     def rows(self) -> list[Runs]:
         return [
@@ -390,13 +421,8 @@ class LowResource(_Experiment):
         low_resource_into(folder, self.scored_rows(self.rows()), self.about())
         return self.evidence(self.rows())
 
-    def lines(self) -> list[str]:
-        from pipeline.experiments.table1 import text
 
-        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
-
-
-class CrossTask(_Experiment):
+class CrossTask(_Scores):
     """Table 3: training started from a run on another data set or task."""
 
     datasets = Names(
@@ -404,64 +430,81 @@ class CrossTask(_Experiment):
     )
 
     def rows(self) -> list[Runs]:
-        """Return the rows that are not started from another run."""
-        return [
-            Runs(dataset, task, {"variant": variant, "source": None}, runs)
-            for dataset, task in self._targets()
-            for variant, runs in self._runs(dataset, task)
-        ]
+        """Return the rows that are not started from another run: of Table 1, and for comparison."""
+        rows = [*self._sources(), *self._not_started()]
+        if len(self._targets()) < 2:
+            found = " and ".join(f"{dataset} ({task})" for dataset, task in self._targets())
+            raise SettingError(
+                f"--datasets: expected two data sets, or one with both tasks, found {found}"
+            )
+        return rows
 
     def _targets(self) -> list[tuple[str, str]]:
         return [(dataset, task) for dataset in self.datasets for task in self.tasks_of(dataset)]
 
-    def _runs(self, dataset: str, task: str) -> Iterator[tuple[str, dict[int, Training]]]:
-        for variant in self.variants or (TEXT_ONLY, HVPNET):
-            values = {"variant": variant, "style": self.style}
-            yield (
-                variant,
-                {
-                    seed: self.training(dataset, task, seed=seed, **values)
-                    for seed in self.seeds_used()
-                },
+    def _sources(self) -> list[Runs]:
+        return [
+            self._row(dataset, task, {"variant": variant, "source": None})
+            for dataset, task in self._targets()
+            for variant in self.variants or (TEXT_ONLY, HVPNET)
+        ]
+
+    def _not_started(self) -> list[Runs]:
+        return [
+            self._row(
+                source.dataset,
+                source.task,
+                {**source.fields, "source": NOT_STARTED},
+                recipe=CROSS_TASK,
             )
+            for source in self._sources()
+        ]
 
-    def _started(self, start: bool = True) -> list[Runs]:
-        """Return the rows started from each other data set or task.
+    def _started(self) -> list[Runs]:
+        """Return the rows started from each other data set or task, whose runs must be finished."""
+        return [
+            self._row(
+                row.dataset,
+                row.task,
+                {**row.fields, "source": f"from {source.dataset} ({source.task})"},
+                source,
+                row.fields,
+                recipe=CROSS_TASK,
+                encoder=None,  # it is that of the source
+            )
+            for source in self._sources()
+            for row in self._not_started()
+            if row.fields["variant"] == source.fields["variant"]
+            and (row.dataset, row.task) != (source.dataset, source.task)
+        ]
 
-        start: False to leave out the start, whose key needs the finished runs.
-        """
-        started = []
-        for source in self.rows():
-            for dataset, task in self._targets():
-                if (dataset, task) == (source.dataset, source.task):
-                    continue
-                trainings = {
-                    seed: self.training(
-                        dataset,
-                        task,
-                        recipe=CROSS_TASK,
-                        variant=source.fields["variant"],
-                        style=self.style,
-                        seed=seed,
-                        **({"start_from": str(run.folder), "encoder": None} if start else {}),
-                    )
-                    for seed, run in source.trainings.items()
-                }
-                fields = {**source.fields, "source": f"from {source.dataset} ({source.task})"}
-                started.append(Runs(dataset, task, fields, trainings, alone=source.fields))
-        return started
+    def _row(
+        self,
+        dataset: str,
+        task: str,
+        fields: Mapping[str, Any],
+        source: Runs | None = None,
+        alone: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> Runs:
+        trainings = {}
+        for seed in self.seeds_used():
+            start = None if source is None else str(source.trainings[seed].folder)
+            trainings[seed] = self.training(
+                dataset,
+                task,
+                variant=fields["variant"],
+                style=self.style,
+                seed=seed,
+                start_from=start,
+                **values,
+            )
+        return Runs(dataset, task, fields, trainings, alone)
 
     def later(self) -> Iterator[list[Stage]]:
         started = self._started()
         yield [run for row in started for run in row.trainings.values()]
         yield [control for row in (*self.rows(), *started) for control in row.controls()]
-
-    def settings(self) -> dict[str, Any]:
-        started = [
-            [row.dataset, row.task, row.name, *(t.fingerprint for t in row.trainings.values())]
-            for row in self._started(start=False)
-        ]
-        return {**super().settings(), "started": started}
 
     def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.cross_task import cross_task_into
@@ -469,11 +512,6 @@ class CrossTask(_Experiment):
         rows = [*self.rows(), *self._started()]
         cross_task_into(folder, self.scored_rows(rows), self.about())
         return self.evidence(rows)
-
-    def lines(self) -> list[str]:
-        from pipeline.experiments.table1 import text
-
-        return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
 
 
 class _Shown(_Experiment):
@@ -531,6 +569,14 @@ class Gates(_Shown):
 
     default_variants = (HVPNET,)
 
+    def requires(self) -> list[Stage]:
+        if without := {*self.variants} & {FLAT, ONE_TO_THREE, TEXT_ONLY}:
+            raise SettingError(
+                f"--variants: expected some with a gate ({HVPNET}, {ONLY_OBJECTS}), found "
+                f"{', '.join(sorted(without))}"
+            )
+        return super().requires()
+
     def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.gates import gates_into
 
@@ -566,6 +612,9 @@ class Report(Listing):
     name = luigi.OptionalStrParameter(
         default=None, description="of the folder store/Report/NAME; none: the first data set"
     )
+    folder = luigi.OptionalStrParameter(
+        default=None, description="where the folder NAME is made; none: store/Report"
+    )
 
     def lines(self) -> list[str]:
         from pipeline.experiments.report import PAGE, write_report
@@ -576,6 +625,6 @@ class Report(Listing):
         name = self.name or self.datasets[0]
         if not is_file_name(name):
             raise SettingError(f"--name: expected the plain name of a folder, found {clip(name)}")
-        folder = place.store_root / self.get_task_family() / name
+        folder = Path(self.folder or place.store_root / self.get_task_family()) / name
         write_report(folder, place.store_root, self.datasets, place.digests)
         return [f"open in a browser: {near(folder / PAGE)}"]

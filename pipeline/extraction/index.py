@@ -73,16 +73,10 @@ class StoredPyramids:
         }
 
     def of_others(self, owners: Sequence[int]) -> "StoredPyramids":
-        """Return pyramids in which post n has the regions of post owners[n]."""
-        others = copy(self)
-        others.there, others.places = self.there[[*owners]], self.places[[*owners]]
-        return others
-
-    def without_regions(self) -> "StoredPyramids":
-        """Return pyramids in which no post has a region."""
-        others = copy(self)
-        others.there = np.zeros_like(self.there)
-        others.places = np.broadcast_to(self.absent, self.places.shape)
+        """Return pyramids in which post n has the regions of post owners[n]; -1: no region."""
+        others, given = copy(self), np.asarray(owners)
+        others.there = self.there[given] & (given >= 0)[:, None]
+        others.places = np.where(others.there[..., None], self.places[given], self.absent)
         return others
 
 

@@ -22,6 +22,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "hvpnet",  # the same data give the same bytes
     "font.family": "sans-serif",
     "font.size": 9,
+    "text.parse_math": False,  # labels may have two dollar signs
     "axes.spines.top": False,
     "axes.spines.right": False,
 }

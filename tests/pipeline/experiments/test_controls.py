@@ -11,7 +11,6 @@ import pytest
 
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
-from pipeline.errors import DataError
 from pipeline.experiments.controls import controls_into, lines, shuffled
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.evaluate import Evaluation
@@ -45,10 +44,19 @@ def test_seeds_differ_and_are_kept() -> None:
     assert shuffled(posts, there, 1) == shuffled(posts, there, 1) != shuffled(posts, there, 2)
 
 
-def test_one_picture_for_most_posts_cannot_be_exchanged() -> None:
+def test_posts_that_can_get_no_other_picture_get_none() -> None:
     posts = posts_of(["a", "a", "a", "b"])
-    with pytest.raises(DataError, match="found one picture for 3 of 4 posts"):
-        shuffled(posts, np.ones(7, dtype=bool), 0)
+    owners = dict(zip(posts, shuffled(posts, np.ones(7, dtype=bool), 0), strict=True))
+    assert owners[6] in (3, 4, 5)
+    assert sorted(owners[n] for n in (3, 4, 5)) == [-1, -1, 6]
+
+
+def test_crops_without_a_picture_are_exchanged_too() -> None:
+    """The picture itself is missing, so that the post has only crops of its own."""
+    posts = {n: Post(id=str(n), split="test", tokens=("a",), crops=(f"{n}.jpg",)) for n in range(4)}
+    owners = shuffled(posts, np.ones(4, dtype=bool), 0)
+    assert all(owner != number for number, owner in enumerate(owners))
+    assert sorted(owners) == [0, 1, 2, 3]
 
 
 def controls(pictured: Pictured, name: str, folder: Path) -> Path:
@@ -73,7 +81,7 @@ def test_a_model_is_asked_with_the_other_pictures(
     numbers = [n for n, post in enumerate(posts) if post.split == "test"]
     chosen = {n: posts[n] for n in numbers}
     owners = np.arange(len(posts))
-    owners[numbers] = shuffled(chosen, stored.there[:, 0], 0)
+    owners[numbers] = shuffled(chosen, np.any(stored.there, axis=1), 0)
     model = evaluation.saved.load()
     nobody = np.full(len(posts), -1)
     for control, given in (("shuffled", owners), ("no-picture", nobody)):
@@ -115,7 +123,6 @@ def test_posts_without_pictures_are_predicted_as_before(pictured: Pictured, tmp_
     assert sum(abs(own[post] - none[post]) > 1e-4 for post in own) > len(own) / 2
 
 
-def test_scores_under_controls_are_lines() -> None:
-    prf = {"precision": 50.0, "recall": 40.0, "f1": 44.444}
-    found = lines({"split": "test", "shuffled": prf, "no-picture": prf})
-    assert found[0] == "with other posts' pictures  test P / R / F1 50.00 / 40.00 / 44.44"
+def test_scores_under_controls_are_a_line() -> None:
+    found = lines({"split": "test", "shuffled": {"f1": 44.444}, "no-picture": {"f1": 1.0}})
+    assert found == ["test F1 44.44 with other posts' pictures, 1.00 without any picture"]

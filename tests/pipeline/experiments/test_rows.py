@@ -57,7 +57,8 @@ def test_rows_are_compared_with_the_text_only_row(tmp_path: Path) -> None:
 def test_equal_predictions_show_nothing(tmp_path: Path) -> None:
     _, same = rows_of(tmp_path, text_only=wrong(0, 2), hvpnet=wrong(0, 2))
     assert same["words"] == [
-        "hvpnet: pictures add +0.0 F1, 95 % interval +0.0 to +0.0: not shown to help"
+        "hvpnet: pictures add +0.00 F1, 95 % interval +0.00 to +0.00: not shown to help",
+        "hvpnet: no controls, as a fine-tuned backbone makes its own pyramids",
     ]
 
 
@@ -83,7 +84,13 @@ def test_crops_are_compared_with_text_only_too(tmp_path: Path) -> None:
         Row("own", "re", {"variant": "text-only", "crops": None}, {1: run(tmp_path / "a", GOLD)}),
         Row("own", "re", {"variant": "hvpnet", "crops": "spacy"}, {1: run(tmp_path / "b", GOLD)}),
     ]
-    assert [*score_rows(rows)[1]["differences"]] == ["text-only"]
+    more = Row("own", "re", {"variant": "hvpnet", "crops": "x"}, {1: run(tmp_path / "c", GOLD)})
+    scored = score_rows([*rows, more])
+    assert [[*row["differences"]] for row in scored] == [
+        [],
+        ["text-only"],
+        ["text-only", "crops spacy"],
+    ]
 
 
 def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:
@@ -98,18 +105,20 @@ def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "interval", "said"),
     [
-        ("text-only", (0.4, -0.3, 1.1), "x: pictures add +0.4 F1, 95 % interval -0.3 to +1.1: "
+        ("text-only", (0.4, -0.3, 1.1), "x: pictures add +0.40 F1, 95 % interval -0.30 to +1.10: "
          "not shown to help"),
-        ("text-only", (-2.0, -3.0, -1.0), "x: pictures add -2.0 F1, 95 % interval -3.0 to -1.0: "
-         "shown to harm"),
-        ("alone", (1.0, 0.5, 1.5), "x: the first training adds +1.0 F1, 95 % interval +0.5 to "
-         "+1.5: shown to help"),
-        ("shuffled", (9.0, 7.0, 12.0), "x, with another post's pictures: -9.0 F1, 95 % interval "
-         "-12.0 to -7.0: it uses its pictures"),
-        ("no-picture", (0.1, -1.0, 2.0), "x, with regions masked: -0.1 F1, 95 % interval -2.0 to "
-         "+1.0: not shown to use its pictures"),
+        ("text-only", (-2.0, -3.0, -1.0), "x: pictures add -2.00 F1, 95 % interval -3.00 to "
+         "-1.00: shown to harm"),
+        ("alone", (1.0, 0.5, 1.5), "x: the first training adds +1.00 F1, 95 % interval +0.50 to "
+         "+1.50: shown to help"),
+        ("crops spacy", (5.0, 4.0, 6.0), "x: its crops add +5.00 F1, 95 % interval +4.00 to +6.00 "
+         "to those by spacy: shown to help"),
+        ("shuffled", (9.0, 7.0, 12.0), "x, with another post's pictures: -9.00 F1, 95 % interval "
+         "-12.00 to -7.00: it uses its pictures"),
+        ("no-picture", (0.0, -1.0, 2.0), "x, without any picture: +0.00 F1, 95 % interval -2.00 "
+         "to +1.00: not shown to use its pictures"),
     ],
-    ids=["not-shown", "harm", "alone", "uses", "does-not-use"],
+    ids=["not-shown", "harm", "alone", "crops", "uses", "does-not-use"],
 )  # fmt: skip
 def test_a_sentence_says_what_an_interval_shows(
     other: str, interval: tuple[float, float, float], said: str

@@ -44,11 +44,16 @@ def write_run(store: Path, name: str, digests: Digests, **changes: Any) -> Path:
         for n, (gold, answer) in enumerate(zip(GOLD, PREDICTED, strict=True))
     ]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    files = {p.name: digests.of(p) for p in sorted(folder.iterdir())}
+    finish(folder, name, digests)
+    return folder
+
+
+def finish(folder: Path, name: str, digests: Digests) -> None:
+    """Write the manifest of a run's files."""
+    files = {p.name: digests.of(p) for p in sorted(folder.iterdir()) if p.name != MANIFEST}
     key: dict[str, Any] = {"dataset": "own", "settings": {}, "sources": {}, "requires": {}}
     manifest = {"fingerprint": name, "key": key, "files": files, "made": "2026", "seconds": 7}
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    return folder
 
 
 @pytest.fixture
@@ -73,12 +78,43 @@ def test_only_runs_that_differ_in_their_seed_are_averaged(tmp_path: Path, digest
         "hvpnet, encoder scratch, phrases a",
         "hvpnet, encoder bert, phrases a",
         "hvpnet, encoder scratch, phrases b",
-        "hvpnet, encoder scratch, phrases a, labels original",
-        "hvpnet, encoder scratch, phrases a, labels 1 of 9 tags differ",
+        "hvpnet, encoder scratch, labels original, phrases a",
+        "hvpnet, encoder scratch, labels 1 of 9 tags differ, phrases a",
     }
-    [pair] = [group for group in groups if len(group.runs) == 2]
-    assert pair.missing == [3]
-    assert "no finished run of seed 3" in runs_section("own", "re", groups, {})
+
+
+def test_runs_older_than_a_setting_have_its_default(tmp_path: Path, digests: Digests) -> None:
+    write_run(tmp_path, "a" * 16, digests)
+    write_run(tmp_path, "b" * 16, digests, seed=2, train_share=1.0, start_from=None)
+    write_run(tmp_path, "c" * 16, digests, seed=2, train_share=0.5)
+    groups = {group.name: [*group.runs] for group in run_groups(tmp_path, ["own"], digests)}
+    assert groups == {"hvpnet, train share 1.0": [1, 2], "hvpnet, train share 0.5": [2]}
+
+
+def test_started_runs_are_grouped_by_where_they_started(tmp_path: Path, digests: Digests) -> None:
+    start = {"dataset": "own", "task": "ner"}
+    for seed in (1, 2):
+        folder = write_run(tmp_path, f"{seed:016x}", digests, seed=seed, start_from=f"/x/{seed}")
+        metrics = json.loads((folder / "metrics.json").read_text()) | {"start": start}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        finish(folder, f"{seed:016x}", digests)
+    write_run(tmp_path, "c" * 16, digests)
+    groups = {group.name: [*group.runs] for group in run_groups(tmp_path, ["own"], digests)}
+    assert groups == {"hvpnet, start from own (ner)": [1, 2], "hvpnet": [1]}
+
+
+def test_groups_with_equal_settings_have_different_names(tmp_path: Path, digests: Digests) -> None:
+    for number, texts in enumerate(("a", "b")):
+        folder = write_run(tmp_path, f"{number:016x}", digests)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        key = {"stage": "ReadPosts", "settings": {}, "sources": {"posts.jsonl": texts}}
+        metrics["keys"].append(key)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        finish(folder, f"{number:016x}", digests)
+    assert [group.name for group in run_groups(tmp_path, ["own"], digests)] == [
+        "hvpnet",
+        "hvpnet #2",
+    ]
 
 
 def test_damaged_and_unfinished_runs_are_not_averaged_but_named(

@@ -48,6 +48,6 @@ def test_all_runs_of_a_table_have_the_precision_of_the_first(tmp_path: Path) -> 
         alone = tasks.TrainRE(dataset="own", variant="text-only", seed=2)
         assert alone.config.precision == "bfloat16"
         options = {"datasets": ("own",), "tasks": ("re",), "variants": ("text-only",)}
-        for seeds, precision in (((1, 2), "float32"), ((2, 1), "bfloat16")):
+        for seeds, precision in (((1, 2), "float32"), ((2, 3), "bfloat16")):
             [row] = tasks.Table1(**options, seeds=seeds).rows()
             assert {run.config.precision for run in row.trainings.values()} == {precision}

@@ -95,7 +95,7 @@ def test_controls_stand_beside_the_scores_with_pictures(world: World, table: Pat
     gain = hvpnet["mean"]["test"]["f1"] - text_only["mean"]["test"]["f1"]
     assert hvpnet["differences"]["text-only"]["value"] == pytest.approx(gain)
     assert len(hvpnet["words"]) == 3
-    assert hvpnet["words"][0].startswith(f"hvpnet: pictures add {gain:+.1f} F1, 95 % interval ")
+    assert hvpnet["words"][0].startswith(f"hvpnet: pictures add {gain:+.2f} F1, 95 % interval ")
 
 
 def test_the_csv_has_each_seed(table: Path) -> None:
@@ -139,14 +139,22 @@ def test_training_is_started_from_a_run_on_the_other_task(world: World, table: P
     found = results(folder)
     rows = {(row["task"], row["fields"]["source"]): row for row in found["rows"]}
     assert rows.keys() == {
-        *(("re", None), ("ner", None)),
+        *(("re", None), ("ner", None), ("re", "not started"), ("ner", "not started")),
         *(("re", "from own (ner)"), ("ner", "from own (re)")),
     }
     for (task, source), row in rows.items():
         metrics = json.loads((world.store / row["seeds"]["1"]["run"] / "metrics.json").read_text())
-        assert (metrics["config"]["start_from"] is None) == (source is None)
-        if source is not None:
-            alone = rows[task, None]
+        started = source not in (None, "not started")
+        assert (metrics["config"]["start_from"] is not None) == started
+        if started:
+            alone = rows[task, "not started"]
+            same = json.loads(
+                (world.store / alone["seeds"]["1"]["run"] / "metrics.json").read_text()
+            )
+            left_out = {"start_from", "encoder"}
+            assert {k: v for k, v in same["config"].items() if k not in left_out} == {
+                k: v for k, v in metrics["config"].items() if k not in left_out
+            }
             gain = row["mean"]["test"]["f1"] - alone["mean"]["test"]["f1"]
             assert row["differences"]["alone"]["value"] == pytest.approx(gain)
     assert rows["re", None]["seeds"]["1"] == results(table)["rows"][1]["seeds"]["1"]
@@ -217,7 +225,12 @@ def test_prune_keeps_the_runs_that_a_table_was_made_of(world: World, table: Path
         (("Table1", "--variants", "hvpnt"), "--variants: expected some of hvpnet, "),
         (("Table1", "--seeds", "1,x"), "--seeds: expected numbers such as 1,49,1234, found '1,x'"),
         (("Table1", "--tasks", "rel"), "--tasks: expected some of re, ner, found 'rel'"),
-        (("LowResource", "--shares", "0"), "--train-share: expected "),
+        (("LowResource", "--shares", "0"), "--shares: expected percent such as 5,20,50, found"),
+        (("LowResource", "--shares", "5,x"), "--shares: expected percent such as 5,20,50, found"),
+        (("Table1", "--styles", "released", "--variants", "flat"), "--variants: expected some"),
+        (("Cases", "--styles", "paper,released"), "--styles: expected one style, found"),
+        (("Gates", "--variants", "flat"), "--variants: expected some with a gate"),
+        (("CrossTask", "--tasks", "re"), "--datasets: expected two data sets, or one with both"),
         (("Gates", "--posts", "a", "--datasets", "own,demo"), "--posts: expected one data set"),
         (("Table1", "--crops", "types", "--tasks", "re"), "--crops: expected a grounder that"),
         (("Report", "--datasets", "nothing"), "expected runs or experiments on nothing, found"),
