@@ -216,9 +216,8 @@ class _Experiment(Stage):
         check_installed()
         rows = self.rows()
         if not rows:
-            raise SettingError(
-                f"--variants: expected some that --styles has, found {self.variants}"
-            )
+            variants = ", ".join(self.variants)
+            raise SettingError(f"--variants: expected some that --styles has, found {variants}")
         for row in {(row.dataset, row.task): row for row in rows}.values():
             self._check_labels(row)
         return [run for row in rows for run in row.trainings.values()]
