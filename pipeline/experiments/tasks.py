@@ -211,6 +211,16 @@ class _Experiment(Stage):
         return {}
 
     def requires(self) -> list[Stage]:
+        return [run for row in self.rows() for run in row.trainings.values()]
+
+    def deps(self) -> Any:
+        """Return the required stages. Raises what `check_options` raises before any is made."""
+        with self._errors_logged():
+            self.check_options()
+        return super().deps()
+
+    def check_options(self) -> None:
+        """Raise SettingError or DataError if the experiment can't be made."""
         from pipeline.pages.charts import check_installed
 
         check_installed()
@@ -220,7 +230,6 @@ class _Experiment(Stage):
             raise SettingError(f"--variants: expected some that --styles has, found {variants}")
         for row in {(row.dataset, row.task): row for row in rows}.values():
             self._check_labels(row)
-        return [run for row in rows for run in row.trainings.values()]
 
     def _check_labels(self, row: Runs) -> None:
         """Raise DataError if a data set of the user's own lacks the labels of a task."""
@@ -352,7 +361,8 @@ class Table1(_Scores):
             seed: self.training(dataset, task, seed=seed, **values) for seed in self.seeds_used()
         }
 
-    def requires(self) -> list[Stage]:
+    def check_options(self) -> None:
+        super().check_options()
         for run in (run for row in self.rows() for run in row.trainings.values()):
             finder = run.grounding.config.finder
             if run.crops is not None and finder not in READ_PHRASES:
@@ -361,7 +371,6 @@ class Table1(_Scores):
                     f"({' or '.join(READ_PHRASES)}), found {finder}; give one with "
                     "--GroundCrops-grounder"
                 )
-        return super().requires()
 
     def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.table1 import table1_into
@@ -430,13 +439,15 @@ class CrossTask(_Scores):
 
     def rows(self) -> list[Runs]:
         """Return the rows that are not started from another run: of Table 1, and for comparison."""
-        rows = [*self._sources(), *self._not_started()]
+        return [*self._sources(), *self._not_started()]
+
+    def check_options(self) -> None:
+        super().check_options()
         if len(self._targets()) < 2:
             found = " and ".join(f"{dataset} ({task})" for dataset, task in self._targets())
             raise SettingError(
                 f"--datasets: expected two data sets, or one with both tasks, found {found}"
             )
-        return rows
 
     def _targets(self) -> list[tuple[str, str]]:
         return [(dataset, task) for dataset in self.datasets for task in self.tasks_of(dataset)]
@@ -533,14 +544,14 @@ class _Shown(_Experiment):
             for run in [self.training(dataset, task, variant=variant, style=self.style, seed=seed)]
         ]
 
-    def requires(self) -> list[Stage]:
+    def check_options(self) -> None:
+        super().check_options()
         check("--most", "1 or more", self.most, self.most > 0)
         if self.posts and len(self.datasets) > 1:
             raise SettingError(
                 "--posts: expected one data set in --datasets, found "
                 f"{', '.join(self.datasets)}; ids are of one data set"
             )
-        return super().requires()
 
     def _controlled(self) -> list[Runs]:
         return []  # no scores
@@ -568,13 +579,13 @@ class Gates(_Shown):
 
     default_variants = (HVPNET,)
 
-    def requires(self) -> list[Stage]:
+    def check_options(self) -> None:
+        super().check_options()
         if without := {*self.variants} & {FLAT, ONE_TO_THREE, TEXT_ONLY}:
             raise SettingError(
                 f"--variants: expected some with a gate ({HVPNET}, {ONLY_OBJECTS}), found "
                 f"{', '.join(sorted(without))}"
             )
-        return super().requires()
 
     def work(self, folder: Path) -> list[Path]:
         from pipeline.experiments.gates import gates_into

@@ -34,7 +34,7 @@ def test_a_grounder_that_reads_no_phrases_is_refused(tmp_path: Path) -> None:
         write_layouts(tmp_path).configured({"GroundCrops.grounder": "salience"}),
         pytest.raises(SettingError, match="--crops: expected a grounder that reads phrases"),
     ):
-        tasks.Table1(**OPTIONS, crops=CROPS).requires()
+        tasks.Table1(**OPTIONS, crops=CROPS).check_options()
 
 
 def test_all_runs_of_a_table_have_the_precision_of_the_first(tmp_path: Path) -> None:
