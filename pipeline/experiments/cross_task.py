@@ -31,9 +31,9 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
     titles = ", ".join(dict.fromkeys(row["title"] for row in results["rows"]))
     parts = [f"<h2>Table 3, from one task to another: {escape(titles)}</h2>"]
     parts += [table(*_transfers(results["rows"]))]
-    parts.append(sentences(words for row in results["rows"] for words in row["words"]))
     for rows in grouped(results["rows"]).values():
-        parts.append(f"<h3>{escape(rows[0]['title'])}</h3>{measured(rows)}")
+        words = sentences(words for row in rows for words in row["words"])
+        parts.append(f"<h3>{escape(rows[0]['title'])}</h3>{measured(rows)}{words}")
     if results["cited"]:
         cells = [
             [

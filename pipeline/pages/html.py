@@ -80,11 +80,12 @@ figcaption{font-size:13px;line-height:1.4;margin-top:4px}
 .rows th:first-child{text-align:left}.rows tr:first-child th{color:var(--soft);
 border-bottom:1px solid var(--line)}
 .drawn{background:#fff;color:#000;border:1px solid var(--line);border-radius:8px;padding:10px;
-margin:10px 0;width:fit-content;max-width:100%}
+margin:10px 0;width:fit-content;max-width:100%;overflow-x:auto}
 .drawn svg{display:block;max-width:100%;height:auto}.drawn figcaption{color:#555}
 pre{white-space:pre-wrap;font-size:12px}.about td{white-space:normal;text-align:left}
 summary{cursor:pointer;color:var(--soft);margin:6px 0}
-@media(max-width:640px){body{padding:14px 10px 32px}article{padding:10px 12px 12px}
+@media(max-width:640px){.drawn svg{max-width:none;width:460px}
+body{padding:14px 10px 32px}article{padding:10px 12px 12px}
 .look{flex-direction:column}.crops{flex:none;display:grid;grid-template-columns:repeat(3,1fr)}}
 @media print{*{print-color-adjust:exact}details::details-content{content-visibility:visible}
 body{padding:0}
