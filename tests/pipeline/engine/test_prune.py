@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,12 +11,20 @@ import pytest
 from tests.world import EXTRACT, OWN_EXTRACT, World, make_world
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A data set with extracted pyramids."""
-    world = make_world(tmp_path, posts=(6, 1, 1))
+    world = make_world(tmp_path_factory.mktemp("made"), posts=(6, 1, 1))
     world.result("ExtractPyramid", *OWN_EXTRACT)
     return world
+
+
+@pytest.fixture
+def world(made: World, tmp_path: Path) -> World:
+    """A copy of that data set and its store."""
+    for folder in (made.data, made.store):
+        shutil.copytree(folder, tmp_path / folder.name, symlinks=True)
+    return World(tmp_path / "data", tmp_path / "store")
 
 
 def test_rows_of_an_unfinished_extraction_are_kept(world: World) -> None:

@@ -128,7 +128,9 @@ def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
     assert results[0] == results[1]
     probabilities = [[line.pop("score") for line in lines] for lines in answers]
     assert answers[0] == answers[1]
-    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-3)  # rows are float16
+    # Rows are float16; two epochs of products in bfloat16 (8 bits) carry that further.
+    near = 1e-3 if precision == "float32" else 2**-8
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=near)
     backbone = load_file(tmp_path / "tuned/model" / BACKBONE)
     untouched = load_backbone("resnet18", "random", 0).state_dict()
     assert all(torch.equal(backbone[name], untouched[name]) for name in untouched)
