@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Collage:
-    """What a picture shows: up to four panels; or, without panels, a filler in `NOTHING`."""
+    """The contents of a picture: up to four panels or, without panels, a filler in `NOTHING`."""
 
     panels: tuple[Panel, ...] = ()
     filler: str = "blank"

@@ -131,7 +131,7 @@ def _gain(rights: Sequence[bool], first: int, others: Sequence[int]) -> int:
 def _differing(
     posts: Mapping[int, Post], rights: Sequence[Sequence[bool]], gains: Sequence[int], most: int
 ) -> list[int]:
-    """Choose places of posts on which not all runs are right or wrong; of all if there is none."""
+    """Choose places of posts that some runs predict right and others wrong; if none, of any."""
     every = range(len(posts))
     differ = [place for place in every if len({own[place] for own in rights}) > 1] or [*every]
     tokens = [post.tokens for post in posts.values()]

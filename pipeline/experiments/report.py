@@ -56,14 +56,10 @@ def write_report(folder: Path, store: Path, datasets: Sequence[str], digests: Di
     parts = []
     for name, output in outputs:
         shown = [SECTIONS[name](read_json(file), file.parent) for file in result_files(output)]
-        parts.append(
-            f'<section class="experiment">{"".join(shown)}{_about(name, output)}</section>'
-        )
+        parts.append("".join(shown) + _about(name, output))
         _copy(name, output, partial)
     for (dataset, task), same in _by_task(groups).items():
-        parts.append(
-            f'<section class="experiment">{runs_section(dataset, task, same, charts)}</section>'
-        )
+        parts.append(runs_section(dataset, task, same, charts))
     missing = unusable(store, (*TRAININGS, *SECTIONS), datasets, digests)
     if missing:
         parts.append(f"<h2>Not finished, or damaged</h2>{notes(missing)}")

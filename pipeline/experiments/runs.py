@@ -86,7 +86,7 @@ def name_of(fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Counts:
-    """What F1 is computed from, for each post of a split.
+    """The counts of each post of a split, from which F1 is computed.
 
     ids: of the posts, in their order.
     figures: (posts, 3) integers: correct predictions, all predictions, gold items.

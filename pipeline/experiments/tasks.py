@@ -169,6 +169,8 @@ class _Experiment(Stage):
 
     RESULT = KEPT = True
 
+    published_seeds: tuple[int, ...] = SEEDS
+
     datasets = Names(default=("mnre",), description="the first names the output's folder")
     tasks = Names(
         default=(),
@@ -186,7 +188,7 @@ class _Experiment(Stage):
 
     def seeds_used(self) -> tuple[int, ...]:
         """Return the seeds given, else the paper's, or its first with --quick."""
-        return tuple(sorted(self.seeds)) or (SEEDS[:1] if self.quick else SEEDS)
+        return tuple(sorted(self.seeds)) or self.published_seeds[: 1 if self.quick else None]
 
     def tasks_of(self, dataset: str) -> tuple[str, ...]:
         """Return the tasks to do on a data set."""
@@ -382,11 +384,10 @@ class Table1(_Scores):
 class LowResource(_Scores):
     """Figure 3: scores after training on a share of the posts."""
 
+    published_seeds = LOW_RESOURCE_SEEDS
+
     shares = Names(default=(), description="percent of the training posts; none: the paper's")
     with_replacement = luigi.BoolParameter(description="draw posts as the published script does")
-
-    def seeds_used(self) -> tuple[int, ...]:
-        return tuple(sorted(self.seeds)) or LOW_RESOURCE_SEEDS[: 1 if self.quick else None]
 
     def shares_used(self) -> list[float]:
         """Return the shares of the training posts, from 0 to 1."""
@@ -472,6 +473,7 @@ class CrossTask(_Scores):
 
     def _started(self) -> list[Runs]:
         """Return the rows started from each other data set or task, whose runs must be finished."""
+        not_started = self._not_started()
         return [
             self._row(
                 row.dataset,
@@ -483,7 +485,7 @@ class CrossTask(_Scores):
                 encoder=None,  # it is that of the source
             )
             for source in self._sources()
-            for row in self._not_started()
+            for row in not_started
             if row.fields["variant"] == source.fields["variant"]
             and (row.dataset, row.task) != (source.dataset, source.task)
         ]

@@ -1,4 +1,4 @@
-"""Where a run's figures are shown: TensorBoard always, and trackers that --report-to names."""
+"""Report a run's figures to TensorBoard and to the trackers that --report-to names."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
