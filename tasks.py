@@ -4,6 +4,7 @@
     pipeline/corpus      MakeDemo → ReadPosts      a data set's texts → posts.jsonl
     pipeline/grounding   └─ GroundCrops            phrases → boxes in the picture
     pipeline/extraction     └─ ExtractPyramid      picture and crops → rows of the store
+    pipeline/description    └─ DescribePictures    pictures → what they show, in words
     pipeline/training          └─ TrainRE          rows and texts → relations: model, scores
                                └─ TrainNER         rows and texts → entities: model, scores
                                └─ Evaluate         a saved model on a data set
@@ -33,6 +34,7 @@ import luigi
 
 from pipeline.corpus import DEMO
 from pipeline.corpus.tasks import ImportPosts, MakeDemo, ReadPosts
+from pipeline.description.tasks import DescribePictures
 from pipeline.engine import command_line, configuration, console
 from pipeline.engine.listing import Listing
 from pipeline.engine.paths import paths
@@ -53,7 +55,9 @@ from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, ShowCrops, 
 from pipeline.prediction.tasks import Predict, ShowPredictions
 from pipeline.training.tasks import Evaluate, ImportReleased, Recipes, Scores, TrainNER, TrainRE
 
-DATA_STAGES = (ReadPosts, GroundCrops, ExtractPyramid, TrainRE, TrainNER)  # of every data set
+DATA_STAGES = (  # of every data set
+    *(ReadPosts, GroundCrops, ExtractPyramid, DescribePictures, TrainRE, TrainNER),
+)
 STAGES = (
     *(MakeDemo, *DATA_STAGES, Evaluate, Predict, ShowPredictions, ImportReleased),
     *(ShowCrops, WriteCrops, EvaluateGrounding),

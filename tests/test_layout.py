@@ -9,6 +9,7 @@ import pytest
 
 import tasks
 from pipeline.corpus.config import ReadConfig
+from pipeline.description.config import DescribeConfig
 from pipeline.extraction.config import ExtractConfig
 from pipeline.grounding.config import GroundConfig
 from pipeline.training.config import TrainConfig
@@ -22,7 +23,8 @@ CODE = [
 ROOMS = (
     *("features", "model", "pipeline/errors.py", "pipeline/engine", "pipeline/machine.py"),
     *("pipeline/pages", "pipeline/corpus", "pipeline/grounding", "pipeline/extraction"),
-    *("pipeline/training", "pipeline/prediction", "pipeline/experiments", "hvpnet.py", "tasks.py"),
+    *("pipeline/description", "pipeline/training", "pipeline/prediction", "pipeline/experiments"),
+    *("hvpnet.py", "tasks.py"),
 )
 APART = {"features", "model"}  # they share an array, not a class
 HOMES = {
@@ -118,6 +120,7 @@ def test_every_key_of_the_configuration_is_read() -> None:
         ("ReadPosts", ReadConfig),
         ("GroundCrops", GroundConfig),
         ("ExtractPyramid", ExtractConfig),
+        ("DescribePictures", DescribeConfig),
         ("TrainRE", TrainConfig),
         ("TrainNER", TrainConfig),
     ],

@@ -69,11 +69,15 @@ class Places:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a file, without its end; `number` counts from 1."""
+    """One line of a file, without its end; `number` counts from 1.
+
+    start: the line's first byte, counted from the start of the file.
+    """
 
     path: Path
     number: int
     text: str
+    start: int = 0
 
     @property
     def place(self) -> str:
@@ -100,15 +104,19 @@ def clip(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def lines(path: Path) -> Iterator[Line]:
+def lines(path: Path, what: str = "posts") -> Iterator[Line]:
     r"""Yield the lines of a UTF-8 file, without blank lines at its end.
+
+    what: the file's content, for the message about an empty file.
 
     Only "\n" and "\r\n" end a line: other characters that Python takes for a line end or a space
     occur as tokens. Raises DataError if the file cannot be read or is empty, or a line is not
     UTF-8.
     """
     last = 0  # number of the last line that isn't blank
+    end = 0  # of the line, in bytes
     for number, row in enumerate(_rows(path), start=1):
+        start, end = end, end + len(row)
         line = Line(path, number, "")
         line.need(len(row) <= MAX_BYTES, f"a line of at most {MAX_BYTES:,} bytes", row[:80])
         if number == 1:
@@ -123,9 +131,9 @@ def lines(path: Path) -> Iterator[Line]:
             raise line.error("UTF-8", row[max(0, error.start - 20) :], advice) from error
         yield from (Line(path, blank, "") for blank in range(last + 1, number))
         last = number
-        yield Line(path, number, text)
+        yield Line(path, number, text, start)
     if not last:
-        raise DataError(f"{path}: expected posts, found an empty file")
+        raise DataError(f"{path}: expected {what}, found an empty file")
 
 
 # The first bytes of files that are not UTF-8 text, and advice on each.

@@ -3,7 +3,7 @@
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import corpus
@@ -68,10 +68,16 @@ def _warn_of_none(dataset: str, relations: list[str]) -> None:
         )
 
 
+def each_post(folder: Path) -> Iterator[Post]:
+    """Yield the posts that `read_posts` wrote."""
+    with (folder / POSTS).open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield Post.from_json(line)
+
+
 def load_posts(folder: Path) -> list[Post]:
     """Load the posts that `read_posts` wrote."""
-    with (folder / POSTS).open(encoding="utf-8", newline="\n") as file:
-        return [Post.from_json(line) for line in file]
+    return list(each_post(folder))
 
 
 def load_labels(folder: Path, task: str) -> list[str]:
