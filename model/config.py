@@ -16,6 +16,8 @@ class ExtractorConfig(PreTrainedConfig):
     grid: side of the pyramid's maps, in cells.
     bottleneck: inner width of the visual map in style released.
     pyramids: the settings that made the pyramids of the training data.
+    knowledge_tokens: most word pieces of a picture text behind the sentence; 0: reads none.
+    texts: the settings that made the picture texts of the training data.
     dropout: rate before the head.
     marker_ids: token ids of the four entity markers.
     relation_head: states that the relation classifier reads; folders without this field read the
@@ -35,6 +37,8 @@ class ExtractorConfig(PreTrainedConfig):
         grid: int = 2,
         bottleneck: int = 800,
         pyramids: dict[str, Any] | None = None,
+        knowledge_tokens: int = 0,
+        texts: dict[str, Any] | None = None,
         dropout: float = 0.1,
         marker_ids: tuple[int, ...] = (),
         relation_head: str = AT_MARKERS,
@@ -47,6 +51,8 @@ class ExtractorConfig(PreTrainedConfig):
         self.grid = grid
         self.bottleneck = bottleneck
         self.pyramids = pyramids or {}
+        self.knowledge_tokens = knowledge_tokens
+        self.texts = texts or {}
         self.dropout = dropout
         self.marker_ids = list(marker_ids)
         self.relation_head = relation_head

@@ -225,9 +225,11 @@ class PrefixedEncoder(PreTrainedModel):
         attention_mask: Tensor,
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
+        segment_ids: Tensor | None = None,
     ) -> Tensor:
         """Return the last hidden states (B, T, H); arguments as for `encode`."""
-        return self.encode(input_ids, attention_mask, pyramid, regions).last_hidden_state
+        output = self.encode(input_ids, attention_mask, pyramid, regions, segment_ids)
+        return output.last_hidden_state
 
     def encode(
         self,
@@ -235,6 +237,7 @@ class PrefixedEncoder(PreTrainedModel):
         attention_mask: Tensor,
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         **outputs: Any,
     ) -> BaseModelOutput:
         """Run the text encoder with the visual prefix.
@@ -242,6 +245,8 @@ class PrefixedEncoder(PreTrainedModel):
         input_ids, attention_mask: (B, T).
         pyramid: (B, R, ΣC, h, w), picture first; for a missing region, that of an all-zero input.
         regions: (B, R) bool, True for a picture or crop that exists.
+        segment_ids: (B, T), 1 for the pieces of the picture's text, else 0; ignored by encoders
+            that don't know two segments.
         outputs: `output_hidden_states` or `output_attentions`=True. Attention weights
             (B, heads, T, P + T) begin with the P slots of the prefix.
 
@@ -260,6 +265,8 @@ class PrefixedEncoder(PreTrainedModel):
                 pyramid, regions = pyramid[:, 1:], regions[:, 1:]
             prefix = self.prefix(pyramid.to(self.dtype))
             extra = {"prefix": prefix, "prefix_mask": self.prefix.slot_mask(regions)}
+        if segment_ids is not None and getattr(self.encoder.config, "type_vocab_size", 0) > 1:
+            extra["token_type_ids"] = segment_ids
         return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra, **outputs)
 
     def gates(self, pyramid: Tensor) -> Tensor:
@@ -269,7 +276,12 @@ class PrefixedEncoder(PreTrainedModel):
         return self.prefix.gate(self.prefix.pooled(blocks)).float()
 
     def attention_to_regions(
-        self, input_ids: Tensor, attention_mask: Tensor, pyramid: Tensor, regions: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pyramid: Tensor,
+        regions: Tensor,
+        segment_ids: Tensor | None = None,
     ) -> Tensor:
         """Return each token's attention to the positions of each region (Eq. 9).
 
@@ -277,7 +289,9 @@ class PrefixedEncoder(PreTrainedModel):
         is 1 minus the attention to the text. In style paper a missing region gets 0.
         """
         assert self.prefix is not None, "a text-only model has no regions"
-        output = self.encode(input_ids, attention_mask, pyramid, regions, output_attentions=True)
+        output = self.encode(
+            input_ids, attention_mask, pyramid, regions, segment_ids, output_attentions=True
+        )
         first = 1 if self.config.variant == ONLY_OBJECTS else 0  # that variant skips the picture
         count = regions.shape[1] - first
         slots = count * self.prefix.positions

@@ -61,15 +61,16 @@ class EntityTagger(PrefixedEncoder):
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
         labels: Tensor | None = None,
+        segment_ids: Tensor | None = None,
     ) -> TaggerOutput:
         """Compute emissions, the loss if labels are given, and the best tags in evaluation.
 
         input_ids, attention_mask: (B, T).
         words: (B, W), index of each token in input_ids, -1 after a row's end; at least one a row.
-        pyramid, regions: as for `PrefixedEncoder.encode`.
+        pyramid, regions, segment_ids: as for `PrefixedEncoder.encode`.
         labels: (B, W). The loss is the mean of their negative log-likelihoods over the batch.
         """
-        states = self.states(input_ids, attention_mask, pyramid, regions)
+        states = self.states(input_ids, attention_mask, pyramid, regions, segment_ids)
         rows = torch.arange(len(states), device=states.device)[:, None]
         mask = words >= 0
         tokens = states[rows, words.clamp(min=0)]  # (B, W, H)

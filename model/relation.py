@@ -39,15 +39,16 @@ class RelationExtractor(PrefixedEncoder):
         pyramid: Tensor | None = None,
         regions: Tensor | None = None,
         labels: Tensor | None = None,
+        segment_ids: Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Compute logits (B, labels), and the mean cross-entropy if labels (B,) are given.
 
         input_ids, attention_mask: (B, T).
         markers: (B, 2), index in input_ids of the opening markers of head and tail; ignored by the
             relation head "cls".
-        pyramid, regions: as for `PrefixedEncoder.encode`.
+        pyramid, regions, segment_ids: as for `PrefixedEncoder.encode`.
         """
-        states = self.states(input_ids, attention_mask, pyramid, regions)
+        states = self.states(input_ids, attention_mask, pyramid, regions, segment_ids)
         read = self._read(states, markers)
         logits = self.classifier(self.dropout(read)).float()  # Eq. 11, before its softmax
         loss = None if labels is None else functional.cross_entropy(logits, labels)

@@ -54,7 +54,7 @@ FIELDS = (
 )
 # Other fields of predictions; they are ignored.
 ANSWERS = (
-    *("score", "truncated", "picture_status", "regions", "explanation", "error"),
+    *("score", "truncated", "picture_status", "regions", "explanation", "error", "picture_text"),
     *("predicted_tags", "predicted_entities", "predicted_relation"),
 )
 PICTURES_ADVICE = "ImportPosts --format records copies pictures from elsewhere into pictures/"

@@ -35,6 +35,7 @@ def attention_of(opened: OpenRun, number: int, post: Post) -> dict[str, Any]:
     )
     if not encoded:
         return {}
+    encoded = saved.with_texts(encoded, opened.texts)
     attention = opened.forward.attention_to_regions(encoded, opened.pictures.pyramids)
     shares = attention[:, 0].double().numpy()  # (L, T, R, hw)
     slots = opened.slots(number)

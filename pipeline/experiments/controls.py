@@ -1,10 +1,9 @@
-"""Controls: a trained model's scores with pictures that belong to other posts, and without any.
+"""Controls: a trained model's scores with pictures of other posts, and without any.
 
-A model that uses its pictures loses F1 in both. Nothing is trained: the stored rows are read in
-another order, or all regions are masked.
+A model that uses its pictures loses F1 in both. Nothing is trained: the stored rows or texts are
+read in another order, or left out.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,81 +12,75 @@ from typing import Any
 import numpy as np
 
 from pipeline.corpus.post import Post
+from pipeline.corpus.shuffle import shuffled
+from pipeline.description.texts import StoredTexts
 from pipeline.engine.files import write_json
-from pipeline.experiments.runs import NO_PICTURE, SHUFFLED
+from pipeline.experiments.runs import NO_PICTURE, NO_TEXT, SHUFFLED, SHUFFLED_TEXT
 from pipeline.extraction.config import PictureFiles
+from pipeline.extraction.index import StoredPyramids
 from pipeline.training.evaluate import Evaluation
 
-WHAT = {SHUFFLED: "with other posts' pictures", NO_PICTURE: "without any picture"}
+WHAT = {
+    SHUFFLED: "with other posts' pictures",
+    NO_PICTURE: "without any picture",
+    SHUFFLED_TEXT: "with other posts' picture texts",
+    NO_TEXT: "without picture texts",
+}
 
 
 def controls_into(
     folder: Path,
     model_folder: Path,
     posts_folder: Path,
-    files: PictureFiles,
+    files: PictureFiles | None,
     device: str,
     precision: str,
     seed: int,
     about: Mapping[str, Any],
+    texts: Path | None = None,
 ) -> None:
     """Predict test (val, if test has no labels) under each control, into a folder for each.
 
-    Writes `NAME/predictions.jsonl` and `metrics.json`, whose entries "shuffled" and "no-picture"
-    hold the figures of the split.
+    Writes `NAME/predictions.jsonl` and `metrics.json`, whose entry NAME holds the figures of the
+    split. NAME: "shuffled" and "no-picture" for a model that reads pyramids; "shuffled-text" and
+    "no-text" for one that reads picture texts. The other kind of input, if any, is the post's own.
 
-    model_folder: of a model that reads pyramids.
     posts_folder: output of ReadPosts.
+    files: stored pyramids; None for a text-only model.
     seed: of the order of pictures.
     about: further entries of `metrics.json`.
+    texts: output of DescribePictures; None for a model that reads no picture texts.
 
     Raises DataError as `evaluate_into` does.
     """
-    opened = Evaluation.open(model_folder, posts_folder, files)
-    pictures = opened.pictures
-    assert pictures is not None
+    opened = Evaluation.open(model_folder, posts_folder, files, texts)
+    pictures, own_texts = opened.pictures, opened.texts
     split = "test" if opened.saved.head.numbered(opened.posts, "test") else "val"
     evaluation = replace(opened, splits=_only(opened.splits, split))
     posts = opened.splits[split]
-    owners = np.arange(len(opened.posts))
-    owners[[*posts]] = shuffled(posts, np.any(pictures.there, axis=1), seed)
-    given = {SHUFFLED: owners, NO_PICTURE: np.full(len(owners), -1)}
+    nobody = [-1] * len(opened.posts)
+
+    def others(there: np.ndarray) -> list[int]:
+        owners = np.arange(len(opened.posts))
+        owners[[*posts]] = shuffled(posts, there, seed)
+        return list(owners.tolist())
+
+    given: dict[str, tuple[StoredPyramids | None, StoredTexts | None]] = {}
+    if pictures is not None:
+        owners = others(np.any(pictures.there, axis=1))
+        given[SHUFFLED] = (pictures.of_others(owners), own_texts)
+        given[NO_PICTURE] = (pictures.of_others(nobody), own_texts)
+    if own_texts is not None:
+        owners = others(own_texts.there)
+        given[SHUFFLED_TEXT] = (pictures, own_texts.of_others(owners))
+        given[NO_TEXT] = (pictures, own_texts.of_others(nobody))
     model = opened.saved.load()
     scores = {}
-    for name, others in given.items():
+    for name, (regions, words) in given.items():
         (folder / name).mkdir()
-        results = evaluation.predict(
-            folder / name, model, pictures.of_others(others.tolist()), device, precision
-        )
+        results = evaluation.predict(folder / name, model, regions, device, precision, words)
         scores[name] = results[split]
     write_json(folder / "metrics.json", {**about, "split": split, "seed": seed, **scores})
-
-
-def shuffled(posts: Mapping[int, Post], has_regions: np.ndarray, seed: int) -> list[int]:
-    """Return for each numbered post the number of the post whose regions it gets; -1: none.
-
-    A post with regions gets those of a post with another picture; the others keep none. Posts that
-    share a picture are put side by side, the pictures in a random order; then each post gets the
-    regions of the post that is as many places ahead as the most frequent picture has posts. Where
-    that is the same picture, which more than half of the posts share, the post gets none.
-
-    has_regions: (posts of the data set,) bool.
-    """
-    alike: dict[Any, list[int]] = defaultdict(list)
-    for number, post in posts.items():
-        if has_regions[number]:
-            alike[post.picture or post.crops].append(number)
-    groups = list(alike.values())
-    order = [n for g in np.random.default_rng(seed).permutation(len(groups)) for n in groups[g]]
-    most = max(map(len, groups), default=0)
-    given = dict(zip(order, order[most:] + order[:most], strict=True))
-    group_of = {number: place for place, group in enumerate(groups) for number in group}
-    return [
-        -1
-        if number in given and group_of[given[number]] == group_of[number]
-        else given.get(number, number)
-        for number in posts
-    ]
 
 
 def _only(splits: Mapping[str, Mapping[int, Post]], split: str) -> dict[str, Mapping[int, Post]]:
@@ -96,5 +89,7 @@ def _only(splits: Mapping[str, Mapping[int, Post]], split: str) -> dict[str, Map
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
     """Return the scores under each control as a line to print. metrics: of `controls_into`."""
-    scores = ", ".join(f"{metrics[name]['f1']:.2f} {what}" for name, what in WHAT.items())
+    scores = ", ".join(
+        f"{metrics[name]['f1']:.2f} {what}" for name, what in WHAT.items() if name in metrics
+    )
     return [f"{metrics['split']} F1 {scores}"]

@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.engine.files import write_json
 from pipeline.experiments.markup import figure, sentences
 from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
-from pipeline.experiments.runs import CONTROLS
 from pipeline.experiments.table1 import measured
 from pipeline.pages.charts import Point, curves_chart
 
@@ -41,8 +40,7 @@ def _curves(
         variant, share = row["fields"]["variant"], float(row["fields"]["share"].split()[0])
         mean, deviation = row["mean"][row["split"]], row["deviation"][row["split"]]
         curves.setdefault(variant, []).append((share, mean["f1"], deviation["f1"]))
-        for control in CONTROLS if row["controls"] else ():
-            found = row["controls"][control]
+        for control, found in row["controls"].items():
             point = (share, found["mean"]["f1"], found["deviation"]["f1"])
             controls.setdefault(f"{variant}, {control}", []).append(point)
     return curves, controls

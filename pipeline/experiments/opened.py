@@ -7,6 +7,7 @@ from model.encoder import quiet_transformers
 from model.hvpnet.variants import ONLY_OBJECTS, TEXT_ONLY
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
+from pipeline.description.texts import StoredTexts
 from pipeline.errors import DataError, SettingError
 from pipeline.experiments.runs import TrainedRun
 from pipeline.machine import pick_device
@@ -23,10 +24,12 @@ class OpenRun:
 
     forward: its model, in the precision of its training.
     pictures: the stored pyramids and regions of its data set.
+    texts: the texts of its pictures; None if it reads none.
     """
 
     forward: Forward
     pictures: StoredPictures
+    texts: StoredTexts | None
 
     @classmethod
     def open(cls, run: TrainedRun, device: str) -> "OpenRun":
@@ -43,7 +46,8 @@ class OpenRun:
         quiet_transformers()
         saved = SavedModel.open(run.model)
         pictures = open_pictures(run.files, [saved])
-        return cls(Forward(saved, precision_of(run.model), pick_device(device)), pictures)
+        texts = None if run.texts is None else StoredTexts.open(run.texts)
+        return cls(Forward(saved, precision_of(run.model), pick_device(device)), pictures, texts)
 
     @property
     def first(self) -> int:

@@ -16,8 +16,11 @@ from pipeline.errors import DataError
 from pipeline.experiments.runs import (
     CONTROLS,
     NO_PICTURE,
+    NO_TEXT,
+    OTHERS,
     PREDICTIONS,
     SHUFFLED,
+    SHUFFLED_TEXT,
     Counts,
     TrainedRun,
     counts_of,
@@ -26,7 +29,15 @@ from pipeline.experiments.runs import (
 from pipeline.experiments.significance import LEVEL, Bootstrap, Interval
 from pipeline.training.results import PRF
 
-CONTROLLED = {SHUFFLED: "with another post's pictures", NO_PICTURE: "without any picture"}
+# A control -> what is given to the model, and what the model may use.
+CONTROLLED = {
+    SHUFFLED: ("with another post's pictures", "its pictures"),
+    NO_PICTURE: ("without any picture", "its pictures"),
+    SHUFFLED_TEXT: ("with another post's picture text", "its picture texts"),
+    NO_TEXT: ("without picture texts", "its picture texts"),
+}
+WITHOUT_TEXTS = "without picture texts"  # the same training without them
+ON_OTHERS = "trained on other posts' texts"  # the same training on other posts' picture texts
 CROPS = "crops "  # a row that differs in its crops alone
 ALONE = "alone"  # the same training with the same settings, not started from another run
 
@@ -37,7 +48,7 @@ class Row:
 
     fields: what tells the row from others: variant, style, crops, share, and the like.
     runs: finished runs, by seed.
-    controls: outputs of Controls, a folder for each run; empty for text-only and tuned runs.
+    controls: outputs of Controls, a folder for each run; empty for a row without any.
     alone: fields of the row of the same data set and task that was not started from another run.
     """
 
@@ -108,13 +119,18 @@ def _score_group(rows: Mapping[int, Row]) -> dict[int, dict[str, Any]]:
         for run in row.runs.values():
             group.add(number, "", run.folder / PREDICTIONS)
         for folder in row.controls:
-            for control in CONTROLS:
+            for control in controls_of(folder):
                 group.add(number, control, folder / control / PREDICTIONS)
     bootstrap = Bootstrap(np.stack([counts.figures for counts in group.counts]))
     return {
         number: _figures(row, number, _compared(number, rows), group, bootstrap)
         for number, row in rows.items()
     }
+
+
+def controls_of(folder: Path) -> list[str]:
+    """Return the names of the controls in an output of Controls."""
+    return [name for name in CONTROLS if (folder / name).is_dir()]
 
 
 def _compared(number: int, rows: Mapping[int, Row]) -> dict[str, tuple[int, str]]:
@@ -130,13 +146,19 @@ def _compared(number: int, rows: Mapping[int, Row]) -> dict[str, tuple[int, str]
             compared[TEXT_ONLY] = (other, "")
         if candidate.fields == row.alone:
             compared[ALONE] = (other, "")
+        if knowledge := row.fields.get("knowledge"):
+            if candidate.fields == {**row.fields, "knowledge": None}:
+                compared[WITHOUT_TEXTS] = (other, "")
+            if candidate.fields == {**row.fields, "knowledge": f"{OTHERS}{knowledge}"}:
+                compared[ON_OTHERS] = (other, "")
         crops = (crops_of(candidate), crops_of(row))
         alike = {**candidate.fields, "crops": crops[1]} == row.fields
         if other < number and alike and None not in crops:
             compared[f"{CROPS}{crops[0]}"] = (other, "")
     if row.is_text_only:
         compared.pop(TEXT_ONLY, None)
-    return compared | {control: (number, control) for control in CONTROLS if row.controls}
+    controls = controls_of(row.controls[0]) if row.controls else []
+    return compared | {control: (number, control) for control in controls}
 
 
 def crops_of(row: Row) -> str | None:
@@ -178,7 +200,9 @@ def _figures(
 
 def _words(row: Row, differences: Mapping[str, Interval]) -> list[str]:
     words = [sentence(row.name, name, difference) for name, difference in differences.items()]
-    if not row.is_text_only and not row.controls:
+    if not row.controls and (row.fields.get("knowledge") or "").startswith(OTHERS):
+        words.append(f"{row.name}: no controls, as it is one")
+    elif not row.controls and not row.is_text_only:
         words.append(f"{row.name}: no controls, as a fine-tuned backbone makes its own pyramids")
     return words
 
@@ -231,7 +255,7 @@ def _controls(row: Row, split: str) -> dict[str, Any]:
     """Return mean and deviation under each control, over seeds."""
     reports = [read_json(folder / "metrics.json") for folder in row.controls]
     found = {}
-    for control in CONTROLS if reports else ():
+    for control in controls_of(row.controls[0]) if reports else ():
         over = _over_seeds([{split: report[control]} for report in reports], [split])
         found[control] = {name: over[name][split] for name in over}
     return found
@@ -240,9 +264,9 @@ def _controls(row: Row, split: str) -> dict[str, Any]:
 def sentence(name: str, other: str, difference: Interval) -> str:
     """Say in words what a row's difference of F1 to another shows.
 
-    other: "text-only", "alone", "crops …" or a control.
+    other: "text-only", "alone", "crops …", WITHOUT_TEXTS, ON_OTHERS, or a control.
     """
-    is_control = other in CONTROLS
+    is_control = other in CONTROLLED
     sign = -1 if is_control else 1
     value, *ends = (
         round(sign * x, 2) + 0.0 for x in (difference.value, difference.low, difference.high)
@@ -250,13 +274,20 @@ def sentence(name: str, other: str, difference: Interval) -> str:
     low, high = sorted(ends)
     gain = f"{value:+.2f} F1, {LEVEL} % interval {low:+.2f} to {high:+.2f}"
     if is_control:
-        uses = "it uses its pictures" if high < 0 else "not shown to use its pictures"
-        return f"{name}, {CONTROLLED[other]}: {gain}: {uses}"
+        given, used = CONTROLLED[other]
+        uses = f"it uses {used}" if high < 0 else f"not shown to use {used}"
+        return f"{name}, {given}: {gain}: {uses}"
     shown = "shown to help" if low > 0 else "not shown to help"
     shown = "shown to harm" if high < 0 else shown
     if other.startswith(CROPS):
         return f"{name}: its crops add {gain} to those by {other.removeprefix(CROPS)}: {shown}"
-    what = {TEXT_ONLY: "pictures add", ALONE: "the first training adds"}[other]
+    if other == ON_OTHERS:
+        return f"{name}: its own picture texts add {gain} to training on those of others: {shown}"
+    what = {
+        TEXT_ONLY: "pictures add",
+        ALONE: "the first training adds",
+        WITHOUT_TEXTS: "picture texts add",
+    }[other]
     return f"{name}: {what} {gain}: {shown}"
 
 

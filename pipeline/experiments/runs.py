@@ -15,8 +15,10 @@ from pipeline.extraction.config import PictureFiles
 from pipeline.training.possible import PREDICTED
 
 PREDICTIONS = "predictions.jsonl"
-SHUFFLED, NO_PICTURE = "shuffled", "no-picture"
-CONTROLS = (SHUFFLED, NO_PICTURE)  # names of the controls, and of their folders
+SHUFFLED, NO_PICTURE = "shuffled", "no-picture"  # of pyramids
+SHUFFLED_TEXT, NO_TEXT = "shuffled-text", "no-text"  # of picture texts
+CONTROLS = (SHUFFLED, NO_PICTURE, SHUFFLED_TEXT, NO_TEXT)  # their names, and their folders'
+OTHERS = "shuffled "  # begins the field `knowledge` of a row trained on other posts' texts
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class TrainedRun:
     posts: output of ReadPosts.
     root: the folder that file names in posts are relative to.
     files: stored pyramids and pictures; None for a text-only run.
+    texts: output of DescribePictures; None for a run that reads no picture texts.
     """
 
     folder: Path
@@ -35,6 +38,7 @@ class TrainedRun:
     posts: Path
     root: Path
     files: PictureFiles | None
+    texts: Path | None = None
 
     @property
     def short(self) -> str:
@@ -73,6 +77,8 @@ class TrainedRun:
         values |= {"regions": crops} if crops else {}
         labels = self.metrics.get("label_version")
         values |= {"labels": labels} if labels else {}
+        if "texts" in self.metrics:
+            values["picture texts"] = f"up to {config['knowledge_tokens']} word pieces"
         return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
 
 

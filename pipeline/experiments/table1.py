@@ -5,14 +5,29 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from model.hvpnet.variants import TEXT_ONLY
 from pipeline.engine.files import write_json
 from pipeline.experiments.markup import details, figure, floats, notes, sentences, table
 from pipeline.experiments.published import TABLE_1, footnote
-from pipeline.experiments.rows import Row, grouped, score_rows, write_csv
+from pipeline.experiments.rows import (
+    CONTROLLED,
+    ON_OTHERS,
+    WITHOUT_TEXTS,
+    Row,
+    grouped,
+    score_rows,
+    write_csv,
+)
 from pipeline.experiments.runs import CONTROLS
 from pipeline.pages.charts import intervals_chart
 from pipeline.training.results import PRF, aligned
 
+# A row that others are compared with -> the column of their differences.
+OVER = {
+    TEXT_ONLY: "F1 over text-only",
+    WITHOUT_TEXTS: "F1 over no picture texts",
+    ON_OTHERS: "F1 over training on other texts",
+}
 CHART = "table1-{dataset}-{task}.svg"
 
 
@@ -48,11 +63,17 @@ def _chart(rows: Sequence[Mapping[str, Any]]) -> str:
         [tuple(row["interval"][n] for n in ("value", "low", "high")) for row in rows],
         {
             control: [
-                row["controls"][control]["mean"]["f1"] if row["controls"] else None for row in rows
+                row["controls"][control]["mean"]["f1"] if control in row["controls"] else None
+                for row in rows
             ]
-            for control in CONTROLS
+            for control in _controls(rows)
         },
     )
+
+
+def _controls(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the controls that some rows have, in their order."""
+    return [name for name in CONTROLS if any(name in row["controls"] for row in rows)]
 
 
 # --- the section of the report
@@ -77,31 +98,39 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of measured rows of one data set and task."""
     split, seeds = rows[0]["split"], sorted({int(seed) for row in rows for seed in row["seeds"]})
     head = ["measured", "P", "R", "F1", "95 %", "F1 on val"]
-    if any(row["differences"] for row in rows):
-        head += [*CONTROLS, "F1 over text-only"]
+    shown = _controls(rows)
+    over = [name for name in OVER if any(name in row["differences"] for row in rows)]
+    head += [*shown, *(OVER[name] for name in over)]
     cells = []
     for row in rows:
         mean, spread = row["mean"], row["deviation"]
         own = [floats(mean[split][n], spread[split][n]) for n in PRF]
-        interval, gain = row["interval"], row["differences"].get("text-only")
+        interval = row["interval"]
         val = floats(mean["val"]["f1"], spread["val"]["f1"]) if "val" in mean else ""
         controls = [
             floats(row["controls"][c]["mean"]["f1"], row["controls"][c]["deviation"]["f1"])
-            if row["controls"]
+            if c in row["controls"]
             else ""
-            for c in CONTROLS
+            for c in shown
         ]
-        over = f"{gain['value']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})" if gain else ""
+        gains = [_gain(row["differences"].get(name)) for name in over]
         spanned = f"{interval['low']:.2f} to {interval['high']:.2f}"
-        cells.append([row["name"], *own, spanned, val, *controls, over][: len(head)])
+        cells.append([row["name"], *own, spanned, val, *controls, *gains])
     caption = (
         f"{max((row['about'] for row in rows), key=len)}. {rows[0]['posts']:,} posts of {split}; "
         f"seeds {', '.join(map(str, seeds))}: mean ± sample deviation. 95 %: interval of the mean "
-        "F1 over 10,000 draws of posts. The controls are the same models with another post's "
-        "pictures (shuffled) and without any (no-picture). The epoch of each run is the best on "
-        "val."
+        "F1 over 10,000 draws of posts. The epoch of each run is the best on val."
     )
+    if shown:
+        given = "; ".join(f"{name}: {CONTROLLED[name][0]}" for name in shown)
+        caption += f" Controls, F1 of the same models ({given})."
     return table(head, cells, caption)
+
+
+def _gain(difference: Mapping[str, float] | None) -> str:
+    if difference is None:
+        return ""
+    return f"{difference['value']:+.2f} ({difference['low']:+.2f} to {difference['high']:+.2f})"
 
 
 def by_class(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -149,10 +178,11 @@ def text(results: Mapping[str, Any]) -> list[str]:
     for rows in grouped(results["rows"]).values():
         split, seeds = rows[0]["split"], len(rows[0]["seeds"])
         title = f"{rows[0]['title']}, {split}, mean of {seeds}"
-        cells = [[title, "P / R / F1", *(f"F1 {control}" for control in CONTROLS)]]
+        shown = _controls(rows)
+        cells = [[title, "P / R / F1", *(f"F1 {control}" for control in shown)]]
         for row in rows:
             mean, spread = row["mean"][split], row["deviation"][split]
-            controls = [row["controls"].get(control) for control in CONTROLS]
+            controls = [row["controls"].get(control) for control in shown]
             cells.append(
                 [
                     row["name"],

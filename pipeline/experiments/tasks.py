@@ -33,7 +33,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.versions import versions
 from pipeline.errors import DataError, SettingError
 from pipeline.experiments.published import LOW_RESOURCE_SEEDS, NOT_STARTED, SEEDS, SHARES
-from pipeline.experiments.runs import TrainedRun, name_of
+from pipeline.experiments.runs import OTHERS, TrainedRun, name_of
 from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.phrases import MODES
 from pipeline.machine import DEVICES, PRECISIONS
@@ -52,12 +52,13 @@ TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner":
 # Tasks of a data set, unless --tasks says otherwise; other data sets have both.
 TASKS = {"mnre": ("re",), "twitter2015": ("ner",), "twitter2017": ("ner",)}
 BOTH = ("re", "ner")
+NO_TEXTS, SHUFFLED_TEXTS = "none", "shuffled:"  # in Table1 --knowledge
 QUICK = (0.05, 0.2, 0.5)  # shares of LowResource with --quick
 Training = TrainRE | TrainNER
 
 
 class Controls(RunsModel):
-    """A model's scores on test with other posts' pictures, and without any."""
+    """A model's scores on test with other posts' pictures or texts, and without any."""
 
     RESULT = True
 
@@ -73,15 +74,21 @@ class Controls(RunsModel):
         return model_folder("--model", self.model)
 
     def with_pictures(self) -> bool:
-        return True
-
-    def check_posts(self, posts: Sequence[Post]) -> None:
         from pipeline.training.results import needs_pictures
 
+        return needs_pictures(self.model_folder())
+
+    def with_texts(self) -> bool:
+        from pipeline.training.results import needs_texts
+
+        return needs_texts(self.model_folder())
+
+    def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
-        if not needs_pictures(model):
+        if not self.with_pictures() and not self.with_texts():
             raise SettingError(
-                f"--model: expected a model that uses pictures, found a text-only one: {model}"
+                "--model: expected a model that uses pictures or their texts, found a text-only "
+                f"one: {model}"
             )
         check_evaluation(task_of(model), posts, model)
         check_labels(task_of(model), posts, model)
@@ -107,17 +114,16 @@ class Controls(RunsModel):
     def work(self, folder: Path) -> None:
         from pipeline.experiments.controls import controls_into
 
-        files = self.pictures()
-        assert files is not None
         controls_into(
             folder,
             self.model_folder(),
             ReadPosts(dataset=self.dataset).folder,
-            files,
+            self.pictures(),
             self.device,
             self.precision_used(),
             self.seed,
             self.about(),
+            self.texts(),
         )
 
     def lines(self) -> list[str]:
@@ -143,9 +149,15 @@ class Runs:
 
     @property
     def has_controls(self) -> bool:
-        """True if the runs read stored pyramids: a tuned backbone computes its own."""
+        """True if there is something to shuffle or to leave out in the runs' inputs.
+
+        A tuned backbone computes its own pyramids; a run on shuffled texts is a control itself.
+        """
         training = next(iter(self.trainings.values()))
-        return training.with_pictures() and not training.config.finetune_backbone
+        config = training.config
+        if config.finetune_backbone or config.shuffle_knowledge:
+            return False
+        return training.with_pictures() or training.with_texts()
 
     def controls(self) -> list[Controls]:
         """Return the controls of each run. The runs must be finished."""
@@ -155,6 +167,7 @@ class Runs:
             Controls(
                 dataset=run.dataset,
                 crops=run.crops,
+                knowledge_from=run.knowledge_from,
                 model=str(run.folder),
                 seed=0,
                 precision=None,
@@ -317,7 +330,8 @@ class _Experiment(Stage):
 def finished(training: Training, name: str) -> TrainedRun:
     """Return a finished training as experiments read it."""
     posts = ReadPosts(dataset=training.dataset).folder
-    return TrainedRun(training.folder, name, posts, training.root, training.pictures())
+    files, texts = training.pictures(), training.texts()
+    return TrainedRun(training.folder, name, posts, training.root, files, texts)
 
 
 class _Scores(_Experiment):
@@ -337,6 +351,11 @@ class Table1(_Scores):
         choices=MODES,
         description="phrases that choose the crops, a row each; none: --GroundCrops-phrases",
     )
+    knowledge = Names(
+        default=(),
+        description="picture texts, a row each: none, a describer, or files joined by +, in whose "
+        "names {dataset} is replaced; with shuffled: before it, trained on other posts' texts",
+    )
 
     def rows(self) -> list[Runs]:
         return [
@@ -354,11 +373,22 @@ class Table1(_Scores):
                     continue  # these need blocks, which the published code does not have
                 for crops in self.crops if self.crops and variant != TEXT_ONLY else (None,):
                     named = style if len(self.styles) > 1 else None
-                    yield {"variant": variant, "style": named, "crops": crops}
+                    for texts in self._texts(dataset) or (None,):
+                        yield {
+                            "variant": variant,
+                            "style": named,
+                            "crops": crops,
+                            "knowledge": texts,
+                        }
+
+    def _texts(self, dataset: str) -> dict[str | None, dict[str, Any]]:
+        """Return the options of each training on picture texts, by the row's name of the texts."""
+        return dict(texts_of(value, dataset) for value in self.knowledge)
 
     def _trainings(self, dataset: str, task: str, fields: Mapping[str, Any]) -> dict[int, Training]:
         style = fields["style"] or self.styles[0]
         values = {"variant": fields["variant"], "style": style, "crops": fields["crops"]}
+        values |= self._texts(dataset).get(fields["knowledge"], {})
         return {
             seed: self.training(dataset, task, seed=seed, **values) for seed in self.seeds_used()
         }
@@ -379,6 +409,24 @@ class Table1(_Scores):
 
         table1_into(folder, self.scored_rows(self.rows()), self.about())
         return self.evidence(self.rows())
+
+
+def texts_of(value: str, dataset: str) -> tuple[str | None, dict[str, Any]]:
+    """Read a value of `Table1 --knowledge`.
+
+    Returns the name of the texts in tables, None for none, and the training's options.
+    """
+    if value == NO_TEXTS:
+        return None, {"knowledge": False}
+    is_shuffled = value.startswith(SHUFFLED_TEXTS)
+    source = value.removeprefix(SHUFFLED_TEXTS).replace("{dataset}", dataset).split("+")
+    stems = [Path(name).stem.removeprefix(f"{dataset}.") for name in source]
+    name = f"{OTHERS if is_shuffled else ''}{'+'.join(stems)}"
+    return name, {
+        "knowledge": True,
+        "knowledge_from": tuple(source),
+        "shuffle_knowledge": is_shuffled,
+    }
 
 
 class LowResource(_Scores):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from model.encoder import quiet_transformers
 from pipeline.corpus.post import Post
 from pipeline.corpus.records import Entity
+from pipeline.description.texts import StoredTexts
 from pipeline.errors import DataError
 from pipeline.extraction.config import PictureFiles
 from pipeline.prediction.comparison_page import Answers, Compared, Side, comparison_page
@@ -45,6 +46,7 @@ class Comparison:
     device: auto, cpu or cuda.
     split: the posts' split.
     most: largest number of posts on the page.
+    texts: output of DescribePictures; None if no model reads picture texts.
     """
 
     sides: Sequence[Models]
@@ -53,6 +55,7 @@ class Comparison:
     device: str
     split: str
     most: int
+    texts: Path | None = None
 
 
 def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Path) -> None:
@@ -74,8 +77,9 @@ def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Pa
     pictures = None if run.files is None else open_pictures(run.files, opened)
     extractors = [_extractor(models, run.device, pictures) for models in saved]
     names = _names(saved)
+    texts = None if run.texts is None else StoredTexts.open(run.texts)
     answers = [
-        _predict(extractor, asked, run.root, name, explain=False)
+        _predict(extractor, asked, run.root, texts, name, explain=False)
         for extractor, name in zip(extractors, names, strict=True)
     ]
     compared = {
@@ -85,7 +89,8 @@ def show_comparison(posts: Sequence[Post], run: Comparison, title: str, page: Pa
     gains = [_gain(post.gold, post.answers, tasks) for post in compared.values()]
     chosen = choose_posts(gains, [post.tokens for post in asked.values()], run.most)
     shown = {number: asked[number] for number in (list(asked)[place] for place in chosen)}
-    explained = _predict(extractors[0], shown, run.root, "again, to explain", explain=True)
+    again = "again, to explain"
+    explained = _predict(extractors[0], shown, run.root, texts, again, explain=True)
     sides = [
         Side(name, [_run_of(folder) for folder in models.values()])
         for name, models in zip(names, run.sides, strict=True)
@@ -102,11 +107,13 @@ def _extractor(
 
 
 def _names(saved: Sequence[Sequence[SavedModel]]) -> list[str]:
-    """Name each set of models by whether it looks at pictures."""
-    names = [
-        "without pictures" if all(model.is_text_only for model in models) else "with pictures"
-        for models in saved
-    ]
+    """Name each set of models by whether it looks at pictures or reads their texts."""
+    names = []
+    for models in saved:
+        looks = not all(model.is_text_only for model in models)
+        reads = any(model.reads_texts for model in models)
+        inputs = ["pictures"] * looks + ["picture texts"] * reads
+        names.append(f"with {' and '.join(inputs)}" if inputs else "without pictures")
     if len(names) == 2 and names[0] == names[1]:
         return [f"--model ({names[0]})", f"--beside ({names[1]})"]
     return names
@@ -119,10 +126,18 @@ def _run_of(model: Path) -> str:
 
 
 def _predict(
-    extractor: Extractor, posts: Mapping[int, Post], root: Path, name: str, explain: bool
+    extractor: Extractor,
+    posts: Mapping[int, Post],
+    root: Path,
+    texts: StoredTexts | None,
+    name: str,
+    explain: bool,
 ) -> dict[int, Answers]:
     """Predict posts; the answers are keyed by post number. name: the models' name on the bar."""
     answers: dict[int, dict[str, Prediction]] = {number: {} for number in posts}
+
+    def record(number: int, finds_entities: bool) -> Record:
+        return record_of(number, posts[number], root.absolute(), finds_entities, texts)
 
     def ask(task: str, alone: Extractor, records: Mapping[int, Record]) -> None:
         predictions = alone.stream(records.values(), Options(explain=explain))
@@ -131,14 +146,11 @@ def _predict(
             answers[number][task] = prediction
 
     if extractor.entities is not None:
-        records = {n: record_of(n, post, root.absolute(), True) for n, post in posts.items()}
+        records = {n: record(n, True) for n in posts}
         ask("entities", Extractor(extractor.entities, None), records)
     if extractor.relations is not None:
-        questions = {
-            n: _question(record_of(n, post, root.absolute(), False), answers[n].get("entities"))
-            for n, post in posts.items()
-        }
-        records = {n: record for n, record in questions.items() if record is not None}
+        questions = {n: _question(record(n, False), answers[n].get("entities")) for n in posts}
+        records = {n: question for n, question in questions.items() if question is not None}
         ask("relations", Extractor(None, extractor.relations), records)
     return {**answers}
 

@@ -57,6 +57,11 @@ def readings(forward: Forward, records: Mapping[int, Record]) -> tuple[list[Read
     encoded = saved.head.encode(
         posts, saved.tokenizer, saved.labels, saved.longest, saved.config.style
     )
+
+    def texts(numbers: Sequence[int]) -> list[str]:
+        return [records[parts[number][0]].picture_text or "" for number in numbers]
+
+    encoded = saved.with_texts(encoded, texts)
     return [Reading(*part, post) for part, post in zip(parts, encoded, strict=True)], cut
 
 

@@ -185,6 +185,7 @@ class Extractor:
         entities = [part.entities for part in tagged]
         related = self._related(records, entities, seen, options)
         first = next(iter(seen.values()), None)
+        reads_texts = any(model.forward.saved.reads_texts for model in models)
         predictions = [
             Prediction(
                 text=record.text,
@@ -192,6 +193,7 @@ class Extractor:
                 relations=related[n].relations,
                 picture_status=_unread(record) if first is None else first.status[n],
                 regions=() if first is None else first.regions[n],
+                picture_text=(record.picture_text or "") if reads_texts else None,
                 truncated=tagged[n].truncated or related[n].truncated,
                 given=record.given,
                 pictures=record.pictures,

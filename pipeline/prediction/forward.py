@@ -40,9 +40,10 @@ class Forward:
     def attention_to_regions(self, posts: Sequence[Encoded], pictures: Tensors) -> Tensor:
         """Return `PrefixedEncoder.attention_to_regions`, on the CPU."""
         batch = self._batch(posts, pictures)
-        names = ("input_ids", "attention_mask", "pyramid", "regions")
+        names = ("input_ids", "attention_mask", "pyramid", "regions", "segment_ids")
+        inputs = {name: batch[name] for name in names if name in batch}
         with self._computing():
-            return self.model.attention_to_regions(**{name: batch[name] for name in names}).cpu()
+            return self.model.attention_to_regions(**inputs).cpu()
 
     def _batch(self, posts: Sequence[Encoded], pictures: Tensors | None) -> dict[str, Tensor]:
         saved = self.saved

@@ -14,7 +14,7 @@ from features.pictures import PictureError, Source, picture_size, read_picture
 from pipeline.corpus.post import Post
 from pipeline.extraction.compute import RowComputer, Wanted
 from pipeline.extraction.rows import RowSource, absent_key, sources_of
-from pipeline.grounding.config import READ_PHRASES
+from pipeline.grounding.config import READ_PHRASES, GroundConfig
 from pipeline.grounding.crops import Grounded
 from pipeline.grounding.finder import Unremembered, make_unremembered
 from pipeline.grounding.ground import Pictures, find_regions, released_regions
@@ -78,37 +78,29 @@ class _Album:
         return self.open(name)[0]
 
 
-class PictureReader:
-    """Grounds pictures and computes their rows, without a store."""
+@dataclass(frozen=True)
+class GroundedRecords:
+    """A batch of records with the regions of their pictures: a post and a line for each."""
 
-    def __init__(self, setup: PictureSetup, machine: Machine) -> None:
-        """Load the backbone. Raises WeightsError, DeviceError."""
-        self.grounding, self.machine = setup.grounding, machine
-        self.slots = 1 + setup.grounding.max_crops
-        self.computer = RowComputer(setup.extraction, machine)
+    album: _Album
+    posts: list[Post]
+    pictures: Pictures
+    lines: list[Grounded]
+
+
+class RecordGrounder:
+    """Grounds the pictures of records as GroundCrops does, without a store."""
+
+    def __init__(self, config: GroundConfig, machine: Machine) -> None:
+        self.config, self.machine = config, machine
         self._grounders: dict[str, Unremembered] = {}  # stay loaded between batches
-        self._absent: np.ndarray | None = None
 
-    def read(self, records: Sequence[Record]) -> Seen:
-        """Compute a batch's regions and pyramids. A picture that cannot be used has no rows."""
+    def ground(self, records: Sequence[Record]) -> GroundedRecords:
+        """Find the regions of a batch."""
         album = _Album()
         posts = [_post(number, record, album) for number, record in enumerate(records)]
         pictures = _look_at(posts, album)
-        lines = self._ground(posts, pictures, album)
-        sources = [sources_of(line, HERE, self.slots) for line in lines]
-        rows, problems = self._rows(sources, album)
-        there = np.array([[source in rows for source in own] for own in sources])
-        absent = self._absent_row()
-        pyramid = np.stack([[rows.get(source, absent) for source in own] for own in sources])
-        return Seen(
-            pyramid=torch.from_numpy(pyramid),
-            there=torch.from_numpy(there),
-            status=[_status(post, pictures, problems) for post in posts],
-            regions=[
-                tuple(r for r, used in zip(line.regions, own[1:], strict=False) if used)
-                for line, own in zip(lines, there, strict=True)
-            ],
-        )
+        return GroundedRecords(album, posts, pictures, self._lines(posts, pictures, album))
 
     def _finder(self, album: _Album) -> Callable[[str], Unremembered]:
         """Return the function that gives a grounder by name, for an album's pictures."""
@@ -116,15 +108,14 @@ class PictureReader:
         def finder(name: str) -> Unremembered:
             if name not in self._grounders:
                 self._grounders[name] = make_unremembered(
-                    name, self.grounding, self.machine, album.open_whole
+                    name, self.config, self.machine, album.open_whole
                 )
             return replace(self._grounders[name], open_file=album.open_whole)
 
         return finder
 
-    def _ground(self, posts: Sequence[Post], pictures: Pictures, album: _Album) -> list[Grounded]:
-        """Ground the posts as GroundCrops does."""
-        config, counts = self.grounding, Counts()
+    def _lines(self, posts: Sequence[Post], pictures: Pictures, album: _Album) -> list[Grounded]:
+        config, counts = self.config, Counts()
         reads = config.finder in READ_PHRASES
         phrases = phrases_of(posts, config.phrases) if reads else [Phrases()] * len(posts)
         regions = [released_regions(post, pictures, config, counts) for post in posts]
@@ -143,6 +134,36 @@ class PictureReader:
             )
             for post, words, own in zip(posts, phrases, regions, strict=True)
         ]
+
+
+class PictureReader:
+    """Grounds pictures and computes their rows, without a store."""
+
+    def __init__(self, setup: PictureSetup, machine: Machine) -> None:
+        """Load the backbone. Raises WeightsError, DeviceError."""
+        self.grounder = RecordGrounder(setup.grounding, machine)
+        self.slots = 1 + setup.grounding.max_crops
+        self.computer = RowComputer(setup.extraction, machine)
+        self._absent: np.ndarray | None = None
+
+    def read(self, records: Sequence[Record]) -> Seen:
+        """Compute a batch's regions and pyramids. A picture that cannot be used has no rows."""
+        grounded = self.grounder.ground(records)
+        album, posts, lines = grounded.album, grounded.posts, grounded.lines
+        sources = [sources_of(line, HERE, self.slots) for line in lines]
+        rows, problems = self._rows(sources, album)
+        there = np.array([[source in rows for source in own] for own in sources])
+        absent = self._absent_row()
+        pyramid = np.stack([[rows.get(source, absent) for source in own] for own in sources])
+        return Seen(
+            pyramid=torch.from_numpy(pyramid),
+            there=torch.from_numpy(there),
+            status=[_status(post, grounded.pictures, problems) for post in posts],
+            regions=[
+                tuple(r for r, used in zip(line.regions, own[1:], strict=False) if used)
+                for line, own in zip(lines, there, strict=True)
+            ],
+        )
 
     def _rows(
         self, sources: Sequence[Sequence[RowSource | None]], album: _Album

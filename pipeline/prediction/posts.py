@@ -8,6 +8,7 @@ from pipeline.corpus.labels import entities_of
 from pipeline.corpus.post import Post, Span
 from pipeline.corpus.records import Entity
 from pipeline.corpus.words import token_spans
+from pipeline.description.texts import StoredTexts
 from pipeline.errors import DataError
 from pipeline.prediction.records import Record, item
 from pipeline.training.possible import is_readable, repeated
@@ -52,12 +53,15 @@ def _again(posts: Sequence[Post]) -> set[int]:
     return again
 
 
-def record_of(number: int, post: Post, root: Path, finds_entities: bool) -> Record:
+def record_of(
+    number: int, post: Post, root: Path, finds_entities: bool, texts: StoredTexts | None = None
+) -> Record:
     """Return a post of a data set as a record.
 
     number: number of the post in its data set, which becomes the number of the record's line.
     root: the data root, to which the post's files are relative.
     finds_entities: as for `posts_to_predict`; if True, the record has no entities, head or tail.
+    texts: the texts of the data set's pictures; None if no model reads them.
     """
     text = " ".join(post.tokens)
     words = token_spans(text, post.tokens)
@@ -74,6 +78,7 @@ def record_of(number: int, post: Post, root: Path, finds_entities: bool) -> Reco
         pictures=pictures,
         phrases=post.phrases,
         boxes=post.boxes,
+        picture_text=None if texts is None else texts([number])[0],
         given=_given(post, [str(file) for file in pictures]),
     )
 

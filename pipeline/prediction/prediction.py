@@ -43,6 +43,7 @@ class Prediction:
 
     picture_status: "used", "none", or the reason why the picture is not used.
     regions: the grounded regions of the picture that were used.
+    picture_text: the text of the picture that a model read; None if none reads texts.
     truncated: True if a model answered without reading all of the text.
     error: the reason why the record could not be read; the other fields are then empty.
     explanation: gates and attention, as explain.py describes them.
@@ -55,6 +56,7 @@ class Prediction:
     relations: tuple[Relation, ...] = ()
     picture_status: str = NONE
     regions: tuple[Region, ...] = ()
+    picture_text: str | None = None
     truncated: bool = False
     error: str | None = None
     explanation: dict[str, Any] | None = None
@@ -79,6 +81,8 @@ class Prediction:
             | {"score": region.score, "source": region.source}
             for region in self.regions
         ]
+        if self.picture_text is not None:
+            answer["picture_text"] = self.picture_text
         answer["truncated"] = self.truncated
         return answer if self.explanation is None else answer | {"explanation": self.explanation}
 

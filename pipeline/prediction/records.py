@@ -16,6 +16,7 @@ from pipeline.corpus.post import Span
 from pipeline.corpus.records import Entity, entities_of
 from pipeline.corpus.words import token_spans, word_spans
 
+PICTURE_TEXT = "picture_text"  # a field of records alone: data sets have DescribePictures
 PICTURES = "pictures"  # the folder of pictures beside a file of own posts
 
 
@@ -38,6 +39,7 @@ class Record:
     entities: the record's own entities, between which relations are predicted.
     pair: head and tail, [start, end) in words.
     pictures: the picture, then pictures to use as its crops.
+    picture_text: what the picture says in words, "" for nothing; None: not known.
     given: fields that the answer repeats.
     """
 
@@ -49,6 +51,7 @@ class Record:
     pictures: tuple[Source, ...] = ()
     phrases: tuple[str, ...] | None = None
     boxes: tuple[Box, ...] | None = None
+    picture_text: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -71,7 +74,7 @@ def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
     """
     names = all(isinstance(name, str) for name in value)
     line.need(names, "names of fields to be strings", [*value])
-    known = known_fields(line, value, FIELDS, {})
+    known = known_fields(line, value, (*FIELDS, PICTURE_TEXT), {})
     fields = {name: _lists(field_value) for name, field_value in known.items()}
     text, words = _text(line, fields)
     entities = None
@@ -88,6 +91,7 @@ def read_record(line: Line, value: Mapping[str, Any], base: Path) -> Record:
         pictures=_pictures(line, fields.get("picture"), base),
         phrases=phrases_of(line, fields),
         boxes=boxes_of(line, fields),
+        picture_text=_picture_text(line, fields),
         given=_given(line, fields),
     )
 
@@ -137,12 +141,20 @@ def _picture(line: Line, value: Any, base: Path) -> Source:
     return beside if os.path.isfile(beside) and not os.path.exists(path) else path
 
 
+def _picture_text(line: Line, fields: Mapping[str, Any]) -> str | None:
+    text = fields.get(PICTURE_TEXT)
+    good = text is None or text == "" or is_text(text)
+    line.need(good, f"{PICTURE_TEXT} to be a string of characters", text)
+    return text
+
+
 def _given(line: Line, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that the answer repeats, without those that JSON cannot hold."""
     id = fields.get("id")
     good = id is None or type(id) is int or is_name(id)
     line.need(good, "id to be a string of one line, or an integer", id)
-    given = {name: fields[name] for name in ("id", "tokens", "phrases", "boxes") if name in fields}
+    repeated = ("id", "tokens", "phrases", "boxes", PICTURE_TEXT)
+    given = {name: fields[name] for name in repeated if name in fields}
     picture = fields.get("picture")
     if isinstance(picture, list) and all(isinstance(name, (str, PathLike)) for name in picture):
         given["picture"] = [os.fspath(name) for name in picture]

@@ -18,11 +18,15 @@ from pipeline.training.encode import Encoded, tokenize
 
 @dataclass(frozen=True)
 class Question:
-    """A pair of entities to classify. owner: the record's number in its batch."""
+    """A pair of entities to classify.
+
+    owner: the record's number in its batch. picture_text: of the record; "" for none.
+    """
 
     owner: int
     pair: Pair
     post: Post
+    picture_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def questions(
         spans = [words_of(record, entity) for entity in entities[owner]]
         for head, tail in pairs[owner]:
             post = Post(str(owner), "test", record.tokens, head=spans[head], tail=spans[tail])
-            yield Question(owner, (head, tail), post)
+            yield Question(owner, (head, tail), post, record.picture_text or "")
 
 
 def words_of(record: Record, entity: Entity) -> Span:
@@ -73,6 +77,7 @@ def encode(
         saved.longest,
         saved.config.style,
     )
+    encoded = saved.with_texts(encoded, lambda numbers: [asked[n].picture_text for n in numbers])
     return [(asked[post.number], post) for post in encoded], _shortened(forward, asked)
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from features.grounding import Region
 from model.encoder import quiet_transformers
 from pipeline.corpus.post import Post
+from pipeline.description.texts import StoredTexts
 from pipeline.engine.answers import Answers
 from pipeline.engine.files import read_json, write_json
 from pipeline.errors import StageError
@@ -30,7 +31,7 @@ from pipeline.prediction.posts import posts_to_predict, record_of
 from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Prediction, Relation
 from pipeline.prediction.records import Record
 from pipeline.training.results import metrics_of
-from pipeline.training.saved import SavedModel, check_pyramids
+from pipeline.training.saved import SavedModel, check_pyramids, warn_of_texts
 
 PREDICTIONS = "predictions.jsonl"
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class StoredRun:
     files: stored pyramids and pictures; None if no model looks at pictures.
     device: auto, cpu or cuda.
     batch_size: posts.
+    texts: output of DescribePictures; None if no model reads picture texts.
     """
 
     version: int
@@ -60,6 +62,7 @@ class StoredRun:
     files: PictureFiles | None
     device: str
     batch_size: int = BATCH
+    texts: Path | None = None
 
 
 class StoredPictures:
@@ -130,10 +133,15 @@ def predict_into(
     quiet_transformers()
     saved = [SavedModel.open(model.folder) for model in run.models]
     pictures = None if run.files is None else open_pictures(run.files, saved)
+    texts = None if run.texts is None else StoredTexts.open(run.texts)
+    if texts is not None:
+        for model in saved:
+            if model.reads_texts:
+                warn_of_texts(model.config, texts.made_by, model.folder)
     finds_entities = any(model.head.name == "ner" for model in saved)
 
     def record(number: int) -> Record:  # made when needed: there may be millions
-        return record_of(number, posts[number], root.absolute(), finds_entities)
+        return record_of(number, posts[number], root.absolute(), finds_entities, texts)
 
     numbers = posts_to_predict(posts, finds_entities)
     if not finds_entities and len(numbers) < len(posts):
@@ -202,6 +210,7 @@ def _key(record: Record, run: StoredRun, pictures: StoredPictures | None) -> str
     given = None if record.entities is None else [astuple(entity) for entity in record.entities]
     rows = None if pictures is None else pictures.rows(record.line.number)
     parts = [run.version, models, record.tokens, given, record.pair, rows]
+    parts += [] if record.picture_text is None else [record.picture_text]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -267,6 +276,7 @@ def _read(record: Record, kept: str | None, pictures: StoredPictures | None) -> 
         relations=tuple(Relation(*relation) for relation in relations),
         picture_status=unread if pictures is None else pictures.status(number),
         regions=() if pictures is None else pictures.regions(number),
+        picture_text=record.picture_text,
         truncated=truncated,
         given=record.given,
         pictures=record.pictures,

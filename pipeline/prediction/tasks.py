@@ -76,6 +76,11 @@ class Predict(RunsModel):
 
         return any(map(needs_pictures, self.models.values()))
 
+    def with_texts(self) -> bool:
+        from pipeline.training.results import needs_texts
+
+        return any(map(needs_texts, self.models.values()))
+
     def check_posts(self, posts: Sequence[Post]) -> None:
         from pipeline.prediction.posts import posts_to_predict
 
@@ -107,6 +112,7 @@ class Predict(RunsModel):
                 Used(path, digests[kind], precisions[kind]) for kind, path in self.models.items()
             ],
             files=self.pictures(),
+            texts=self.texts(),
             device=self.device,
             batch_size=self.batch_size,
         )
@@ -141,10 +147,12 @@ class ShowPredictions(RunsModel):
         """The runs of each side that no option names: those of the present configuration."""
         sides: list[list[TrainNER | TrainRE]] = []
         if self.model is None:
-            kinds = (TrainNER, TrainRE)
-            sides.append([k(dataset=self.dataset, crops=self.crops, seeds=()) for k in kinds])
+            same = {"dataset": self.dataset, "crops": self.crops, "seeds": ()}
+            if self.knowledge_from:
+                same["knowledge_from"] = self.knowledge_from
+            sides.append([kind(**same) for kind in (TrainNER, TrainRE)])
             if self.beside is None:
-                sides.append([run.clone(variant=TEXT_ONLY) for run in sides[0]])
+                sides.append([run.clone(variant=TEXT_ONLY, knowledge=False) for run in sides[0]])
         return sides
 
     @cached_property
@@ -169,6 +177,13 @@ class ShowPredictions(RunsModel):
 
         return any(run.with_pictures() for runs in self.trainings for run in runs) or any(
             needs_pictures(model) for models in self.named.values() for model in models.values()
+        )
+
+    def with_texts(self) -> bool:
+        from pipeline.training.results import needs_texts
+
+        return any(run.with_texts() for runs in self.trainings for run in runs) or any(
+            needs_texts(model) for models in self.named.values() for model in models.values()
         )
 
     def check_posts(self, posts: Sequence[Post]) -> None:
@@ -224,6 +239,7 @@ class ShowPredictions(RunsModel):
             sides=self.sides(),
             root=self.root,
             files=self.pictures(),
+            texts=self.texts(),
             device=self.device,
             split=self.split,
             most=self.posts,

@@ -50,7 +50,10 @@ class Collator:
     pictures: Tensors | None = None
 
     def __call__(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
-        """Return input_ids and attention_mask (B, T), and the tensors of task and pictures."""
+        """Return input_ids and attention_mask (B, T), and the tensors of task and pictures.
+
+        If a post has a picture text, also segment_ids (B, T): 1 for the pieces of that text.
+        """
         input_ids = padded([post.input_ids for post in posts], self.padding)
         lengths = torch.tensor([len(post.input_ids) for post in posts])
         batch = {
@@ -58,9 +61,15 @@ class Collator:
             "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
             **self.collate(posts),
         }
+        if any(post.knowledge for post in posts):
+            batch["segment_ids"] = padded([_segments(post) for post in posts], 0)
         if self.pictures is not None:
             batch |= self.pictures([post.number for post in posts])
         return batch
+
+
+def _segments(post: Encoded) -> list[int]:
+    return [0] * (len(post.input_ids) - post.knowledge) + [1] * post.knowledge
 
 
 def padded(sequences: Sequence[Sequence[int]], padding: int) -> Tensor:

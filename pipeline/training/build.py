@@ -1,6 +1,6 @@
 """Tokenizer and model of a training run, before its first step."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import (
@@ -38,11 +38,13 @@ def build(
     config: TrainConfig,
     pictures: Pictures | None,
     start: Start | None = None,
+    texts: Mapping[str, Any] | None = None,
 ) -> tuple[PreTrainedTokenizerBase, PrefixedEncoder | FineTuned]:
     """Return tokenizer and untrained model.
 
     posts: used to make a scratch encoder's tokenizer.
     start: a model whose tokenizer, encoder and prefix are taken; None: those of `config.encoder`.
+    texts: the settings that made the pictures' texts; None: the model reads none.
     """
     tokenizer, encoder = _pretrained(posts, config, start)
     marker_ids = head.add_markers(tokenizer)
@@ -53,6 +55,8 @@ def build(
             encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         encoder_config = encoder.config
     most = most_tokens(tokenizer, encoder_config)
+    if texts is not None:
+        _check_room(config, most)
     if not head.least_tokens <= config.max_tokens <= most:
         raise SettingError(
             f"--max-tokens: expected from {head.least_tokens} to {most} with encoder "
@@ -70,6 +74,8 @@ def build(
             encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
             style=config.style,
             variant=config.variant,
+            knowledge_tokens=0 if texts is None else config.knowledge_tokens,
+            texts=None if texts is None else dict(texts),
             dropout=config.dropout,
             marker_ids=marker_ids,
             relation_head=config.relation_head,
@@ -85,6 +91,15 @@ def build(
     if isinstance(pictures, Pixels):
         return tokenizer, FineTuned(model, pictures)
     return tokenizer, model
+
+
+def _check_room(config: TrainConfig, most: int) -> None:
+    """Raise SettingError unless a sentence and a picture text fit into the encoder together."""
+    if config.max_tokens + config.knowledge_tokens > most:
+        raise SettingError(
+            f"--max-tokens and --knowledge-tokens: expected at most {most} together with encoder "
+            f"{config.encoder_name!r}, found {config.max_tokens} and {config.knowledge_tokens}"
+        )
 
 
 def _pretrained(

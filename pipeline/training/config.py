@@ -8,6 +8,7 @@ from pipeline.engine.settings import check
 
 SCRATCH = "scratch"  # a small encoder without pretrained weights, trained on the posts alone
 MOST_UNKNOWN = 0.1  # largest share of the training posts' words unknown to the tokenizer
+LEAST_TEXT = 8  # smallest --knowledge-tokens: separators and a few word pieces
 BACKBONE = "backbone.safetensors"  # weights written by ImportReleased and fine-tuning
 
 
@@ -41,6 +42,9 @@ class TrainConfig:
     precision: str = "float32"
     finetune_backbone: bool = False
     backbone_learning_rate: float = 1e-5  # used with finetune_backbone only
+    knowledge: bool = False  # read the pictures' texts, as a second segment
+    knowledge_tokens: int = 64  # word pieces of a picture text, which max_tokens does not count
+    shuffle_knowledge: bool = False  # give each post the text of another's picture: a control
     relation_head: str = AT_MARKERS  # or cls; for TrainRE only
     train_share: float = 1.0  # of the training posts, drawn at random
     train_seed: int | None = None  # of this draw; None: seed
@@ -57,6 +61,8 @@ class TrainConfig:
             check(_option(name), "a number, 0 or more", value or 0, 0 <= (value or 0) < inf)
         check("--warmup", "a share from 0 to 1", self.warmup, 0 <= self.warmup <= 1)
         check("--dropout", "a share from 0, below 1", self.dropout, 0 <= self.dropout < 1)
+        tokens = self.knowledge_tokens
+        check("--knowledge-tokens", f"{LEAST_TEXT} or more", tokens, tokens >= LEAST_TEXT)
         share, seed = self.train_share, self.train_seed or 0
         check("--train-share", "a share above 0, up to 1", share, 0 < share <= 1)
         check("--train-seed", "0 or more", seed, seed >= 0)

@@ -47,12 +47,13 @@ class Encoded:
     """An encoded post, the model's input.
 
     number: of the post, as in the index of the store.
-    input_ids: word pieces, with special pieces and markers.
+    input_ids: word pieces, with special pieces and markers; then those of the picture's text.
     positions: places in `input_ids` that the head reads: for relations, the opening markers of head
         and tail; for entities, the CRF's tokens, at least one.
     labels: numbers of the labels: one per token, or one relation; empty if the post has none.
     words: for entities, the token of each word; -1 for a word without a token.
     cut: True if words between head and tail are left out.
+    knowledge: number of pieces at the end of `input_ids` that are of the picture's text.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Encoded:
     labels: list[int]
     words: list[int] = field(default_factory=list)
     cut: bool = False
+    knowledge: int = 0
 
 
 def load_tokenizer(name: str, advice: str | None = None) -> PreTrainedTokenizerBase:

@@ -10,6 +10,7 @@ from model.encoder import PrefixedEncoder, quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
+from pipeline.description.texts import StoredTexts
 from pipeline.engine.files import write_json
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
@@ -17,8 +18,8 @@ from pipeline.training.batches import Collator
 from pipeline.training.encode import Encoded, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
 from pipeline.training.possible import check_evaluation, check_labels
-from pipeline.training.saved import SavedModel, check_pyramids
-from pipeline.training.train import about_pictures
+from pipeline.training.saved import SavedModel, check_pyramids, warn_of_texts
+from pipeline.training.train import about_pictures, about_texts
 from pipeline.training.trainer import CHECKPOINTS, make_evaluator
 from pipeline.training.vocabulary import log_unknown
 
@@ -31,6 +32,7 @@ def evaluate_into(
     device: str,
     precision: str,
     about: dict[str, Any],
+    texts: Path | None = None,
 ) -> None:
     """Run the evaluation stage: write `predictions.jsonl` and `metrics.json` of val and test.
 
@@ -40,15 +42,19 @@ def evaluate_into(
     posts_folder: output of ReadPosts.
     files: the folders of pyramids; None for a text-only model.
     about: further entries of `metrics.json`.
+    texts: output of DescribePictures; None for a model that reads no picture texts.
 
     Raises DataError if the pyramids are not of the kind that the model was trained on.
     """
-    evaluation = Evaluation.open(model_folder, posts_folder, files)
+    evaluation = Evaluation.open(model_folder, posts_folder, files, texts)
     model = evaluation.saved.load()
-    results = evaluation.predict(folder, model, evaluation.pictures, device, precision)
+    pictures = evaluation.pictures
+    results = evaluation.predict(folder, model, pictures, device, precision, evaluation.texts)
     saved, posts = evaluation.saved, evaluation.posts
     if files is not None:
         about |= about_pictures(files)
+    if texts is not None:
+        about |= about_texts(texts)
     about |= about_labels(about.get("dataset"), posts)
     counts = {
         "posts": {name: len(chosen) for name, chosen in evaluation.splits.items()},
@@ -66,19 +72,25 @@ class Evaluation:
 
     posts: of the whole data set, by number.
     pictures: None for a text-only model.
+    texts: None for a model that reads no picture texts.
     splits: split -> number -> post.
-    encoded: split -> the posts that fit into the model.
+    encoded: split -> the posts that fit into the model, without picture texts.
     """
 
     saved: SavedModel
     posts: Sequence[Post]
     pictures: StoredPyramids | None
+    texts: StoredTexts | None
     splits: Mapping[str, Mapping[int, Post]]
     encoded: Mapping[str, list[Encoded]]
 
     @classmethod
     def open(
-        cls, model_folder: Path, posts_folder: Path, files: PictureFiles | None
+        cls,
+        model_folder: Path,
+        posts_folder: Path,
+        files: PictureFiles | None,
+        texts_folder: Path | None = None,
     ) -> "Evaluation":
         """Open a model and a data set. Raises DataError as `evaluate_into` does."""
         quiet_transformers()
@@ -88,6 +100,10 @@ class Evaluation:
         if files is not None:
             pictures = StoredPyramids.open(files.extraction, files.pyramids)
             check_pyramids(saved.config, pictures, model_folder)
+        texts = None
+        if texts_folder is not None:
+            texts = StoredTexts.open(texts_folder)
+            warn_of_texts(saved.config, texts.made_by, model_folder)
         posts = load_posts(posts_folder)
         check_evaluation(head.name, posts, model_folder)
         check_labels(head.name, posts, model_folder)
@@ -99,7 +115,7 @@ class Evaluation:
         held = [post for chosen in splits.values() for post in chosen.values()]
         log_unknown(*unknown_words(held, tokenizer), "val and test")
         log_shortened(splits, encoded, saved.longest)
-        return cls(saved, posts, pictures, splits, encoded)
+        return cls(saved, posts, pictures, texts, splits, encoded)
 
     def predict(
         self,
@@ -108,16 +124,18 @@ class Evaluation:
         pictures: StoredPyramids | None,
         device: str,
         precision: str,
+        texts: StoredTexts | None = None,
     ) -> dict[str, Any]:
         """Write `folder/predictions.jsonl` and return the figures of each split.
 
-        pictures: those to predict with; controls give others than the posts' own.
+        pictures, texts: those to predict with; controls give others than the posts' own.
         """
         saved = self.saved
         collator = Collator(saved.tokenizer.pad_token_id, saved.head.collate, pictures)
         evaluator = make_evaluator(model, collator, folder, device, precision)
+        encoded = {name: saved.with_texts(own, texts) for name, own in self.encoded.items()}
         results = predict_into(
-            folder, saved.head, evaluator, model, self.splits, self.encoded, saved.labels
+            folder, saved.head, evaluator, model, self.splits, encoded, saved.labels
         )
         shutil.rmtree(folder / CHECKPOINTS)  # made by the Trainer, empty
         return results

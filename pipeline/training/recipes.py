@@ -78,6 +78,7 @@ _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
 ELSEWHERE = (  # settings that are in no recipe
     *("variant", "style", "start_from"),
     *("train_share", "train_seed", "with_replacement"),
+    *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
 )
 _DEMO: Mapping[str, Any] = {
     "encoder": SCRATCH,
@@ -132,6 +133,9 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
         config = replace(config, encoder=None)
     if variant == TEXT_ONLY:
         config = replace(config, finetune_backbone=False)
+    if not config.knowledge:
+        tokens = TrainConfig.knowledge_tokens
+        config = replace(config, knowledge_tokens=tokens, shuffle_knowledge=False)
     if not config.finetune_backbone:
         config = replace(config, backbone_learning_rate=0.0)
     if config.train_seed == config.seed or not config.draws:

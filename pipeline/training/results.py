@@ -38,7 +38,7 @@ def score_table(runs: Sequence[Path]) -> list[str]:
         config = metrics["config"]
         rows.append(
             (
-                *(str(near(run)), config["variant"], config.get("style", PAPER), _seed(metrics)),
+                *(str(near(run)), _named(config), config.get("style", PAPER), _seed(metrics)),
                 *(figures(metrics, "val", ["f1"]), figures(metrics, "test"), _labels(metrics)),
             )
         )
@@ -54,21 +54,17 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def result(folder: Path, text_only: Path, made: bool) -> list[str]:
-    """Return the scores of a run and of the same run without pictures, and its model's path.
+def result(folder: Path, beside: Mapping[str, tuple[Path, bool]]) -> list[str]:
+    """Return the scores of a run and of others to compare with, and its model's path.
 
-    text_only: folder of the run without pictures.
-    made: True if that run exists.
+    beside: what to do to make another run -> its folder, and True if it is made; the run itself is
+        left out.
     """
     metrics = _read_metrics(folder)
     lines = [_line(metrics)]
-    if folder != text_only:
-        other = _read_metrics(text_only) if made else None
-        lines.append(
-            _line(other)
-            if other
-            else f"{TEXT_ONLY:12}  not run; add --variant text-only to compare"
-        )
+    for advice, (other, made) in beside.items():
+        if other != folder:
+            lines.append(_line(_read_metrics(other)) if made else f"not run: {advice} to compare")
     kind, where = ("summary", "metrics.json") if "runs" in metrics else ("model", "model")
     return [*lines, f"{kind:12}  {near(folder / where)}"]
 
@@ -90,9 +86,17 @@ def evaluation(folder: Path) -> list[str]:
 def _line(metrics: dict[str, Any]) -> str:
     epoch = "" if "runs" in metrics else f" (epoch {metrics['best_epoch']})"
     return (
-        f"{metrics['config']['variant']:12}  val F1 {figures(metrics, 'val', ['f1'])}{epoch}  "
+        f"{_named(metrics['config']):12}  val F1 {figures(metrics, 'val', ['f1'])}{epoch}  "
         f"test P / R / F1 {figures(metrics, 'test')}"
     )
+
+
+def _named(config: Mapping[str, Any]) -> str:
+    """Return the name of a run's variant, with what it reads beside the sentence."""
+    if not config.get("knowledge"):
+        return str(config["variant"])
+    others = " of others" if config["shuffle_knowledge"] else ""
+    return f"{config['variant']} + picture texts{others}"
 
 
 def _labels(metrics: dict[str, Any]) -> str:
@@ -190,11 +194,23 @@ def precision_of(model: Path) -> str:
 
 def needs_pictures(model: Path) -> bool:
     """Return True if a saved model reads pyramids. Raises DataError if there is no model."""
+    return bool(_config_of(model)["variant"] != TEXT_ONLY)
+
+
+def needs_texts(model: Path) -> bool:
+    """Return True if a saved model reads picture texts. Raises DataError if there is no model."""
+    return bool(_config_of(model).get("knowledge_tokens"))
+
+
+def _config_of(model: Path) -> dict[str, Any]:
+    """Return a saved model's configuration. Raises DataError if it names no variant."""
     need_readable(model / "config.json")
     try:
-        return bool(read_json(model / "config.json")["variant"] != TEXT_ONLY)
-    except (OSError, ValueError, KeyError) as error:
+        config: dict[str, Any] = read_json(model / "config.json")
+        config["variant"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{model}: expected a model folder made by training or ImportReleased, found no "
             "config.json that names a variant"
         ) from error
+    return config

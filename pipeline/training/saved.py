@@ -1,8 +1,10 @@
 """The folder of a saved model: load its parts and check that they belong together."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -14,9 +16,10 @@ from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.training.batches import Pictures
 from pipeline.training.config import BACKBONE
-from pipeline.training.encode import load_tokenizer
+from pipeline.training.encode import Encoded, load_tokenizer
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head
+from pipeline.training.knowledge import Texts, with_texts
 from pipeline.training.possible import NEARLY_THE_SAME, task_of
 from pipeline.training.relations import MARKERS
 from pipeline.training.vocabulary import check_vocabulary
@@ -57,6 +60,20 @@ class SavedModel:
     def is_text_only(self) -> bool:
         """True if the model uses no pictures."""
         return bool(self.config.variant == TEXT_ONLY)
+
+    @property
+    def reads_texts(self) -> bool:
+        """True if the model reads the pictures' texts."""
+        return bool(self.config.knowledge_tokens)
+
+    def with_texts(self, encoded: Sequence[Encoded], texts: Texts | None) -> list[Encoded]:
+        """Put the pictures' texts behind encoded posts, if the model reads any.
+
+        texts: gives the texts of posts by number; None: no post has one.
+        """
+        if texts is None or not self.reads_texts:
+            return [*encoded]
+        return with_texts(encoded, texts, self.tokenizer, self.config.knowledge_tokens)
 
     def load(self) -> PrefixedEncoder:
         """Load the model with its weights. Raises EncoderError."""
@@ -103,3 +120,20 @@ def check_pyramids(config: ExtractorConfig, pictures: Pictures, model_folder: Pa
     if "weights" in differ and tuned.is_file():
         options = options.replace("-weights", f"-weights {tuned}")
     raise DataError(f"{message}; extract them with {options}")
+
+
+def warn_of_texts(config: ExtractorConfig, made_by: Mapping[str, Any], model_folder: Path) -> None:
+    """Log a warning if texts are not made like those that a model was trained on.
+
+    Files of texts are other files for another data set, so their names are not compared.
+    """
+    both = (config.texts, made_by)
+    then, now = ({n: value for n, value in made.items() if n != "files"} for made in both)
+    differ = sorted(name for name in then | now if then.get(name) != now.get(name))
+    if differ:
+        log.warning(
+            "%s: expected picture texts made as at training (%s), found %s; scores may drop",
+            model_folder,
+            ", ".join(f"{name} {then.get(name)}" for name in differ),
+            ", ".join(f"{name} {now.get(name)}" for name in differ),
+        )

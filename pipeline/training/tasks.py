@@ -20,6 +20,7 @@ from model.hvpnet.variants import (
 from pipeline import corpus
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
+from pipeline.description.tasks import OfTexts
 from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.listing import Listing
 from pipeline.engine.lists import Names, Numbers
@@ -45,10 +46,22 @@ from pipeline.training.recipes import RECIPES, recipes, train_config, train_pres
 from pipeline.training.reporting import check_trackers
 
 
-class RunsModel(ReadsPyramids):
+class RunsModel(ReadsPyramids, OfTexts):
     """A stage that runs a model. It checks the posts before pictures are read."""
 
     _checked = False
+
+    def with_texts(self) -> bool:
+        """Return True if the model reads the pictures' texts."""
+        raise NotImplementedError
+
+    def requires(self) -> list[Stage]:
+        described: list[Stage] = [self.description] if self.with_texts() else []
+        return [*super().requires(), *described]
+
+    def texts(self) -> Path | None:
+        """Return the folder of the pictures' texts; None if the model reads none."""
+        return self.description.folder if self.with_texts() else None
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         """Raise DataError if the stage cannot do its task on these posts."""
@@ -87,6 +100,7 @@ class _Training(RunsModel):
         for name in (
             *("relation_head", "start_from"),
             *("train_share", "train_seed", "with_replacement"),
+            *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
         )
     }
     RESULT = True
@@ -101,6 +115,16 @@ class _Training(RunsModel):
         default=None,
         description="output of TrainRE, TrainNER or ImportReleased: take its tokenizer and all "
         "weights but the head's",
+    )
+    knowledge = luigi.BoolParameter(
+        description="read the text of each picture, by DescribePictures, behind the sentence"
+    )
+    knowledge_tokens = luigi.IntParameter(
+        default=TrainConfig.knowledge_tokens,
+        description="most word pieces of a picture's text, beside --max-tokens",
+    )
+    shuffle_knowledge = luigi.BoolParameter(
+        description="give each post the text of another post's picture: a control"
     )
     seed = luigi.OptionalIntParameter(default=None)
     seeds = Numbers(
@@ -158,6 +182,9 @@ class _Training(RunsModel):
     def with_pictures(self) -> bool:
         return self.config.variant != TEXT_ONLY
 
+    def with_texts(self) -> bool:
+        return self.config.knowledge
+
     def check_posts(self, posts: Sequence[Post]) -> None:
         check_training(self.TASK, posts)
         sources = self.sources()
@@ -169,9 +196,12 @@ class _Training(RunsModel):
     def lines(self) -> list[str]:
         from pipeline.training.results import result
 
-        text_only = self.clone(variant=TEXT_ONLY)
-        made = damage(text_only.folder, self.paths.digests) is None
-        return result(self.folder, text_only.folder, made)
+        others = {
+            "add --variant text-only": self.clone(variant=TEXT_ONLY).folder,
+            "leave out --knowledge": self.clone(knowledge=False).folder,
+        }
+        made = {name: damage(run, self.paths.digests) is None for name, run in others.items()}
+        return result(self.folder, {name: (run, made[name]) for name, run in others.items()})
 
 
 class _Train(_Training):
@@ -218,6 +248,7 @@ class _Train(_Training):
             about={"task": self.TASK, **self.about()},
             max_unknown=self.max_unknown,
             report_to=self.report_to,
+            texts=self.texts(),
         )
 
 
@@ -338,6 +369,11 @@ class Evaluate(RunsModel):
 
         return needs_pictures(self.model_folder())
 
+    def with_texts(self) -> bool:
+        from pipeline.training.results import needs_texts
+
+        return needs_texts(self.model_folder())
+
     def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
         check_evaluation(task_of(model), posts, model)
@@ -365,6 +401,7 @@ class Evaluate(RunsModel):
             device=self.device,
             precision=self.precision,
             about=self.about(),
+            texts=self.texts(),
         )
 
     def lines(self) -> list[str]:

@@ -14,6 +14,8 @@ from model.encoder import PrefixedEncoder, quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
+from pipeline.corpus.shuffle import shuffled
+from pipeline.description.texts import StoredTexts
 from pipeline.engine.files import need_space, read_json, settle, size_of, write_json
 from pipeline.errors import DataError
 from pipeline.extraction.config import PictureFiles
@@ -25,6 +27,7 @@ from pipeline.training.encode import Encoded, save_tokenizer
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
+from pipeline.training.knowledge import log_texts, with_texts
 from pipeline.training.possible import check_training, model_folder
 from pipeline.training.reporting import TENSORBOARD, write_final
 from pipeline.training.shares import draw
@@ -46,6 +49,7 @@ def train_into(
     about: dict[str, Any],
     max_unknown: float = MOST_UNKNOWN,
     report_to: Sequence[str] = (),
+    texts: Path | None = None,
 ) -> None:
     """Run the training stage: read posts and labels, train, write everything into `folder`.
 
@@ -55,12 +59,15 @@ def train_into(
     about: further entries of `metrics.json`, such as fingerprints and versions.
     max_unknown: largest share of the training posts' words that the tokenizer may not know.
     report_to: names of trackers beside TensorBoard; see `check_trackers`.
+    texts: output of DescribePictures; None: the model reads no picture texts.
     """
     if (folder / METRICS).exists():  # a run was killed while it removed its checkpoints
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         return
     if files is not None:  # recorded, as scores with other crops are not comparable
         about |= about_pictures(files)
+    if texts is not None:
+        about |= about_texts(texts)
     posts = load_posts(posts_folder)
     about |= about_labels(about.get("dataset"), posts)
     results = train(
@@ -73,6 +80,7 @@ def train_into(
         device,
         max_unknown,
         report_to,
+        None if texts is None else StoredTexts.open(texts),
     )
     settle(folder)
     write_json(folder / METRICS, {**about, **results})
@@ -85,6 +93,11 @@ def about_pictures(files: PictureFiles) -> dict[str, Any]:
         "crops": read_json(files.grounding / "report.json")["regions_by_grounder"],
         "pictures": read_json(files.extraction / "report.json")["pictures"],
     }
+
+
+def about_texts(texts: Path) -> dict[str, Any]:
+    """Return what the pictures' texts are and how many there are, for `metrics.json`."""
+    return {"texts": StoredTexts.open(texts).made_by | read_json(texts / "report.json")}
 
 
 def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
@@ -105,6 +118,7 @@ def train(
     device: str = "auto",
     max_unknown: float = MOST_UNKNOWN,
     report_to: Sequence[str] = (),
+    texts: StoredTexts | None = None,
 ) -> dict[str, Any]:
     """Train on train, keep the epoch that is best on val, score it on val and test.
 
@@ -116,6 +130,7 @@ def train(
     pictures: `StoredPyramids`, `Pixels` to fine-tune the backbone, or None for text-only.
     max_unknown: largest share of the training posts' words that the tokenizer may not know.
     report_to: names of trackers beside TensorBoard.
+    texts: the texts of the posts' pictures; None: the model reads none.
 
     Raises DataError, SettingError.
     """
@@ -128,7 +143,10 @@ def train(
     splits["train"] = {number: labelled[number] for number in drawn}
     labels = head.labels(labels, config.style)
     start = _start(config, pictures)
-    tokenizer, model = build(head, splits["train"].values(), labels, config, pictures, start)
+    made_by = None if texts is None else _made_by(texts, config)
+    tokenizer, model = build(
+        head, splits["train"].values(), labels, config, pictures, start, made_by
+    )
     origin = {} if start is None else {"start": start.report(_extractor(model))}
     unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder_name)
     encoded = {
@@ -143,6 +161,13 @@ def train(
                 f"{config.max_tokens}, found none of {len(splits[needed])}"
             )
     _log_unseen_words(encoded)
+    if texts is not None:
+        own = _own_or_shuffled(texts, posts, config)
+        encoded = {
+            name: with_texts(chosen, own, tokenizer, config.knowledge_tokens)
+            for name, chosen in encoded.items()
+        }
+        log_texts(encoded, config.knowledge_tokens)
     by_number = {post.number: post for post in encoded["train"]}
     encoded["train"] = [by_number[number] for number in drawn if number in by_number]
     trainer = make_trainer(
@@ -185,6 +210,23 @@ def train(
         "encoder_revision": _revision(model),
         "config": asdict(config),
     }
+
+
+def _made_by(texts: StoredTexts, config: TrainConfig) -> dict[str, Any]:
+    """Return how the texts are made, for the model's configuration."""
+    return {**texts.made_by, **({"shuffled": True} if config.shuffle_knowledge else {})}
+
+
+def _own_or_shuffled(texts: StoredTexts, posts: Sequence[Post], config: TrainConfig) -> StoredTexts:
+    """Return the texts to train with: with `shuffle_knowledge` another post's of the same split."""
+    if not config.shuffle_knowledge:
+        return texts
+    owners = [*range(len(posts))]
+    for split in SPLITS:
+        chosen = {number: post for number, post in enumerate(posts) if post.split == split}
+        for number, owner in zip(chosen, shuffled(chosen, texts.there, config.seed), strict=True):
+            owners[number] = owner
+    return texts.of_others(owners)
 
 
 def _start(config: TrainConfig, pictures: Pictures | None) -> Start | None:

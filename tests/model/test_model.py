@@ -444,3 +444,23 @@ def test_gates_are_those_that_mix_the_blocks() -> None:
     mixed = sum(gates[:, :, 1, n, None, None] * blocks[:, :, n] for n in range(4))
     [_, second, _] = prefix.keys_values(mix(gates, blocks).flatten(2, 3))
     assert torch.allclose(prefix.phi[1](mixed.flatten(1, 2)), second, atol=1e-5)
+
+
+def test_segments_are_the_encoders_token_types() -> None:
+    model = RelationExtractor(extractor_config(variant="text-only")).eval()
+    batch = text_batch()
+    segments = torch.tensor([[0] * 4 + [1] * 3, [0] * 3 + [1] * 2 + [0] * 2])
+    with torch.no_grad():
+        plain = model.states(**batch)
+        found = model.states(**batch, segment_ids=segments)
+        expected = model.encoder(**batch, token_type_ids=segments).last_hidden_state
+    assert torch.equal(found, expected)
+    assert not torch.allclose(found, plain)
+
+
+def test_segments_change_nothing_for_an_encoder_without_them() -> None:
+    model = RelationExtractor(extractor_config("distilbert", variant="text-only")).eval()
+    batch = text_batch()
+    with torch.no_grad():
+        found = model.states(**batch, segment_ids=torch.ones(2, 7, dtype=torch.long))
+        assert torch.equal(found, model.states(**batch))

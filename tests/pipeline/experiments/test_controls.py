@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
-from pipeline.experiments.controls import controls_into, lines, shuffled
+from pipeline.corpus.shuffle import shuffled
+from pipeline.experiments.controls import controls_into, lines
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.evaluate import Evaluation
 from tests.pipeline.experiments.conftest import MISSING, WITHOUT, Pictured

@@ -8,11 +8,14 @@ import pytest
 from pipeline.corpus.post import Post
 from tests.pipeline.prediction.trained import Trained
 
+TOLD = ("ner-told", "re-told")  # those of RUNS that read picture texts
 RUNS = {  # name: task, variant
     "ner": ("ner", "hvpnet"),
     "re": ("re", "hvpnet"),
     "ner-words": ("ner", "text-only"),
     "re-words": ("re", "text-only"),
+    "ner-told": ("ner", "hvpnet"),
+    "re-told": ("re", "text-only"),
 }
 
 
@@ -27,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The runs of RUNS."""
     trained = Trained.make(tmp_path_factory.mktemp("runs"), change=change)
     for name, (task, variant) in RUNS.items():
-        trained.run(name, task, variant=variant, epochs=3)
+        trained.run(name, task, variant=variant, epochs=3, knowledge=name in TOLD)
     return trained
 
 

@@ -16,8 +16,8 @@ from pipeline.extraction.config import PictureFiles
 from pipeline.prediction.prediction import Entity, Prediction, Relation
 from pipeline.prediction.stored import StoredRun, Used, predict_into
 from pipeline.training.results import precision_of
-from tests.pipeline.prediction.conftest import RUNS
-from tests.pipeline.prediction.trained import Trained, in_words, label_of
+from tests.pipeline.prediction.conftest import RUNS, TOLD
+from tests.pipeline.prediction.trained import Trained, in_words, label_of, told
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Stored(Trained):
             models=[self.model(name) for name in names],
             files=self.files if with_pictures else None,
             device="cpu",
+            texts=self.root / "texts" if {*names} & {*TOLD} else None,
         )
         check = changes.pop("check_sources", lambda: None)
         with Answers(memory) as answers:
@@ -52,8 +53,10 @@ def stored(runs: Trained) -> Stored:
     return Stored(runs.root, runs.posts, runs.files, runs.grounding)
 
 
-def as_record(post: Post, root: Path, with_pair: bool) -> dict[str, Any]:
+def as_record(post: Post, root: Path, with_pair: bool, tells: bool) -> dict[str, Any]:
     record: dict[str, Any] = {"id": post.id, "tokens": post.tokens}
+    if tells:
+        record["picture_text"] = told(post)
     if post.picture is not None:
         record["picture"] = str(root / post.picture)
     return record | ({"head": post.head, "tail": post.tail} if with_pair else {})
@@ -69,15 +72,21 @@ def rounded(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "names", [["ner", "re"], ["re"], ["re-words"], ["ner-words", "re"]], ids=" ".join
+    "names",
+    [["ner", "re"], ["re"], ["re-words"], ["ner-words", "re"], ["ner-told", "re"], ["re-told"]],
+    ids=" ".join,
 )
 def test_predictions_are_the_extractors(stored: Stored, names: list[str], tmp_path: Path) -> None:
     with_pair, posts = not names[0].startswith("ner"), stored.posts[:6]
-    records = [as_record(post, stored.root, with_pair) for post in posts]
+    tells = bool({*names} & {*TOLD})
+    records = [as_record(post, stored.root, with_pair, tells) for post in posts]
     extractor = Extractor.load(*(stored.root / name for name in names), device="cpu")
     expected = [one.to_dict() for one in extractor.predict(records)]
     lines, report = stored.predict(names, tmp_path / "answers.sqlite", posts=posts)
     assert rounded(lines) == rounded(json.loads(json.dumps(expected)))
+    assert [line.get("picture_text") for line in lines] == [
+        told(post) if tells else None for post in posts
+    ]
     assert report["posts"] == len(lines) == len(posts)
     assert any(line["relations"] for line in lines)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.corpus.labels import entities_of, relation_labels, tag_labels
 from pipeline.corpus.post import Post
+from pipeline.description.texts import write_texts
+from pipeline.engine.files import read_json
 from pipeline.extraction.config import ExtractConfig, PictureFiles
 from pipeline.grounding.config import GroundConfig
 from pipeline.training.config import SCRATCH, TrainConfig
@@ -23,6 +25,14 @@ CONFIG = TrainConfig(
     head_learning_rate=5e-3,
     evaluate_from=0,
 )
+
+
+TOLD = {"describer": "file", "files": ["told"]}
+
+
+def told(post: Post) -> str:
+    """Return a text that tells a post's relation; every fourth post has none."""
+    return "" if int(post.id.rpartition("-")[2]) % 4 == 0 else f"this picture tells {post.relation}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,9 @@ class Trained:
             file.writelines(post.to_json() + "\n" for post in posts)
         labels = {"re": relation_labels(posts), "ner": tag_labels(posts)}
         (root / "posts/labels.json").write_text(json.dumps(labels))
+        (root / "texts").mkdir()
+        write_texts(((post.picture, told(post)) for post in posts), TOLD, root / "texts")
+        (root / "texts/report.json").write_text("{}")
         return cls(root, posts, files, grounding)
 
     def run(self, name: str, task: str, **settings: Any) -> Path:
@@ -58,7 +71,8 @@ class Trained:
         key = {"stage": "GroundCrops", "settings": self.grounding.described(), "sources": {}}
         files = None if config.variant == "text-only" else self.files
         about = {"task": task, "dataset": "own", "keys": [] if files is None else [key]}
-        train_into(folder, task, self.root / "posts", config, files, "cpu", about)
+        texts = self.root / "texts" if config.knowledge else None
+        train_into(folder, task, self.root / "posts", config, files, "cpu", about, texts=texts)
         return folder
 
     def records(self, run: Path) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -69,6 +83,8 @@ class Trained:
         records, answers = [], []
         boxes = {post.id: post.boxes for post in self.posts}
         phrases = {post.id: post.phrases for post in self.posts}
+        texts = {post.id: told(post) for post in self.posts}
+        reads_texts = read_json(run / "model/config.json")["knowledge_tokens"] > 0
         for line in (run / "predictions.jsonl").read_text().splitlines():
             fields = json.loads(line)
             record = {"id": fields["id"], "tokens": fields["tokens"]}
@@ -77,6 +93,8 @@ class Trained:
             for name, own in (("boxes", boxes), ("phrases", phrases)):
                 if own[fields["id"]] is not None:
                     record[name] = own[fields["id"]]
+            if reads_texts:
+                record["picture_text"] = texts[fields["id"]]
             if "predicted_relation" in fields:
                 record |= {"head": fields["head"], "tail": fields["tail"]}
                 answers.append(fields["predicted_relation"])
