@@ -395,6 +395,13 @@ class Table1(_Scores):
 
     def check_options(self) -> None:
         super().check_options()
+        for dataset in self.datasets:
+            names = [texts_of(value, dataset)[0] for value in self.knowledge]
+            if len({*names}) < len(names):
+                raise SettingError(
+                    "--knowledge: expected texts with different names, as they name the rows, "
+                    f"found {', '.join(map(str, names))}"
+                )
         for run in (run for row in self.rows() for run in row.trainings.values()):
             finder = run.grounding.config.finder
             if run.crops is not None and finder not in READ_PHRASES:

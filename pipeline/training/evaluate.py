@@ -17,6 +17,7 @@ from pipeline.extraction.index import StoredPyramids
 from pipeline.training.batches import Collator
 from pipeline.training.encode import Encoded, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
+from pipeline.training.knowledge import Texts
 from pipeline.training.possible import check_evaluation, check_labels
 from pipeline.training.saved import SavedModel, check_pyramids, warn_of_texts
 from pipeline.training.train import about_pictures, about_texts
@@ -124,7 +125,7 @@ class Evaluation:
         pictures: StoredPyramids | None,
         device: str,
         precision: str,
-        texts: StoredTexts | None = None,
+        texts: Texts | None = None,
     ) -> dict[str, Any]:
         """Write `folder/predictions.jsonl` and return the figures of each split.
 

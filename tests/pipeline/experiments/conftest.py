@@ -1,6 +1,7 @@
 """Runs that look at pictures, trained once for several test files."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,12 @@ from tests.pipeline.prediction.trained import Trained
 Pictured = dict[str, TrainedRun]
 
 WITHOUT, MISSING, FILES = "demo-397", "demo-398", "demo-399"  # test posts
-RUNS = {
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "re": ("re", {}),
     "objects": ("ner", {"variant": "only-objects"}),
     "released": ("re", {"style": "released"}),
+    "told": ("re", {"knowledge": True}),
+    "told-words": ("ner", {"knowledge": True, "variant": "text-only"}),
 }
 
 
@@ -35,7 +38,12 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> Pictured:
     root = trained.root
     return {
         name: TrainedRun(
-            trained.run(name, task, **settings), name, root / "posts", root, trained.files
+            trained.run(name, task, **settings),
+            name,
+            root / "posts",
+            root,
+            None if settings.get("variant") == "text-only" else trained.files,
+            root / "texts" if "knowledge" in settings else None,
         )
         for name, (task, settings) in RUNS.items()
     }

@@ -12,9 +12,11 @@ import pytest
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
 from pipeline.corpus.shuffle import shuffled
+from pipeline.description.texts import StoredTexts
 from pipeline.experiments.controls import controls_into, lines
 from pipeline.extraction.index import StoredPyramids
 from pipeline.training.evaluate import Evaluation
+from pipeline.training.knowledge import Texts
 from tests.pipeline.experiments.conftest import MISSING, WITHOUT, Pictured
 
 
@@ -62,9 +64,8 @@ def test_crops_without_a_picture_are_exchanged_too() -> None:
 
 def controls(pictured: Pictured, name: str, folder: Path) -> Path:
     run = pictured[name]
-    assert run.files is not None
     folder.mkdir()
-    controls_into(folder, run.model, run.posts, run.files, "cpu", "float32", 0, {})
+    controls_into(folder, run.model, run.posts, run.files, "cpu", "float32", 0, {}, texts=run.texts)
     return folder
 
 
@@ -106,6 +107,36 @@ def arranged(stored: StoredPyramids, owners: np.ndarray) -> StoredPyramids:
             place = stored.absent if owner < 0 else stored.places[owner, region]
             pictures.places[number, region] = place
     return pictures
+
+
+@pytest.mark.parametrize("name", ["told", "told-words"])
+def test_a_model_is_asked_with_the_other_texts(
+    pictured: Pictured, name: str, tmp_path: Path
+) -> None:
+    """The predictions equal those of a model asked with texts put together here."""
+    made, run = controls(pictured, name, tmp_path / "controls"), pictured[name]
+    assert run.texts is not None
+    evaluation = Evaluation.open(run.model, run.posts, run.files, run.texts)
+    texts, posts = StoredTexts.open(run.texts), load_posts(run.posts)
+    numbers = [n for n, post in enumerate(posts) if post.split == "test"]
+    chosen = {n: posts[n] for n in numbers}
+    owners = dict(zip(numbers, shuffled(chosen, texts.there, 0), strict=True))
+    assert sum(owner != n for n, owner in owners.items()) > len(numbers) / 2
+    expected = replace(evaluation, splits={"val": {}, "test": chosen})
+    model = evaluation.saved.load()
+    others: dict[str, Texts] = {
+        "shuffled-text": lambda asked: [texts([owners.get(n, n)])[0] for n in asked],
+        "no-text": lambda asked: [""] * len(asked),
+    }
+    for control, given in others.items():
+        (tmp_path / control).mkdir()
+        expected.predict(tmp_path / control, model, evaluation.pictures, "cpu", "float32", given)
+        again = (tmp_path / control / "predictions.jsonl").read_text()
+        assert (made / control / "predictions.jsonl").read_text() == again
+    kinds = {"shuffled", "no-picture"} if run.files else set()
+    names = {"shuffled-text", "no-text", *kinds}
+    assert {path.name for path in made.iterdir() if path.is_dir()} == names
+    assert names <= json.loads((made / "metrics.json").read_text()).keys()
 
 
 def test_posts_without_pictures_are_predicted_as_before(pictured: Pictured, tmp_path: Path) -> None:

@@ -93,6 +93,27 @@ def test_crops_are_compared_with_text_only_too(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_with_texts_are_compared_with_those_without_and_with_others(tmp_path: Path) -> None:
+    answers = {None: wrong(0, 2, 3), "llm": wrong(0), "shuffled llm": wrong(0, 2)}
+    rows = [
+        Row(
+            *("own", "re", {"variant": "text-only", "knowledge": name}),
+            {1: run(tmp_path / str(name), predicted)},
+        )
+        for name, predicted in answers.items()
+    ]
+    plain, own, others = score_rows(rows)
+    assert plain["differences"] == {}
+    assert [*own["differences"]] == ["without picture texts", "trained on other posts' texts"]
+    f1 = {row["name"]: row["mean"]["test"]["f1"] for row in (plain, own, others)}
+    gains = [difference["value"] for difference in own["differences"].values()]
+    assert gains == pytest.approx(
+        [f1["text-only, llm"] - f1[name] for name in ("text-only", "text-only, shuffled llm")]
+    )
+    assert [*others["differences"]] == ["without picture texts"]
+    assert others["words"][-1] == "text-only, shuffled llm: no controls, as it is one"
+
+
 def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:
     rows = [
         Row("own", "re", {"variant": "text-only"}, {1: run(tmp_path / "a", GOLD)}),
@@ -115,10 +136,16 @@ def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:
          "to those by spacy: shown to help"),
         ("shuffled", (9.0, 7.0, 12.0), "x, with another post's pictures: -9.00 F1, 95 % interval "
          "-12.00 to -7.00: it uses its pictures"),
+        ("shuffled-text", (9.0, 7.0, 12.0), "x, with another post's picture text: -9.00 F1, 95 % "
+         "interval -12.00 to -7.00: it uses its picture texts"),
+        ("without picture texts", (3.0, 2.0, 4.0), "x: picture texts add +3.00 F1, 95 % interval "
+         "+2.00 to +4.00: shown to help"),
+        ("trained on other posts' texts", (3.0, -1.0, 4.0), "x: its own picture texts add +3.00 "
+         "F1, 95 % interval -1.00 to +4.00 to training on those of others: not shown to help"),
         ("no-picture", (0.0, -1.0, 2.0), "x, without any picture: +0.00 F1, 95 % interval -2.00 "
          "to +1.00: not shown to use its pictures"),
     ],
-    ids=["not-shown", "harm", "alone", "crops", "uses", "does-not-use"],
+    ids=["not-shown", "harm", "alone", "crops", "uses", "uses-texts", "texts", "own", "not-used"],
 )  # fmt: skip
 def test_a_sentence_says_what_an_interval_shows(
     other: str, interval: tuple[float, float, float], said: str

@@ -243,3 +243,28 @@ def test_wrong_options_are_one_line(world: World, options: tuple[str, ...], mess
     done = world.run(options[0], *given, *options[1:])
     assert done.returncode not in (0, 1)
     assert message in done.stderr.splitlines()[-1]
+
+
+def test_texts_are_rows_with_the_same_training_without_and_on_others(world: World) -> None:
+    posts = [*map(json.loads, (world.data / "own/posts.jsonl").read_text().splitlines())]
+    texts = world.data / "own.told.jsonl"
+    lines = ({"picture": post["picture"], "text": f"tells {post['relation']}"} for post in posts)
+    texts.write_text("".join(json.dumps(line) + "\n" for line in lines if line["picture"]))
+    named = str(texts).replace("/own.", "/{dataset}.")
+    folder, said = experiment(
+        world,
+        *("Table1", "--tasks", "re", "--seeds", "1", "--variants", "text-only"),
+        *("--knowledge", f"none,{named},shuffled:{named}"),
+    )
+    rows = {row["name"]: row for row in results(folder)["rows"]}
+    assert [*rows] == ["text-only", "text-only, told", "text-only, shuffled told"]
+    told = rows["text-only, told"]
+    assert [*told["controls"]] == ["shuffled-text", "no-text"]
+    assert {"without picture texts", "trained on other posts' texts"} <= told["differences"].keys()
+    assert rows["text-only, shuffled told"]["controls"] == {}
+    for name, row in rows.items():
+        run = world.store / row["seeds"]["1"]["run"]
+        config = json.loads((run / "metrics.json").read_text())["config"]
+        assert config["knowledge"] == (name != "text-only")
+        assert config["shuffle_knowledge"] == ("shuffled" in name)
+    assert "F1 shuffled-text" in said
