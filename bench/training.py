@@ -3,10 +3,11 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor
@@ -23,7 +24,9 @@ from model.ner import EntityTagger
 from pipeline.training.batches import Collator
 from pipeline.training.build import build
 from pipeline.training.config import TrainConfig
+from pipeline.training.encode import Encoded
 from pipeline.training.head_of import HEADS
+from pipeline.training.knowledge import Texts, with_texts
 from pipeline.training.trainer import make_trainer
 
 EPOCHS = 15  # as in the published script for relations, with batches of 16
@@ -47,22 +50,49 @@ class Loop:
             head, numbered.values(), labels, self.config, self.pictures
         )
         self.encoded = head.encode(numbered, self.tokenizer, labels, 80, "paper")
+        if self.config.knowledge:
+            texts = _captions(len(self.encoded))
+            tokens = self.config.knowledge_tokens
+            self.encoded = with_texts(self.encoded, texts, self.tokenizer, tokens)
         self.device = device
 
     def posts_a_second(self, steps: int) -> float:
         """Return the rate over `steps` steps, loading included, after two uncounted steps."""
+        return self.config.batch_size * steps / self._run(steps)[0]
+
+    def tokens_a_second(self, steps: int) -> float:
+        """Return the rate as `posts_a_second`, in word pieces without padding."""
+        seconds, tokens = self._run(steps)
+        return tokens / seconds
+
+    def _run(self, steps: int) -> tuple[float, int]:
+        """Return the seconds that `steps` steps took, and their word pieces."""
+        sizes = []
         with tempfile.TemporaryDirectory() as folder:
             data = {"train": self.encoded, "val": self.encoded[:8]}
             collator = Collator(self.tokenizer.pad_token_id, HEADS["re"].collate, self.pictures)
+
+            def counting(posts: Sequence[Encoded]) -> dict[str, Tensor]:
+                sizes.append(sum(len(post.input_ids) for post in posts))
+                return collator(posts)
+
             trainer = make_trainer(
-                self.model, data, collator, self.config, Path(folder), self.device
+                self.model, data, counting, self.config, Path(folder), self.device
             )
             trainer.args.eval_strategy = trainer.args.save_strategy = "no"
             trainer.args.load_best_model_at_end = False
             clock = _Clock(steps)
             trainer.add_callback(clock)
             trainer.train()
-        return self.config.batch_size * steps / (clock.ended - clock.began)
+        return clock.ended - clock.began, sum(sizes[2 : 2 + steps])
+
+
+def _captions(posts: int) -> Texts:
+    """Return texts of 5 to 50 words, as captioners and language models write them."""
+    random = np.random.default_rng(0)
+    words = "a man in red stands near the boat while people watch his dog on green grass".split()
+    texts = [" ".join(random.choice(words, n)) for n in random.integers(5, 51, posts)]
+    return lambda numbers: [texts[number] for number in numbers]
 
 
 class _Clock(TrainerCallback):
@@ -136,6 +166,15 @@ def prefix_cost(material: Material, device: str) -> dict[str, Any]:
     texts = Loop(material, device, variant="text-only", **options)
     result = in_turns(lambda: loop.posts_a_second(16), lambda: texts.posts_a_second(16), rounds=4)
     return {**result, "unit": "posts/s"}
+
+
+def knowledge_cost(material: Material, device: str) -> dict[str, Any]:
+    """Training with picture texts : the same text-only loop without, word pieces a second."""
+    options: dict[str, Any] = {"variant": "text-only", "batch_size": 32}
+    loop = Loop(material, device, knowledge=True, **options)
+    plain = Loop(material, device, **options)
+    result = in_turns(lambda: loop.tokens_a_second(8), lambda: plain.tokens_a_second(16))
+    return {**result, "unit": "pieces/s"}
 
 
 def whole_job(material: Material, device: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +235,7 @@ def make_evaluator(
 def make_trainer(
     model: nn.Module,
     encoded: Mapping[str, list[Encoded]],
-    collator: Collator,
+    collator: Callable[[Sequence[Encoded]], dict[str, torch.Tensor]],
     config: TrainConfig,
     folder: Path,
     device: str,
