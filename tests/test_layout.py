@@ -37,6 +37,7 @@ HOMES = {
     "typer": {"pipeline/prediction/cli.py"},
     "rich": {"pipeline/prediction/table.py"},
     "matplotlib": {"pipeline/pages/charts.py"},
+    "rapidocr": {"pipeline/description/ocr.py"},
 }
 
 
@@ -101,7 +102,7 @@ def modules_at_start(path: Path, seen: set[Path]) -> set[str]:
 def test_nothing_heavy_is_imported_before_there_is_work() -> None:
     found = {name.split(".")[0] for name in modules_at_start(HOME / "tasks.py", set())}
     assert "luigi" in found
-    heavy = "torch torchvision transformers spacy nltk sklearn seqeval"
+    heavy = "torch torchvision transformers spacy nltk sklearn seqeval rapidocr"
     assert not found & set(heavy.split())
 
 

@@ -8,17 +8,14 @@ each phrase. OmDet-Turbo does the same, and also reads a task, a sentence that n
 
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from PIL.Image import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import BatchEncoding
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -28,6 +25,7 @@ from transformers.utils import is_timm_available
 from features.errors import need_readable
 from features.grounding import Candidate
 from features.grounding.hub import lacks, missing_tokenizer_files, tokenizer_errors
+from features.loading import BROKEN, check_weights
 from features.weights import WeightsError, one_line
 
 SETTINGS = "detector-1"  # raise it when boxes change
@@ -37,11 +35,8 @@ JOINED = ("grounding-dino", "mm-grounding-dino")
 LISTED = ("owlv2", "owlvit")
 TASKED = ("omdet-turbo",)
 
-# Exceptions of transformers' loaders on broken files.
-_BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, ImportError)
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _PREPARATION = ("size", "image_mean", "image_std")
-_LAYER = re.compile(r"layers\.\d+\.")
 _CELL = 8  # stride of the DINOs' and OmDet's finest map, pixels
 _COARSEST = 32  # stride of OmDet's coarsest map, pixels; sides of its input must be multiples
 
@@ -94,11 +89,11 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
         model, info = detector.from_pretrained(folder, **safe)
     except WeightsError:
         raise
-    except (*_BROKEN, StrictDataclassError, SafetensorError) as error:
+    except BROKEN as error:
         raise WeightsError(f"{expected}: {one_line(error)}") from error
     _check_tokenizer(tokenizer, config, folder, expected)
     _check_processor(folder, expected)
-    _check_weights(model, info, expected)
+    check_weights(model, info, expected)
     return model, images, tokenizer
 
 
@@ -111,33 +106,6 @@ def _check_processor(folder: Path, expected: str) -> None:
     ]
     if lacking:
         raise WeightsError(f"{expected}: {name} lacks {', '.join(lacking)}")
-
-
-def _check_weights(model: Any, info: Mapping[str, Any], expected: str) -> None:
-    """Raise WeightsError for weights missing, of a wrong shape, of unknown layers, not finite."""
-    learned = dict(model.named_parameters())
-    if missing := sorted(learned.keys() & set(info["missing_keys"])):
-        raise WeightsError(
-            f"{expected}: model.safetensors lacks {len(missing)} of the weights, such as "
-            f"{missing[0]}"
-        )
-    if mismatched := sorted(info["mismatched_keys"]):
-        key, actual, configured = mismatched[0]
-        raise WeightsError(
-            f"{expected}: {len(mismatched)} weights have another shape than config.json says, such "
-            f"as {key}: expected {tuple(configured)}, found {tuple(actual)}"
-        )
-    surplus = [
-        key for key in sorted(info["unexpected_keys"]) if _LAYER.sub("layers.0.", key) in learned
-    ]
-    if surplus:
-        raise WeightsError(
-            f"{expected}: config.json has no layer for {len(surplus)} of the weights, such as "
-            f"{surplus[0]}"
-        )
-    for key, weight in learned.items():
-        if not weight.isfinite().all():
-            raise WeightsError(f"{expected}: the weight {key} holds values that are not finite")
 
 
 def _check_tokenizer(tokenizer: Tokenizer, config: Any, folder: Path, expected: str) -> None:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TOKENIZER = "tokenizer.json"  # a complete tokenizer; other files hold parts of it
-_FETCHED = ["*.json", "*.txt", "*.safetensors"]
+_FETCHED = ["*.json", "*.txt", "*.jinja", "*.safetensors"]
 _NEEDED = (  # at least one file of each line
     ("config.json",),
-    ("model.safetensors",),
+    ("model.safetensors", "model.safetensors.index.json"),
     ("processor_config.json", "preprocessor_config.json"),
     ("tokenizer.json", "vocab.txt", "vocab.json"),
 )
@@ -30,14 +30,16 @@ def is_cached(name: str) -> bool:
     return Path(name).is_dir() or _snapshot(name) is not None
 
 
-def model_folder(name: str) -> Path:
+def model_folder(name: str, kind: str = "grounder", instead: str = "--grounder salience") -> Path:
     """Return the folder of a model: `name` if it is a folder, else the hub's model of that name.
 
     Downloads the hub's model unless the cache has it. Raises WeightsError.
+
+    kind, instead: for its message: what the model is, and the option that needs no model.
     """
     if Path(name).is_dir():
         return Path(name)
-    return _snapshot(name) or _fetch(name)
+    return _snapshot(name) or _fetch(name, kind, instead)
 
 
 def _snapshot(name: str) -> Path | None:
@@ -63,7 +65,7 @@ def snapshot_folder(name: str) -> Path | None:
     return Path(config).parent if isinstance(config, str) else None
 
 
-def _fetch(name: str) -> Path:
+def _fetch(name: str, kind: str, instead: str) -> Path:
     from huggingface_hub import snapshot_download
 
     from features.weights import WeightsError, one_line
@@ -73,9 +75,9 @@ def _fetch(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_FETCHED))
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(
-            f"grounder weights {name!r}: no such folder, not in the hub's cache on this machine, "
+            f"{kind} weights {name!r}: no such folder, not in the hub's cache on this machine, "
             f"and can't be fetched ({one_line(error)}); give --weights FOLDER of the model, or "
-            "use --grounder salience"
+            f"use {instead}"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pipeline.engine.settings import changed, check
@@ -10,6 +11,7 @@ from pipeline.machine import FLOAT32
 
 FILE, CAPTIONER, OCR, OBJECTS = "file", "captioner", "ocr", "objects"
 DESCRIBERS = (FILE, CAPTIONER, OCR, OBJECTS)
+READ_PICTURES = (CAPTIONER, OCR)
 CAPTIONER_WEIGHTS = "Salesforce/blip-image-captioning-base"  # small: 250 million weights
 # The settings that decide a describer's texts. The others are left at their defaults.
 _READ = {
@@ -38,6 +40,14 @@ class DescribeConfig:
         """Return the describer and the settings that it reads, for keys and reports."""
         names = ("describer", *_READ[self.describer])
         return {name: getattr(self, name) for name in names}
+
+
+def engine_version() -> str | None:
+    """Return the package that reads text in pictures, with its version; None if it is missing."""
+    try:
+        return f"rapidocr {version('rapidocr')}"
+    except PackageNotFoundError:
+        return None
 
 
 def describe_config(values: Mapping[str, Any]) -> DescribeConfig:

@@ -1,19 +1,29 @@
 """DescribePictures, and the base of the stages that read its texts."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import luigi
 
-from pipeline.corpus.tasks import OfDataset, ReadPosts
-from pipeline.description.config import DESCRIBERS, FILE, DescribeConfig, describe_config
+from pipeline.corpus.tasks import OfDataset, ReadPosts, named
+from pipeline.description.config import (
+    DESCRIBERS,
+    FILE,
+    OBJECTS,
+    OCR,
+    READ_PICTURES,
+    DescribeConfig,
+    describe_config,
+    engine_version,
+)
 from pipeline.engine.files import need_space, size_of
 from pipeline.engine.lists import Names
-from pipeline.engine.settings import existing
+from pipeline.engine.settings import changed, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
-from pipeline.grounding.tasks import DecodesPictures
-from pipeline.machine import DEVICES, PRECISIONS
+from pipeline.grounding.tasks import DecodesPictures, GroundCrops
+from pipeline.machine import DEVICES, PRECISIONS, Machine
 
 
 class DescribePictures(DecodesPictures):
@@ -52,7 +62,8 @@ class DescribePictures(DecodesPictures):
         return cls(dataset=dataset, describer=FILE, files=source)
 
     def requires(self) -> list[Stage]:
-        return [ReadPosts(dataset=self.dataset), *super().requires()]
+        read = GroundCrops if self.config.describer == OBJECTS else ReadPosts
+        return [read(dataset=self.dataset), *super().requires()]
 
     @cached_property
     def config(self) -> DescribeConfig:
@@ -60,29 +71,72 @@ class DescribePictures(DecodesPictures):
         return describe_config(self.param_kwargs)
 
     def settings(self) -> dict[str, Any]:
-        return {n: value for n, value in self.config.described().items() if n != "files"}
+        """Return the settings that decide the texts, without paths: only content counts."""
+        settings = self.config.described()
+        settings.pop("files", None)
+        if self.config.describer == OCR:
+            settings["engine"] = engine_version()
+        return without_path(settings, "weights") if "weights" in settings else settings
 
     def sources(self) -> dict[str, Path]:
-        return {f"file {n}": file for n, file in enumerate(self._files(), start=1)}
+        files = {f"file {n}": file for n, file in enumerate(self.text_files(), start=1)}
+        layout = self.layout_if_any() if self.config.describer in READ_PICTURES else None
+        pictures = {} if layout is None else named(layout, layout.pictures)
+        return files | pictures | on_disk("weights", self.config.weights)
 
-    def _files(self) -> list[Path]:
+    def text_files(self) -> list[Path]:
+        """Return the files of texts. Raises DataError if one does not exist."""
         return [existing("--files", str(Path(file).expanduser())) for file in self.config.files]
 
     def made_by(self) -> dict[str, Any]:
-        """Return the settings that decide the texts. Files are named, not their folders."""
-        stems = [file.stem for file in self._files()]
-        return self.settings() | ({"files": stems} if stems else {})
+        """Return the settings that decide the texts. Files are named, weights by their content."""
+        stems = [file.stem for file in self.text_files()]
+        weights = {n: value for n, value in self.key["sources"].items() if n == "weights"}
+        return self.settings() | ({"files": stems} if stems else {}) | weights
 
     def work(self, folder: Path) -> None:
-        from pipeline.corpus.posts import each_post
+        work = {FILE: self._copy_texts, OBJECTS: self._name_objects}
+        work.get(self.config.describer, self._look_at_pictures)(folder)
+
+    def _copy_texts(self, folder: Path) -> None:
         from pipeline.description.from_files import describe_from_files
 
-        files = self._files()
+        files = self.text_files()
         need_space(folder, sum(map(size_of, files)), self.STAGE)
+        describe_from_files(self._pictures(), files, self.dataset, self.made_by(), folder)
+
+    def _name_objects(self, folder: Path) -> None:
+        from pipeline.description.objects import describe_objects
+        from pipeline.grounding.crops import GroundedPosts
+
+        grounded = GroundedPosts(GroundCrops(dataset=self.dataset).folder)
+        describe_objects(grounded, self.made_by(), folder)
+
+    def _look_at_pictures(self, folder: Path) -> None:
+        from pipeline.description.describer import make_describer
+        from pipeline.description.pictures import Look, describe_pictures
+        from pipeline.engine.answers import Answers
+
+        machine = changed(Machine(), self.param_kwargs)
+        describer = make_describer(self.config, machine)
+        weights = "" if describer.weights is None else self.paths.content(describer.weights)
+        with Answers(self.paths.store_root / "descriptions.sqlite") as answers:
+            look = Look(
+                root=self.root,
+                describer=describer,
+                weights=weights,
+                digest=self.paths.digests.of,
+                answers=answers,
+                threads=machine.threads,
+            )
+            describe_pictures(list(self._pictures()), look, self.made_by(), folder)
+
+    def _pictures(self) -> Iterator[str | None]:
+        """Yield the name of each post's picture."""
+        from pipeline.corpus.posts import each_post
+
         posts = each_post(ReadPosts(dataset=self.dataset).folder)
-        describe_from_files(
-            (post.picture for post in posts), files, self.dataset, self.made_by(), folder
-        )
+        return (post.picture for post in posts)
 
 
 class OfTexts(OfDataset):

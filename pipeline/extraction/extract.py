@@ -11,17 +11,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from features.backbone import block_channels
-from features.pictures import NO_FILE, Preparation, absence, in_words, read_picture
+from features.pictures import Preparation, in_words, read_picture
 from features.store import Shard, Store, StoreError
 from pipeline.engine.digests import of_file
-from pipeline.engine.files import leads_out, need_space, write_json
-from pipeline.engine.near import NearNames, described
+from pipeline.engine.files import need_space, write_json
+from pipeline.engine.near import NearNames
 from pipeline.errors import DataError, first_few
 from pipeline.extraction.compute import RowComputer, Wanted
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.index import ABOUT, INDEX
 from pipeline.extraction.rows import NO_KEY, RowSource, absent_key, made_by, sources_of
-from pipeline.grounding.crops import LEADS_OUT, LINKED_OUT, Grounded
+from pipeline.grounding.crops import Grounded, file_problem
 from pipeline.grounding.report import log_filled
 from pipeline.machine import Machine, pick_device
 
@@ -143,7 +143,7 @@ def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup
                 continue
             file = source.file
             if file not in digests:
-                problem = _problem(file, run.root, near)
+                problem = file_problem(file, run.root, near)
                 if problem is not None:
                     lookup.problems[file] = problem
                 changed = 0 if problem else file.stat().st_ctime_ns
@@ -156,15 +156,6 @@ def _look_up(posts: Iterable[Grounded], run: Extraction, store: Store) -> Lookup
                 lookup.missing.setdefault(key, source)
                 lookup.files.setdefault(file, (changed, digest))
     return lookup
-
-
-def _problem(file: Path, root: Path, near: NearNames) -> str | None:
-    if leads_out(file, root):
-        return f"{LINKED_OUT}: {LEADS_OUT}"
-    if file.is_file():
-        return None
-    absent = absence(file)
-    return described("missing", near.hint(file) if absent == NO_FILE else absent)
 
 
 def _check_any(good: bool, problems: dict[Path, str], expected: str) -> None:

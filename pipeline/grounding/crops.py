@@ -7,9 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from features.grounding import Region
+from features.pictures import NO_FILE, absence
+from pipeline.engine.files import leads_out
+from pipeline.engine.near import NearNames, described
 
 LINKED_OUT = "outside"  # kind of problem: the picture is a link that leaves the data root
 LEADS_OUT = "a link that leads out of the data; copy the picture, or link its whole folder"
+
+
+def file_problem(file: Path, root: Path, near: NearNames) -> str | None:
+    """Return why a file cannot be a post's picture, without opening it; None if it can.
+
+    root: the data root.
+    """
+    if leads_out(file, root):
+        return f"{LINKED_OUT}: {LEADS_OUT}"
+    if file.is_file():
+        return None
+    absent = absence(file)
+    return described("missing", near.hint(file) if absent == NO_FILE else absent)
 
 
 @dataclass(frozen=True)

@@ -414,7 +414,7 @@ def copy(folder: Path, to: Path) -> Path:
     ("file", "message"),
     [
         ("config.json", "found no config.json"),
-        ("model.safetensors", "found no model.safetensors"),
+        ("model.safetensors", "found no model.safetensors or model.safetensors.index.json"),
         ("processor_config.json", "found no processor_config.json or preprocessor_config.json"),
         ("tokenizer.json", "found no tokenizer.json or vocab.txt or vocab.json"),
     ],
