@@ -51,7 +51,17 @@ def test_a_command_says_the_same_warm_and_cold(words: tuple[str, ...], tmp_path:
     assert (hot.returncode, hot.stdout, hot.stderr) == (cold.returncode, cold.stdout, cold.stderr)
 
 
-def test_another_environment_is_not_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_has_the_present_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLOUR", "red")
+    done = run(tmp_path, "print(os.environ['COLOUR'])")
+    assert done.stdout.endswith("\nred\n"), done.stderr
+
+
+def test_what_libraries_read_at_import_needs_a_cold_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert warm.can_run()
     monkeypatch.setenv("HF_HUB_OFFLINE", "2")
     assert not warm.can_run()

@@ -3,12 +3,11 @@
     python -m tests.warm
 
 A server imports the libraries, which takes 10 CPU seconds, and then forks a child for each script.
-The child is a process like any other: it has its own arguments, folder, streams and exit code, and
-it imports Luigi and the tasks itself. What it shares with the other children is the environment
-and the seed of hashes.
+The child is a process like any other: it has its own arguments, folder, environment, streams and
+exit code, and it imports Luigi and the tasks itself. All children share one seed of hashes.
 
-The server reads one JSON object a line, {"words": the script and its arguments, "cwd", "stdout",
-"stderr": paths}, and answers each with the exit code. It ends with its standard input.
+The server reads one JSON object a line, the arguments of `_become`, and answers each with the exit
+code. It ends with its standard input.
 """
 
 import atexit
@@ -20,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -27,27 +27,37 @@ from typing import Any, NoReturn
 
 HOME = Path(__file__).resolve().parents[1]
 TIMEOUT = 600  # seconds
-LIBRARIES = (
+LIBRARIES = (  # modules that import them
     "pipeline.training.train",
     "pipeline.extraction.extract",
     "pipeline.prediction.stored",
     "transformers.models.bert.modeling_bert",
 )
+READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "TORCH_", "OMP_", "PYTHON")  # begin variables' names
+ENVIRONMENT = dict(os.environ)  # before any test changes it
 
 
 def can_run() -> bool:
-    """Return True if the environment is the server's: libraries read it when they are imported."""
-    return _environment() == _server()[1]
+    """Return True unless a variable that the libraries read at import has been changed."""
+    return _read_at_import(os.environ) == _read_at_import(ENVIRONMENT)
+
+
+def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
 
 
 def run(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script as `subprocess.run` does, with both streams captured."""
-    server, _ = _server()
+    """Run a script as `subprocess.run` does, with both streams captured.
+
+    words: the script's path and its arguments.
+    """
+    server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
     with tempfile.TemporaryDirectory() as folder:
         streams = {name: str(Path(folder, name)) for name in ("stdout", "stderr")}
-        server.stdin.write(json.dumps({"words": words, "cwd": str(cwd), **streams}) + "\n")
+        request = {"words": words, "cwd": str(cwd), "environment": dict(os.environ), **streams}
+        server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
         texts = {name: Path(path).read_text() for name, path in streams.items()}
@@ -55,18 +65,21 @@ def run(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def _server() -> tuple["subprocess.Popen[str]", dict[str, str]]:
-    """Start the server at its first use. Returns it with its environment."""
-    command = [sys.executable, "-m", "tests.warm"]
+def _server() -> "subprocess.Popen[str]":
+    """Start the server, at its first use."""
     server = subprocess.Popen(
-        command, cwd=HOME, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.warm"],
+        cwd=HOME,
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     atexit.register(server.communicate)  # closes its input
-    return server, _environment()
+    return server
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+# --- in the server
 
 
 def _serve() -> dict[str, Any] | None:
@@ -80,7 +93,9 @@ def _serve() -> dict[str, Any] | None:
     return None
 
 
-def _become(words: list[str], cwd: str, stdout: str, stderr: str) -> None:
+def _become(
+    words: list[str], cwd: str, environment: dict[str, str], stdout: str, stderr: str
+) -> None:
     """Make this process that of a script, and run it."""
     for number, path, flags in (
         (0, os.devnull, os.O_RDONLY),
@@ -90,6 +105,8 @@ def _become(words: list[str], cwd: str, stdout: str, stderr: str) -> None:
         os.dup2(os.open(path, flags), number)
     signal.alarm(TIMEOUT)
     os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = words
     sys.path[0] = str(Path(words[0]).parent)  # as if Python had been started with the script
     try:
