@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 from luigi.configuration import get_config
+from luigi.parameter import _no_value
 from luigi.task_register import Register
 
 WRONG = 2  # the exit code, as in argparse
@@ -55,6 +56,16 @@ def check(arguments: Sequence[str], module: str) -> None:
         _check_value(f"--{option}", parameter, value)
     _check_configuration()
     _check_given(parsed, task)
+
+
+def is_given(task: type[luigi.Task], name: str) -> bool:
+    """Return True if a parameter has a value on the command line or in luigi.cfg.
+
+    As an option of another task: `--TASK-NAME`.
+    """
+    parameter = dict(task.get_params())[name]
+    *sources, _ = parameter._value_iterator(task.get_task_family(), name)  # the last: its default
+    return any(value != _no_value for value, _ in sources)
 
 
 def _parsed(arguments: Sequence[str], task: str | None) -> tuple[argparse.Namespace, list[str]]:

@@ -9,11 +9,13 @@ from typing import Any
 from model.hvpnet.variants import PAPER
 from pipeline.corpus.labels import entities_of
 from pipeline.corpus.post import Post
+from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
 from pipeline.errors import SettingError
 from pipeline.experiments.attention import attention_of, regions_of
 from pipeline.experiments.cases_page import section
-from pipeline.experiments.opened import OpenRun, held_out, with_ids
+from pipeline.experiments.chosen import held_out, with_ids
+from pipeline.experiments.opened import OpenRun
 from pipeline.experiments.runs import PREDICTIONS, TrainedRun, items_of, lines_of
 from pipeline.prediction.comparison import choose_posts
 from pipeline.prediction.gold import Gold, gold_of
@@ -54,7 +56,7 @@ def cases_into(
     Raises SettingError for runs of different tasks or posts; DataError for an unknown id.
     """
     _check_alike(runs)
-    split, posts = held_out(runs[0])
+    split, posts = held_out(runs[0].task, load_posts(runs[0].posts))
     answers = [_lines(run, split, posts) for run in runs]
     rights = [[_is_right(line) for line in lines] for lines in answers]
     first = next((place for place, run in enumerate(runs) if run.files is not None), 0)

@@ -10,10 +10,12 @@ import numpy as np
 from features.pictures import PictureError, open_picture
 from model.hvpnet.variants import FLAT, ONE_TO_THREE
 from pipeline.corpus.post import Post
+from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
 from pipeline.errors import DataError, SettingError
+from pipeline.experiments.chosen import held_out, with_ids
 from pipeline.experiments.gates_page import EVEN, FIGURE, MEANS, figure_4, mean_figure
-from pipeline.experiments.opened import OpenRun, held_out, with_ids
+from pipeline.experiments.opened import OpenRun
 from pipeline.experiments.runs import TrainedRun
 from pipeline.pages.charts import check_installed
 from pipeline.pages.drawing import jpeg_of
@@ -40,7 +42,7 @@ def gates_into(
     check_installed()
     _check_variant(run)
     opened = OpenRun.open(run, device)
-    split, posts = held_out(run)
+    split, posts = held_out(run.task, load_posts(run.posts))
     gates, there = _gates(opened, [*posts])
     places = _places(opened, f"{split} posts of {run.metrics['dataset']}", posts, chosen, most)
     shown = []

@@ -1,19 +1,15 @@
-"""A trained run with its model loaded and its stored pictures open, and the posts to show of it."""
+"""A trained run with its model loaded and its stored pictures open."""
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from model.encoder import quiet_transformers
 from model.hvpnet.variants import ONLY_OBJECTS, TEXT_ONLY
-from pipeline.corpus.post import Post
-from pipeline.corpus.posts import load_posts
 from pipeline.description.texts import StoredTexts
-from pipeline.errors import DataError, SettingError
+from pipeline.errors import SettingError
 from pipeline.experiments.runs import TrainedRun
 from pipeline.machine import pick_device
 from pipeline.prediction.forward import Forward
 from pipeline.prediction.stored import StoredPictures, open_pictures
-from pipeline.training.head_of import HEADS
 from pipeline.training.results import precision_of
 from pipeline.training.saved import SavedModel
 
@@ -58,28 +54,3 @@ class OpenRun:
         """Return the numbers of a post's regions that exist and that the model reads."""
         there = self.pictures.pyramids.there[number].tolist()
         return [slot for slot, exists in enumerate(there) if exists and slot >= self.first]
-
-
-def held_out(run: TrainedRun) -> tuple[str, dict[int, Post]]:
-    """Return the split to show, test or else val, and its labelled posts by number.
-
-    The posts are those of the run's predictions, in the same order.
-    """
-    posts, head = load_posts(run.posts), HEADS[run.task]
-    test = head.numbered(posts, "test")
-    return ("test", test) if test else ("val", head.numbered(posts, "val"))
-
-
-def with_ids(chosen: Sequence[str], posts: Collection[Post], where: str) -> list[int]:
-    """Return the places of posts with the chosen ids. where: names the posts in the message.
-
-    Raises DataError for an unknown id.
-    """
-    places = {post.id: place for place, post in enumerate(posts)}
-    unknown = [name for name in chosen if name not in places]
-    if unknown:
-        example = next(iter(places), "none")
-        raise DataError(
-            f"expected ids of {where}, such as {example!r}, found {unknown[0]!r}; choose others"
-        )
-    return [places[name] for name in chosen]

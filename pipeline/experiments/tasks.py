@@ -1,7 +1,7 @@
 """Tasks of the paper's tables and figures, over runs that are stages of their own."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.corpus import DEMO
 from pipeline.corpus.files import clip, is_file_name
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import ReadPosts
+from pipeline.engine.command_line import is_given
 from pipeline.engine.files import near, read_json
 from pipeline.engine.listing import Listing
 from pipeline.engine.lists import Names, Numbers
@@ -32,6 +33,7 @@ from pipeline.engine.settings import check
 from pipeline.engine.stage import Stage
 from pipeline.engine.versions import versions
 from pipeline.errors import DataError, SettingError
+from pipeline.experiments.chosen import held_out, with_ids
 from pipeline.experiments.published import LOW_RESOURCE_SEEDS, NOT_STARTED, SEEDS, SHARES
 from pipeline.experiments.runs import OTHERS, TrainedRun, name_of
 from pipeline.grounding.config import READ_PHRASES
@@ -147,6 +149,10 @@ class Runs:
         """The row's name."""
         return name_of(self.fields)
 
+    def posts(self) -> Sequence[Post] | None:
+        """Return the data set's posts; None if they can't be read yet."""
+        return next(iter(self.trainings.values()))._posts()
+
     @property
     def has_controls(self) -> bool:
         """True if there is something to shuffle or to leave out in the runs' inputs.
@@ -217,12 +223,18 @@ class _Experiment(Stage):
         All runs of a data set and task have the precision of the first, whatever outputs exist.
         """
         given = {"dataset": dataset, "seeds": (), **values}
+        self._decided.setdefault(task, {*given}).intersection_update(given)
         if (dataset, task) not in self._precisions:
             self._precisions[dataset, task] = TRAININGS[task](**given).config.precision
         return TRAININGS[task](**given, precision=self._precisions[dataset, task])
 
     @cached_property
     def _precisions(self) -> dict[tuple[str, str], str]:
+        return {}
+
+    @cached_property
+    def _decided(self) -> dict[str, set[str]]:
+        """By task, the options that the experiment itself gives all its trainings."""
         return {}
 
     def requires(self) -> list[Stage]:
@@ -243,14 +255,31 @@ class _Experiment(Stage):
         if not rows:
             variants = ", ".join(self.variants)
             raise SettingError(f"--variants: expected some that --styles has, found {variants}")
-        for row in {(row.dataset, row.task): row for row in rows}.values():
+        for task, names in self._decided.items():
+            self._check_not_given(TRAININGS[task], names)
+        for row in self._kinds():
             self._check_labels(row)
+
+    def _check_not_given(self, training: type[Training], names: Iterable[str]) -> None:
+        """Raise SettingError for an option of trainings that the experiment would overrule."""
+        own = dict(self.get_params())
+        for name in sorted(name for name in names if is_given(training, name)):
+            words = (name, f"{name}s", f"{name.removeprefix('train_')}s")
+            instead = [f"use --{word.replace('_', '-')}" for word in words if word in own]
+            raise SettingError(
+                f"--{training.STAGE}-{name.replace('_', '-')}: expected no value, here or in "
+                f"luigi.cfg, as {self.STAGE} chooses it; {[*instead, 'remove it'][0]}"
+            )
+
+    def _kinds(self) -> list[Runs]:
+        """Return a row of each data set and task."""
+        return [*{(row.dataset, row.task): row for row in self.rows()}.values()]
 
     def _check_labels(self, row: Runs) -> None:
         """Raise DataError if a data set of the user's own lacks the labels of a task."""
         if self.tasks or row.dataset in TASKS or row.dataset == DEMO:
             return
-        posts = next(iter(row.trainings.values()))._posts()
+        posts = row.posts()
         try:
             check_training(row.task, posts or [])
         except DataError as error:
@@ -609,6 +638,11 @@ class _Shown(_Experiment):
                 "--posts: expected one data set in --datasets, found "
                 f"{', '.join(self.datasets)}; ids are of one data set"
             )
+        for row in self._kinds() if self.posts else ():
+            posts = row.posts()
+            if posts is not None:
+                split, shown = held_out(row.task, posts)
+                with_ids(self.posts, shown.values(), f"{split} posts of {row.dataset}")
 
     def _controlled(self) -> list[Runs]:
         return []  # no scores

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from luigi.configuration import LuigiConfigParser, get_config
 
+from pipeline.engine.command_line import is_given
+from pipeline.training.tasks import TrainRE
 from tests.cli import LUIGI
 
 WRONG = [
@@ -109,3 +112,14 @@ def test_another_module_that_uses_the_tasks_has_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "luigi", "--module", "mine", "Mine", "--colour", "red"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("style", ["paper", "released"])
+def test_a_value_in_luigi_cfg_is_given_even_if_it_is_the_default(
+    style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LuigiConfigParser, "_instance", None)
+    assert not is_given(TrainRE, "style")
+    get_config().set("TrainRE", "style", style)
+    assert is_given(TrainRE, "style")
+    assert not is_given(TrainRE, "seed")
