@@ -41,6 +41,12 @@ class DescribeConfig:
         names = ("describer", *_READ[self.describer])
         return {name: getattr(self, name) for name in names}
 
+    @classmethod
+    def from_described(cls, settings: Mapping[str, Any]) -> "DescribeConfig":
+        """Return the configuration of settings that were recorded with texts."""
+        names = ("describer", *_READ[settings["describer"]])
+        return cls(**{name: settings[name] for name in names if name in settings})
+
 
 def engine_version() -> str | None:
     """Return the package that reads text in pictures, with its version; None if it is missing."""

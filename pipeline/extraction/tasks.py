@@ -20,7 +20,7 @@ from pipeline.extraction.config import (
     PictureFiles,
     extract_config,
 )
-from pipeline.grounding.tasks import DecodesPictures, OfCrops
+from pipeline.grounding.tasks import DecodesPictures, GroundCrops, OfCrops
 from pipeline.machine import DEVICES, PRECISIONS, Machine, well_done
 
 log = logging.getLogger(__name__)
@@ -153,27 +153,35 @@ class ReadsPyramids(OfCrops):
 
     def about(self) -> dict[str, Any]:
         """Return the inputs that decided the result, for `metrics.json`."""
-        weights = {"weights": self._weights()} if self.with_pictures() else {}
-        return {
-            "dataset": self.dataset,
-            "fingerprint": self.fingerprint,
-            "keys": [stage.key for stage in upstream(self)],
-            **weights,
-            "versions": versions(),
-        }
-
-    def _weights(self) -> dict[str, dict[str, str]]:
-        """Return path and digest (as in the keys) of all weights given as files or folders."""
-        named = {
-            "backbone": (self.extraction, "weights"),
-            "grounder": (self.grounding, "weights"),
-            "vocabulary": (self.grounding, "vocabulary"),
-        }
-        return {
+        weights = {
             name: {
                 "file": str(stage.sources()[source].absolute()),
                 "digest": stage.key["sources"][source],
             }
-            for name, (stage, source) in named.items()
+            for name, (stage, source) in self.weights().items()
             if source in stage.sources()
         }
+        return {
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "keys": [stage.key for stage in upstream(self)],
+            **({"weights": weights} if weights or self.with_pictures() else {}),
+            "versions": versions(),
+        }
+
+    def weights(self) -> dict[str, tuple[Stage, str]]:
+        """Return the weights that decide the result: name -> a stage, and its source's name.
+
+        `about` records path and digest (as in the keys) of those that are files or folders.
+        """
+        if not self.with_pictures():
+            return {}
+        return {
+            "backbone": (self.extraction, "weights"),
+            **self.grounder_weights(self.grounding),
+        }
+
+    @staticmethod
+    def grounder_weights(grounding: GroundCrops) -> dict[str, tuple[Stage, str]]:
+        """Return the weights of a learned grounder, in the form of `weights`."""
+        return {"grounder": (grounding, "weights"), "vocabulary": (grounding, "vocabulary")}

@@ -37,6 +37,7 @@ app = typer.Typer(
 log = logging.getLogger(__name__)
 
 BACKBONE = typer.Option(help="file of the backbone's weights, if it moved since training")
+DESCRIBER = typer.Option(help="folder of a captioner, if it moved")
 GROUNDER = typer.Option(help="file or folder of a learned grounder's weights, if it moved")
 
 
@@ -109,6 +110,7 @@ def predict(
     ] = None,
     backbone: Annotated[Path | None, BACKBONE] = None,
     grounder: Annotated[Path | None, GROUNDER] = None,
+    describer: Annotated[Path | None, DESCRIBER] = None,
 ) -> None:
     """Predict one post (--text, --picture), or a file of records, one JSON object a line."""
     models, posts = _sorted_out(names)
@@ -132,6 +134,7 @@ def predict(
         precision=precision and precision.value,
         backbone=backbone,
         grounder=grounder,
+        describer=describer,
     )
     if posts is None:
         shown = [_one(extractor, {"text": text, "picture": picture}, options)]
@@ -158,11 +161,15 @@ def pack(
     with_grounder: Annotated[
         bool, typer.Option("--with-grounder", help="pack a learned grounder's weights too")
     ] = False,
+    with_describer: Annotated[
+        bool, typer.Option("--with-describer", help="pack a captioner's weights too")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="check that a packed folder is complete and loads")
     ] = False,
     backbone: Annotated[Path | None, BACKBONE] = None,
     grounder: Annotated[Path | None, GROUNDER] = None,
+    describer: Annotated[Path | None, DESCRIBER] = None,
 ) -> None:
     """Pack runs with the files that they need into a folder that works without the store."""
     if bool(runs) == check:
@@ -177,9 +184,10 @@ def pack(
     from pipeline.prediction.runs import Files
 
     if not check:
-        packing.pack(runs or [], out, Files(backbone, grounder), with_grounder)
+        files = Files(backbone, grounder, describer)
+        packing.pack(runs or [], out, files, with_grounder, with_describer)
     print("\n".join(packing.check_packed(out)), flush=True)
-    Extractor.load(out, device="cpu", grounder=grounder)
+    Extractor.load(out, device="cpu", grounder=grounder, describer=describer)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from model.encoder import quiet_transformers
 from pipeline.engine.settings import check
 from pipeline.errors import DataError, SettingError
 from pipeline.machine import PRECISIONS, Machine, pick_device
+from pipeline.prediction.describe import RecordDescriber
 from pipeline.prediction.entities import Tagged, entities_of
 from pipeline.prediction.explain import EXPLAINERS
 from pipeline.prediction.forward import Forward
@@ -20,7 +21,7 @@ from pipeline.prediction.pictures import PictureReader, Seen
 from pipeline.prediction.prediction import NONE, UNREAD, USED, Entity, Prediction
 from pipeline.prediction.records import Record, item, read_record
 from pipeline.prediction.relations import Related, relations_of
-from pipeline.prediction.runs import Files, PictureSetup, Run, open_run
+from pipeline.prediction.runs import Files, PictureSetup, Run, TextSetup, open_run
 from pipeline.training.saved import SavedModel
 
 BATCH = 64  # posts; the batch size with which training predicts val and test
@@ -37,10 +38,16 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """One of an extractor's models. pictures: None if the model is text-only."""
+    """One of an extractor's models.
+
+    pictures: None if the model is text-only.
+    describer: describes the pictures of records without a text; None if the model reads no picture
+        texts, or if only records bring texts.
+    """
 
     forward: Forward
     pictures: Reader | None
+    describer: RecordDescriber | None = None
 
 
 class Extractor:
@@ -62,6 +69,7 @@ class Extractor:
         precision: str | None = None,
         backbone: Folder | None = None,
         grounder: Folder | None = None,
+        describer: Folder | None = None,
         threads: int | None = None,
     ) -> "Extractor":
         """Load a run of TrainNER, one of TrainRE, one of each, or a packed folder.
@@ -70,6 +78,7 @@ class Extractor:
         precision: of ResNet and text encoder, float32 or bfloat16; default: that of the training.
         backbone: file of the backbone's weights, if it was moved since the training.
         grounder: file or folder of a learned grounder's weights, if it was moved.
+        describer: folder of a captioner, if it was moved.
         threads: number of threads that decode pictures; default: one per core.
 
         Raises DataError, SettingError, DeviceError, EncoderError or WeightsError, each with a
@@ -78,7 +87,8 @@ class Extractor:
         quiet_transformers()
         if precision not in (None, *PRECISIONS):
             raise SettingError(f"precision: expected {' or '.join(PRECISIONS)}, found {precision}")
-        files = Files(*(None if path is None else Path(path) for path in (backbone, grounder)))
+        given = (backbone, grounder, describer)
+        files = Files(*(None if path is None else Path(path) for path in given))
         runs = [run for folder in folders for run in _runs(Path(folder), files)]
         if not runs:
             raise SettingError("expected the folder of a model, found none")
@@ -181,26 +191,26 @@ class Extractor:
         models = [model for model in (self.entities, self.relations) if model is not None]
         readers = [model.pictures for model in models]
         seen = {reader: reader.read(records) for reader in dict.fromkeys(readers) if reader}
-        tagged = self._tagged(records, seen, options)
+        told = Told.of(models, records)
+        tagged = self._tagged(told.of_model(self.entities), seen, options)
         entities = [part.entities for part in tagged]
-        related = self._related(records, entities, seen, options)
+        related = self._related(told.of_model(self.relations), entities, seen, options)
         first = next(iter(seen.values()), None)
-        reads_texts = any(model.forward.saved.reads_texts for model in models)
         predictions = [
             Prediction(
                 text=record.text,
                 entities=entities[n],
                 relations=related[n].relations,
-                picture_status=_unread(record) if first is None else first.status[n],
+                picture_status=told.status[n] if first is None else first.status[n],
                 regions=() if first is None else first.regions[n],
-                picture_text=(record.picture_text or "") if reads_texts else None,
+                picture_text=told.texts[n],
                 truncated=tagged[n].truncated or related[n].truncated,
                 given=record.given,
                 pictures=record.pictures,
             )
             for n, record in enumerate(records)
         ]
-        return self._explained(records, predictions, seen) if options.explain else predictions
+        return self._explained(told, predictions, seen) if options.explain else predictions
 
     def _given(self, record: Record) -> tuple[Entity, ...] | None:
         """Return the record's own entities if relations are predicted between them, else None."""
@@ -254,7 +264,7 @@ class Extractor:
 
     def _explained(
         self,
-        records: Sequence[Record],
+        told: "Told",
         predictions: Sequence[Prediction],
         seen: Mapping[Reader, Seen],
     ) -> list[Prediction]:
@@ -263,6 +273,7 @@ class Extractor:
         for name, model in (("entities", self.entities), ("relations", self.relations)):
             if model is not None and model.pictures is not None:
                 explain = EXPLAINERS[name]
+                records = told.of_model(model)
                 explanations = explain(model.forward, records, predictions, seen[model.pictures])
                 for part, explanation in zip(parts, explanations, strict=True):
                     part[name] = explanation
@@ -270,6 +281,41 @@ class Extractor:
             replace(prediction, explanation=part)
             for prediction, part in zip(predictions, parts, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A batch of records with the texts of their pictures.
+
+    records: as they are given.
+    described: the records with their texts, by describer.
+    status: the picture_status of each record, if no model looks at pyramids.
+    texts: the text that a model reads of each record's picture; None if no model reads texts.
+    """
+
+    records: Sequence[Record]
+    described: Mapping[RecordDescriber, Sequence[Record]]
+    status: Sequence[str]
+    texts: Sequence[str | None]
+
+    @classmethod
+    def of(cls, models: Sequence[Model], records: Sequence[Record]) -> "Told":
+        """Describe the pictures of a batch with each model's describer."""
+        describers = dict.fromkeys(model.describer for model in models)
+        found = {one: one.describe(records) for one in describers if one is not None}
+        status = [_unread(record) for record in records]
+        status = next((described.status for described in found.values()), status)
+        described = {one: batch.records for one, batch in found.items()}
+        reads = any(model.forward.saved.reads_texts for model in models)
+        first = next(iter(described.values()), records)
+        texts = [(record.picture_text or "") if reads else None for record in first]
+        return cls(records, described, status, texts)
+
+    def of_model(self, model: Model | None) -> Sequence[Record]:
+        """Return the records as a model reads them."""
+        if model is None or model.describer is None:
+            return self.records
+        return self.described[model.describer]
 
 
 @dataclass(frozen=True)
@@ -322,8 +368,9 @@ def _runs(folder: Path, files: Files) -> list[Run]:
 
 
 def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -> dict[str, Model]:
-    """Load the models of runs, by task. Models with the same picture settings share a reader."""
+    """Load the models of runs, by task. Models with the same settings share what reads pictures."""
     readers: dict[PictureSetup, PictureReader] = {}
+    describers: dict[TextSetup, RecordDescriber] = {}
     models: dict[str, Model] = {}
     for run in runs:
         saved = SavedModel.open(run.model)
@@ -338,8 +385,12 @@ def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -
             setup = _in_precision(run.pictures, precision)
             reader = readers.get(setup) or PictureReader(setup, machine)
             readers[setup] = reader
+        describer = None
+        if run.texts is not None:
+            describer = describers.get(run.texts) or RecordDescriber(run.texts, machine)
+            describers[run.texts] = describer
         forward = Forward(saved, precision or run.precision, pick_device(machine.device))
-        models[saved.head.name] = Model(forward, reader)
+        models[saved.head.name] = Model(forward, reader, describer)
     return models
 
 

@@ -4,6 +4,7 @@ packed.json                  each model's precision and settings of grounding an
 entities/, relations/        models with their tokenizers
 backbone-….safetensors       weights of each backbone that the models need
 grounder-…                   weights of a learned grounder, with --with-grounder
+describer-…                  weights of a captioner, with --with-describer
 vocabulary-…                 words of the grounder FAOA
 SHA256SUMS                   digests of all these files, in the format of sha256sum
 """
@@ -20,6 +21,7 @@ from features.backbone import load_backbone
 from features.errors import need_readable
 from features.grounding.hub import model_folder
 from features.weights import save_state
+from pipeline.description.config import CAPTIONER, DescribeConfig
 from pipeline.engine.digests import of_file
 from pipeline.engine.files import read_json, settle, size_of, write_json
 from pipeline.engine.versions import versions
@@ -30,8 +32,10 @@ from pipeline.prediction.runs import (
     Files,
     PictureSetup,
     Run,
+    TextSetup,
     digest_of,
     open_run,
+    with_captioner,
     with_grounder,
 )
 from pipeline.training.config import BACKBONE
@@ -46,12 +50,19 @@ log = logging.getLogger(__name__)
 # --- packing
 
 
-def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = False) -> None:
+def pack(
+    folders: Sequence[Path],
+    out: Path,
+    files: Files,
+    grounder_too: bool = False,
+    describer_too: bool = False,
+) -> None:
     """Write the models of one or two runs, and the files that they need, into a new folder `out`.
 
     files: weights to use in place of those that the runs name.
     grounder_too: also pack the weights of a learned grounder; without them, loading the packed
         folder needs the hub's cache or `grounder`.
+    describer_too: also pack the weights of a captioner, likewise.
 
     Raises DataError, SettingError, OSError, and the errors of loading weights.
     """
@@ -72,19 +83,23 @@ def pack(folders: Sequence[Path], out: Path, files: Files, grounder_too: bool = 
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
     partial.mkdir(parents=True)
     try:
-        _fill(partial, runs, grounder_too)
+        _fill(partial, runs, grounder_too, describer_too)
         settle(partial)
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _fill(folder: Path, runs: Mapping[str, Run], grounder_too: bool) -> None:
+def _fill(folder: Path, runs: Mapping[str, Run], grounder_too: bool, describer_too: bool) -> None:
     about = {
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "models": {name: _add(name, run, folder, grounder_too) for name, run in runs.items()},
+        "models": {
+            name: _add(name, run, folder, grounder_too)
+            | {"texts": _add_texts(run.texts, folder, grounder_too, describer_too)}
+            for name, run in runs.items()
+        },
     }
     write_json(folder / MANIFEST, about)
     (folder / SUMS).write_text(_written(_sums(folder)), encoding="utf-8")
@@ -131,6 +146,27 @@ def _add_grounder(config: GroundConfig, folder: Path, weights_too: bool) -> dict
     return {"grounding": config.described() | copies, "grounder": digest}
 
 
+def _add_texts(
+    setup: TextSetup | None, folder: Path, grounder_too: bool, describer_too: bool
+) -> dict[str, Any] | None:
+    """Copy what describes pictures. Returns its settings; None if the model needs no describer."""
+    if setup is None:
+        return None
+    config, digest = setup.config, None
+    if config.describer == CAPTIONER:
+        weights = Path(str(config.weights))
+        if describer_too:
+            weights = model_folder(str(weights), "captioner")
+            config = replace(config, weights=_add_copy("describer", weights, folder))
+        else:
+            log.info("captioner %s: not packed; pack it with --with-describer", weights)
+        digest = digest_of(weights) if weights.exists() else None
+    entry = {"config": config.described(), "describer": digest}
+    if setup.grounding is not None:
+        entry |= _add_grounder(setup.grounding, folder, grounder_too)
+    return entry
+
+
 def _add_copy(kind: str, source: Path, folder: Path) -> str:
     """Copy a file or folder under a name with its digest. Returns the name."""
     name = f"{kind}-{digest_of(source)[-8:]}{source.suffix if source.is_file() else ''}"
@@ -160,7 +196,12 @@ def open_packed(folder: Path, files: Files) -> list[Run]:
             "folder again"
         )
     return [
-        Run(folder / name, entry["precision"], _setup(folder, entry["pictures"], files))
+        Run(
+            folder / name,
+            entry["precision"],
+            _setup(folder, entry["pictures"], files),
+            _text_setup(folder, entry.get("texts"), files),
+        )
         for name, entry in _manifest(folder, sums)["models"].items()
     ]
 
@@ -183,14 +224,26 @@ def _setup(folder: Path, pictures: Mapping[str, Any] | None, files: Files) -> Pi
         return None
     extraction = ExtractConfig(**pictures["extraction"])
     extraction = replace(extraction, weights=str(folder / extraction.weights))
-    grounding = GroundConfig.from_described(pictures["grounding"])
+    return PictureSetup(_grounding(folder, pictures, files), extraction)
+
+
+def _grounding(folder: Path, packed: Mapping[str, Any], files: Files) -> GroundConfig:
+    grounding = GroundConfig.from_described(packed["grounding"])
     if grounding.vocabulary is not None and (folder / grounding.vocabulary).exists():
         grounding = replace(grounding, vocabulary=str(folder / grounding.vocabulary))
     # Weights that were not packed have an absolute path, which `/` leaves unchanged.
     known = folder / str(grounding.weights)
-    return PictureSetup(
-        with_grounder(grounding, folder, pictures["grounder"], [known], files.grounder), extraction
-    )
+    return with_grounder(grounding, folder, packed["grounder"], [known], files.grounder)
+
+
+def _text_setup(folder: Path, texts: Mapping[str, Any] | None, files: Files) -> TextSetup | None:
+    if texts is None:
+        return None
+    config = DescribeConfig.from_described(texts["config"])
+    if config.describer == CAPTIONER:
+        known = folder / str(config.weights)  # an absolute path stays as it is
+        config = with_captioner(config, folder, texts["describer"], [known], files.describer)
+    return TextSetup(config, _grounding(folder, texts, files) if "grounding" in texts else None)
 
 
 # --- digests
@@ -241,5 +294,7 @@ def check_packed(folder: Path) -> list[str]:
     lines = [f"{folder}: {len(wanted)} files, {size_of(folder) / 1e6:.0f} MB, all as packed"]
     for name, entry in _manifest(folder, wanted)["models"].items():
         pictures = "with pictures" if entry["pictures"] else "text only"
-        lines.append(f"{name}: {pictures}, {entry['precision']}")
+        texts = entry.get("texts")
+        describer = f"picture texts by {texts['config']['describer']}, " if texts else ""
+        lines.append(f"{name}: {pictures}, {describer}{entry['precision']}")
     return lines

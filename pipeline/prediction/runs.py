@@ -17,6 +17,7 @@ from features.errors import need_readable
 from features.grounding.hub import is_cached
 from model.hvpnet.variants import TEXT_ONLY
 from pipeline.corpus.files import clip
+from pipeline.description.config import CAPTIONER, FILE, OBJECTS, DescribeConfig
 from pipeline.engine.digests import Digests, in_a_word, of_file
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError, SettingError
@@ -26,7 +27,7 @@ from pipeline.machine import FLOAT32
 from pipeline.training.config import BACKBONE
 
 MODEL, CONFIG, METRICS = "model", "config.json", "metrics.json"
-_FROM_DISK = "sha256 "  # start of a digest that replaces the path of a file in the settings
+_FROM_DISK = "sha256 "  # in a digest that replaces the path of a file or folder in the settings
 log = logging.getLogger(__name__)
 
 
@@ -39,12 +40,27 @@ class PictureSetup:
 
 
 @dataclass(frozen=True)
+class TextSetup:
+    """Settings of a describer. grounding: of the regions that `objects` names; else None."""
+
+    config: DescribeConfig
+    grounding: GroundConfig | None = None
+
+
+@dataclass(frozen=True)
 class Run:
-    """A trained model. precision: of its training. pictures: None for a text-only model."""
+    """A trained model.
+
+    precision: of its training.
+    pictures: None for a text-only model.
+    texts: the describer of the pictures; None if the model reads no picture texts, or was trained
+        on texts from files: then only records bring texts.
+    """
 
     model: Path
     precision: str
     pictures: PictureSetup | None
+    texts: TextSetup | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Files:
 
     backbone: Path | None = None
     grounder: Path | None = None  # file or folder
+    describer: Path | None = None  # folder of a captioner
 
 
 def open_run(folder: Path, files: Files) -> Run:
@@ -74,14 +91,16 @@ def open_run(folder: Path, files: Files) -> Run:
     if not {"variant", "pyramids"} <= config.keys():
         raise DataError(f"{model}: expected a model of TrainNER, TrainRE or ImportReleased")
     precision = metrics.get("config", {}).get("precision", FLOAT32)
+    texts = _texts(model, config.get("texts") or {}, metrics, files)
     if config["variant"] == TEXT_ONLY:
-        return Run(model, precision, None)
+        return Run(model, precision, None, texts)
     weights = metrics.get("weights", {})
     extraction = ExtractConfig(**config["pyramids"])
     extraction = replace(
         extraction, weights=_backbone(model, extraction, weights.get("backbone"), files.backbone)
     )
-    return Run(model, precision, PictureSetup(_grounding(model, metrics, files), extraction))
+    setup = PictureSetup(_grounding(model, metrics, files), extraction)
+    return Run(model, precision, setup, texts)
 
 
 def _object(file: Path) -> dict[str, Any]:
@@ -225,4 +244,43 @@ def with_grounder(
         raise DataError(f"grounder {named}: expected a file or folder, found nothing")
     if named is None and not is_cached(str(config.weights)):
         log.info("%s: its grounder %s will be downloaded from the hub", model, config.weights)
+    return config if named is None else replace(config, weights=str(named))
+
+
+# --- the describer
+
+
+def _texts(
+    model: Path, made_by: Mapping[str, Any], metrics: Mapping[str, Any], files: Files
+) -> TextSetup | None:
+    """Return the settings with which the training's pictures were described.
+
+    made_by: settings that made the texts, as in the model's configuration; empty if it reads none.
+    """
+    if not made_by or made_by["describer"] == FILE:
+        return None
+    config = DescribeConfig.from_described(made_by)
+    grounding = None
+    if config.describer == OBJECTS:
+        grounding = _grounding(model, metrics, files)
+    if config.describer == CAPTIONER:
+        known = _recorded(metrics.get("weights", {}), "describer")
+        digest = config.weights if _FROM_DISK in str(config.weights) else None
+        config = with_captioner(config, model, digest, known, files.describer)
+    return TextSetup(config, grounding)
+
+
+def with_captioner(
+    config: DescribeConfig, model: Path, digest: str | None, known: list[Path], named: Path | None
+) -> DescribeConfig:
+    """Return the settings with a captioner's weights: a published name or an existing folder.
+
+    Arguments as for `with_grounder`.
+    """
+    if digest is not None:
+        advice = "name the one used at training with describer=FOLDER (--describer FOLDER)"
+        candidates = known if named is None else [named]
+        return replace(config, weights=str(_chosen(model, "captioner", digest, candidates, advice)))
+    if named is not None and not named.is_dir():
+        raise DataError(f"describer {named}: expected the folder of a captioner, found none")
     return config if named is None else replace(config, weights=str(named))

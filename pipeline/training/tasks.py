@@ -20,6 +20,7 @@ from model.hvpnet.variants import (
 from pipeline import corpus
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
+from pipeline.description.config import OBJECTS
 from pipeline.description.tasks import OfTexts
 from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.listing import Listing
@@ -30,6 +31,7 @@ from pipeline.engine.settings import check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
 from pipeline.errors import DataError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
+from pipeline.grounding.tasks import GroundCrops
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
 from pipeline.training.possible import (
@@ -62,6 +64,14 @@ class RunsModel(ReadsPyramids, OfTexts):
     def texts(self) -> Path | None:
         """Return the folder of the pictures' texts; None if the model reads none."""
         return self.description.folder if self.with_texts() else None
+
+    def weights(self) -> dict[str, tuple[Stage, str]]:
+        if not self.with_texts():
+            return super().weights()
+        describer: dict[str, tuple[Stage, str]] = {"describer": (self.description, "weights")}
+        if self.description.config.describer == OBJECTS:
+            describer |= self.grounder_weights(GroundCrops(dataset=self.dataset))
+        return {**describer, **super().weights()}
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         """Raise DataError if the stage cannot do its task on these posts."""
