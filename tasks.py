@@ -18,7 +18,8 @@
                                   Gates            a run → its gates (Figure 4)
                                   Cases            runs → posts, predictions, attention (Table 2)
                                   Report           all runs and experiments → one page
-    pipeline/grounding      ShowCrops, WriteCrops, EvaluateGrounding: from GroundCrops's output
+    pipeline/grounding      WriteCrops, EvaluateGrounding: from GroundCrops's output
+    pipeline/description    ShowCrops: from GroundCrops's and DescribePictures' outputs
 
     luigi --module tasks ExtractPyramid --dataset mnre
     luigi --module tasks TrainRE
@@ -34,7 +35,7 @@ import luigi
 
 from pipeline.corpus import DEMO
 from pipeline.corpus.tasks import ImportPosts, MakeDemo, ReadPosts
-from pipeline.description.tasks import DescribePictures
+from pipeline.description.tasks import DescribePictures, ShowCrops
 from pipeline.engine import command_line, configuration, console
 from pipeline.engine.listing import Listing
 from pipeline.engine.paths import paths
@@ -51,7 +52,7 @@ from pipeline.experiments.tasks import (
     Table1,
 )
 from pipeline.extraction.tasks import ExtractPyramid
-from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, ShowCrops, WriteCrops
+from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, WriteCrops
 from pipeline.prediction.tasks import Predict, ShowPredictions
 from pipeline.training.tasks import Evaluate, ImportReleased, Recipes, Scores, TrainNER, TrainRE
 

@@ -23,7 +23,7 @@ import tasks
 from pipeline.engine.stage import Stage, upstream
 
 EXPERIMENTS = "1LKAD"  # letters of the stages over training runs
-COLUMNS = f"MRGXTNOEPHSWBIC{EXPERIMENTS}"  # the letters of `columns`, as the table has them
+COLUMNS = f"MRGXVTNOEPHSWBIC{EXPERIMENTS}"  # the letters of `columns`, as the table has them
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 BARE = "bare/posts.jsonl"  # no folder of pictures yet
@@ -69,7 +69,8 @@ FILES = (  # what options name
     *("entities/model/model.safetensors", "relations/model/model.safetensors"),
     *("start/model/model.safetensors", "start/model/tokenizer.json"),
     *("tagger/model/model.safetensors", "entities-of-text/model/model.safetensors"),
-    "looker/model/model.safetensors",
+    *("looker/model/model.safetensors", "captions.jsonl", "knowledge.jsonl"),
+    *("captioner/config.json", "captioner/model.safetensors"),
 )
 
 
@@ -199,6 +200,7 @@ def columns(dataset: str) -> dict[str, Stage]:
         "R": tasks.ReadPosts,
         "G": tasks.GroundCrops,
         "X": tasks.ExtractPyramid,
+        "V": tasks.DescribePictures,
         "T": tasks.TrainRE,
         "N": tasks.TrainNER,
         "E": tasks.Evaluate,

@@ -21,6 +21,7 @@ import tasks
 from bench.__main__ import AT_LEAST, AT_MOST, RESULTS
 from pipeline.corpus import locate, read
 from pipeline.corpus.tasks import OfDataset
+from pipeline.description.config import CAPTIONER_WEIGHTS
 from pipeline.engine import command_line
 from pipeline.extraction.config import extract_preset
 from pipeline.grounding.config import VOCABULARY, ground_config
@@ -106,6 +107,7 @@ def decided_later() -> dict[tuple[str, str], str]:
         ("GroundCrops", "weights"): f"`{detector.weights}` for detector, else none",
         ("GroundCrops", "vocabulary"): f"`{VOCABULARY}` for faoa, else none",
         ("ExtractPyramid", "precision"): "the machine's",
+        ("DescribePictures", "weights"): f"`{CAPTIONER_WEIGHTS}` for captioner, else none",
     }
     for field in fields(extract_preset("mnre")):
         own, demo = (code(getattr(extract_preset(d), field.name)) for d in ("mnre", "demo"))

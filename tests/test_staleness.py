@@ -2,8 +2,8 @@
 
 A cell names the stages that go stale, each letter in its column; a point is a stage that stays:
 
-    M MakeDemo  R ReadPosts  G GroundCrops  X ExtractPyramid  T TrainRE  N TrainNER
-    O TrainRE --variant text-only  E Evaluate, of a model that reads pictures
+    M MakeDemo  R ReadPosts  G GroundCrops  X ExtractPyramid  V DescribePictures
+    T TrainRE  N TrainNER  O TrainRE --variant text-only  E Evaluate, of a model that reads pictures
     P Predict, by two models that read pictures
     H ShowPredictions, of a model that reads pictures beside one that reads text alone
     S ShowCrops  W WriteCrops  B EvaluateGrounding  I ImportReleased
@@ -82,6 +82,9 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
     "faoa": ("own", FAOA),
     "salience": ("own", {"GroundCrops.grounder": "salience"}),
     "none": ("own", {"GroundCrops.grounder": "none"}),
+    "texts": ("own", {"DescribePictures.files": "FILES/captions.jsonl,FILES/knowledge.jsonl"}),
+    "ocr": ("own", {"DescribePictures.describer": "ocr"}),
+    "objects": ("own", {"DescribePictures.describer": "objects"}),
     "random": ("own", {"ExtractPyramid.weights": "random"}),
     "tuned": ("own", {f"{task}.finetune_backbone": "true" for task in ("TrainRE", "TrainNER")}),
     "words": ("own", {f"{task}.variant": "text-only" for task in ("TrainRE", "TrainNER")}),
@@ -94,308 +97,336 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
 
 # fmt: off
 SOURCES = [
-    # data set, what happens to a file below the data root                  MRGXTNOEPHSWBIC1LKAD
-    ("own", alter, "own/posts.jsonl",                                      ".RGXTNOEPHSWBIC1LKAD"),
-    ("own", alter, "own/pictures/a.jpg",                                   "..GXTN.EPHSWB.C1LKAD"),
-    ("own", add, "own/pictures/c.jpg",                                     "..GXTN.EPHSWB.C1LKAD"),
-    ("own", add, "own/pictures/more/c.jpg",                                "..GXTN.EPHSWB.C1LKAD"),
-    ("own", remove, "own/pictures/a.jpg",                                  "..GXTN.EPHSWB.C1LKAD"),
-    ("own", rename, "own/pictures/a.jpg",                                  "..GXTN.EPHSWB.C1LKAD"),
+    # data set, what happens to a file below the data root                  MRGXVTNOEPHSWBIC1LKAD
+    ("own", alter, "own/posts.jsonl",                                      ".RGXVTNOEPHSWBIC1LKAD"),
+    ("own", alter, "own/pictures/a.jpg",                                   "..GXVTN.EPHSWB.C1LKAD"),
+    ("own", add, "own/pictures/c.jpg",                                     "..GXVTN.EPHSWB.C1LKAD"),
+    ("own", add, "own/pictures/more/c.jpg",                                "..GXVTN.EPHSWB.C1LKAD"),
+    ("own", remove, "own/pictures/a.jpg",                                  "..GXVTN.EPHSWB.C1LKAD"),
+    ("own", rename, "own/pictures/a.jpg",                                  "..GXVTN.EPHSWB.C1LKAD"),
     ("own", alter, "own/pictures/.hidden",                                 NOTHING),
     ("own", remove, "own/pictures/.hidden",                                NOTHING),
     ("own", add, "own/.hidden",                                            NOTHING),
     ("own", add, "own/notes.txt",                                          NOTHING),
-    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXTN.EPHSWB.C1LKAD"),
-    ("bare", add, "bare/pictures/a.jpg",                                   "..GXTN.EPHSWB.C1LKAD"),
+    ("own", replace_by_copy, "own/pictures/linked.jpg",                    "..GXVTN.EPHSWB.C1LKAD"),
+    ("bare", add, "bare/pictures/a.jpg",                                   "..GXVTN.EPHSWB.C1LKAD"),
     ("own", add, "other/posts.jsonl",                                      NOTHING),
-    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXTNOEPHSWBIC1LKAD"),
-    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXTNOEPHSWBIC1LKAD"),
-    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXTNOEPHSWBIC1LKAD"),
-    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXTN.EPHSWB.C1LKAD"),
-    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXTN.EPHSWB.C1LKAD"),
-    ("labelled", add, "labelled/posts.jsonl",                              ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXTNOEPHSWBIC1LKAD"),
-    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXTNOEPHSWBIC1LKAD"),
+    ("labelled", alter, "labelled/texts/train/train.json",                 ".RGXVTNOEPHSWBIC1LKAD"),
+    ("labelled", alter, "labelled/texts/dev/dev.json",                     ".RGXVTNOEPHSWBIC1LKAD"),
+    ("labelled", alter, "labelled/texts/test/test.json",                   ".RGXVTNOEPHSWBIC1LKAD"),
+    ("labelled", alter, "labelled/images/dev/a.jpg",                       "..GXVTN.EPHSWB.C1LKAD"),
+    ("labelled", add, "labelled/images/test/b.jpg",                        "..GXVTN.EPHSWB.C1LKAD"),
+    ("labelled", add, "labelled/posts.jsonl",                              ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/ours_train.txt",                          ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/ours_val.txt",                            ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/ours_test.txt",                           ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/ours_rel2id.json",                        ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", remove, "RE_data/txt/ours_rel2id.json",                       ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/mre_train_dict.pth",                      ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/mre_dev_dict.pth",                        ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/txt/mre_test_dict.pth",                       ".RGXVTNOEPHSWBIC1LKAD"),
+    ("mnre", remove, "RE_data/txt/mre_test_dict.pth",                      ".RGXVTNOEPHSWBIC1LKAD"),
     ("mnre", add, "RE_data/mre_test_dict.pth",                             NOTHING),  # second place
-    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXTN.EPHSWB.C1LKAD"),
-    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXTN.EPHSWB.C1LKAD"),
-    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXTN.EPHSWB.C1LKAD"),
+    ("mnre", alter, "RE_data/img_org/train/a.jpg",                         "..GXVTN.EPHSWB.C1LKAD"),
+    ("mnre", alter, "RE_data/img_org/val/a.jpg",                           "..GXVTN.EPHSWB.C1LKAD"),
+    ("mnre", rename, "RE_data/img_org/test/a.jpg",                         "..GXVTN.EPHSWB.C1LKAD"),
     ("mnre", add, "RE_data/img_org/b.jpg",                                 NOTHING),
     ("mnre", add, "RE_data/pictures/b.jpg",                                NOTHING),
-    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GXTN.EPHSWB.C1LKAD"),
-    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GXTN.EPHSWB.C1LKAD"),
-    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GXTN.EPHSWB.C1LKAD"),
-    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXTNOEPHSWBIC1LKAD"),
-    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXTNOEPHSWBIC1LKAD"),
-    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXTNOEPHSWBIC1LKAD"),
-    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth", ".RGXTNOEPHSWBIC1LKAD"),
+    ("mnre", alter, "RE_data/img_vg/train/crops/a.png",                    "..GX.TN.EPHSWB.C1LKAD"),
+    ("mnre", remove, "RE_data/img_vg/val/crops/a.png",                     "..GX.TN.EPHSWB.C1LKAD"),
+    ("mnre", add, "RE_data/img_vg/test/crops/b.png",                       "..GX.TN.EPHSWB.C1LKAD"),
+    ("twitter2015", alter, "NER_data/twitter2015/train.txt",               ".RGXVTNOEPHSWBIC1LKAD"),
+    ("twitter2015", alter, "NER_data/twitter2015/valid.txt",               ".RGXVTNOEPHSWBIC1LKAD"),
+    ("twitter2015", alter, "NER_data/twitter2015/test.txt",                ".RGXVTNOEPHSWBIC1LKAD"),
+    ("twitter2015", alter, "NER_data/twitter2015/twitter2015_val_dict.pth",
+     ".RGXVTNOEPHSWBIC1LKAD"),
     ("twitter2015", remove, "NER_data/twitter2015/twitter2015_val_dict.pth",
-     ".RGXTNOEPHSWBIC1LKAD"),
-    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXTN.EPHSWB.C1LKAD"),
+     ".RGXVTNOEPHSWBIC1LKAD"),
+    ("twitter2015", alter, "NER_data/twitter2015_images/a.jpg",            "..GXVTN.EPHSWB.C1LKAD"),
     ("twitter2015", alter, "NER_data/twitter2015_aux_images/val/crops/a.png",
-     "..GXTN.EPHSWB.C1LKAD"),
+     "..GX.TN.EPHSWB.C1LKAD"),
     ("twitter2015", add, "NER_data/twitter2017_images/a.jpg",              NOTHING),
-    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXTNOEPHSWBIC1LKAD"),
-    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXTNOEPHSWBIC1LKAD"),
-    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXTNOEPHSWBIC1LKAD"),
-    ("typed", add, "typed/posts.jsonl",                                    ".RGXTNOEPHSWBIC1LKAD"),
-    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXTN.EPHSWB.C1LKAD"),
+    ("typed", alter, "NER_data/typed/train.txt",                           ".RGXVTNOEPHSWBIC1LKAD"),
+    ("typed", alter, "NER_data/typed/valid.txt",                           ".RGXVTNOEPHSWBIC1LKAD"),
+    ("typed", alter, "NER_data/typed/test.txt",                            ".RGXVTNOEPHSWBIC1LKAD"),
+    ("typed", add, "typed/posts.jsonl",                                    ".RGXVTNOEPHSWBIC1LKAD"),
+    ("typed", alter, "NER_data/typed_images/a.jpg",                        "..GXVTN.EPHSWB.C1LKAD"),
     ("demo", add, "demo/posts.jsonl",                                      NOTHING),
 ]
 
 PARAMETERS = [
-    # where, parameter, value                                MRGXTNOEPHSWBIC1LKAD
-    ("demo", "MakeDemo.seed", "1",                          "MRGXTNOEPHSWBIC1LKAD"),
+    # where, parameter, value                                MRGXVTNOEPHSWBIC1LKAD
+    ("demo", "MakeDemo.seed", "1",                          "MRGXVTNOEPHSWBIC1LKAD"),
     ("own", "MakeDemo.seed", "1",                            NOTHING),
-    ("demo", "MakeDemo.difficulty", "hard",                 "MRGXTNOEPHSWBIC1LKAD"),
+    ("demo", "MakeDemo.difficulty", "hard",                 "MRGXVTNOEPHSWBIC1LKAD"),
     ("demo", "MakeDemo.difficulty", "easy",                  NOTHING),
-    ("own", "ReadPosts.split", "70,20,10",                  ".RGXTNOEPHSWBIC1LKAD"),
+    ("own", "ReadPosts.split", "70,20,10",                  ".RGXVTNOEPHSWBIC1LKAD"),
     ("own", "ReadPosts.split", " 80, 10,10",                 NOTHING),
-    ("own", "ReadPosts.split_seed", "1",                    ".RGXTNOEPHSWBIC1LKAD"),
-    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXTNOEPHSWBIC1LKAD"),
-    ("own", "ReadPosts.none_label", "no_relation",          ".RGXTNOEPHSWBIC1LKAD"),
+    ("own", "ReadPosts.split_seed", "1",                    ".RGXVTNOEPHSWBIC1LKAD"),
+    ("own", "ReadPosts.unlabelled_pairs", "none",           ".RGXVTNOEPHSWBIC1LKAD"),
+    ("own", "ReadPosts.none_label", "no_relation",          ".RGXVTNOEPHSWBIC1LKAD"),
     ("mnre", "ReadPosts.split", "70,20,10",                  NOTHING),  # it has its splits
     ("twitter", "ReadPosts.none_label", "no_relation",       NOTHING),
     ("demo", "ReadPosts.unlabelled_pairs", "none",           NOTHING),
-    ("own", "GroundCrops.grounder", "none",                 "..GXTN.EPHSWB.C1LKAD"),
+    ("own", "GroundCrops.grounder", "none",                 "..GX.TN.EPHSWB.C1LKAD"),
     ("demo", "GroundCrops.grounder", "salience",             NOTHING),  # what auto means there
     ("mnre", "GroundCrops.grounder", "released",             NOTHING),
     # Phrases are told in crops.jsonl and on the page, also where no grounder reads them.
-    ("own", "GroundCrops.phrases", "nltk",                  "..GXTN.EPHSWB.C1LKAD"),
-    ("detector", "GroundCrops.phrases", "types",            "..GXTN.EPHSWB.C1LKAD"),
+    ("own", "GroundCrops.phrases", "nltk",                  "..GX.TN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.phrases", "types",            "..GX.TN.EPHSWB.C1LKAD"),
     ("own", "GroundCrops.phrases", "auto",                   NOTHING),
-    ("own", "GroundCrops.max_crops", "2",                   "..GXTN.EPHSWB.C1LKAD"),
-    ("mnre", "GroundCrops.max_crops", "2",                  "..GXTN.EPHSWB.C1LKAD"),
-    ("detector", "GroundCrops.order", "phrase",             "..GXTN.EPHSWB.C1LKAD"),
+    ("own", "GroundCrops.max_crops", "2",                   "..GX.TN.EPHSWB.C1LKAD"),
+    ("mnre", "GroundCrops.max_crops", "2",                  "..GX.TN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.order", "phrase",             "..GX.TN.EPHSWB.C1LKAD"),
     ("salience", "GroundCrops.order", "phrase",              NOTHING),
     ("mnre", "GroundCrops.order", "phrase",                  NOTHING),
-    ("detector", "GroundCrops.min_score", "0.3",            "..GXTN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.min_score", "0.3",            "..GX.TN.EPHSWB.C1LKAD"),
     ("detector", "GroundCrops.min_score", "0.250",           NOTHING),  # a detector's own
-    ("salience", "GroundCrops.min_score", "0.3",            "..GXTN.EPHSWB.C1LKAD"),
+    ("salience", "GroundCrops.min_score", "0.3",            "..GX.TN.EPHSWB.C1LKAD"),
     ("salience", "GroundCrops.min_score", "0",               NOTHING),
     ("faoa", "GroundCrops.min_score", "0",                   NOTHING),
     ("mnre", "GroundCrops.min_score", "0.3",                 NOTHING),
     ("none", "GroundCrops.min_score", "0.3",                 NOTHING),
-    ("detector", "GroundCrops.overlap", "0.6",              "..GXTN.EPHSWB.C1LKAD"),
-    ("salience", "GroundCrops.overlap", "0.6",              "..GXTN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.overlap", "0.6",              "..GX.TN.EPHSWB.C1LKAD"),
+    ("salience", "GroundCrops.overlap", "0.6",              "..GX.TN.EPHSWB.C1LKAD"),
     ("mnre", "GroundCrops.overlap", "0.6",                   NOTHING),
     ("none", "GroundCrops.overlap", "0.6",                   NOTHING),
-    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GXTN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.boxes_per_phrase", "2",       "..GX.TN.EPHSWB.C1LKAD"),
     ("salience", "GroundCrops.boxes_per_phrase", "2",        NOTHING),
-    ("detector", "GroundCrops.fallback", "none",            "..GXTN.EPHSWB.C1LKAD"),
-    ("faoa", "GroundCrops.fallback", "salience",            "..GXTN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.fallback", "none",            "..GX.TN.EPHSWB.C1LKAD"),
+    ("faoa", "GroundCrops.fallback", "salience",            "..GX.TN.EPHSWB.C1LKAD"),
     ("salience", "GroundCrops.fallback", "none",             NOTHING),
     ("mnre", "GroundCrops.fallback", "none",                 NOTHING),
-    ("own", "GroundCrops.weights", "FILES/detector",        "..GXTN.EPHSWB.C1LKAD"),
+    ("own", "GroundCrops.weights", "FILES/detector",        "..GX.TN.EPHSWB.C1LKAD"),
     ("salience", "GroundCrops.weights", "FILES/detector",    NOTHING),
     ("mnre", "GroundCrops.weights", "FILES/detector",        NOTHING),
-    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GXTN.EPHSWB.C1LKAD"),
+    ("faoa", "GroundCrops.vocabulary", "bert-base-uncased", "..GX.TN.EPHSWB.C1LKAD"),
     ("detector", "GroundCrops.vocabulary", "FILES/words.json", NOTHING),
-    ("faoa", "GroundCrops.trained_on", "unc",               "..GXTN.EPHSWB.C1LKAD"),
+    ("faoa", "GroundCrops.trained_on", "unc",               "..GX.TN.EPHSWB.C1LKAD"),
     ("faoa", "GroundCrops.trained_on", "flickr",             NOTHING),  # as the file's name tells
     ("detector", "GroundCrops.trained_on", "unc",            NOTHING),
-    ("detector", "GroundCrops.precision", "bfloat16",       "..GXTN.EPHSWB.C1LKAD"),
-    ("faoa", "GroundCrops.precision", "bfloat16",           "..GXTN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.precision", "bfloat16",       "..GX.TN.EPHSWB.C1LKAD"),
+    ("faoa", "GroundCrops.precision", "bfloat16",           "..GX.TN.EPHSWB.C1LKAD"),
     ("salience", "GroundCrops.precision", "bfloat16",        NOTHING),
-    ("detector", "GroundCrops.longest_side", "640",         "..GXTN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.longest_side", "640",         "..GX.TN.EPHSWB.C1LKAD"),
     ("faoa", "GroundCrops.longest_side", "640",              NOTHING),
     ("none", "GroundCrops.longest_side", "640",              NOTHING),
     ("detector", "GroundCrops.device", "cpu",                NOTHING),
     ("detector", "GroundCrops.batch_size", "1",              NOTHING),
     ("detector", "GroundCrops.threads", "1",                 NOTHING),
-    ("own", "ShowCrops.posts", "7",                         "..........S........."),
-    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     "............B......."),
-    ("own", "EvaluateGrounding.split", "test",              "............B......."),
-    ("own", "ExtractPyramid.backbone", "resnet18",          "...XTN.EPH....C1LKAD"),
-    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...XTN.EPH....C1LKAD"),
-    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...XTN.EPH....C1LKAD"),
-    ("random", "ExtractPyramid.seed", "5",                  "...XTN.EPH....C1LKAD"),
+    ("own", "ShowCrops.posts", "7",                         "...........S........."),
+    ("own", "EvaluateGrounding.boxes", "FILES/encoder",     ".............B......."),
+    ("own", "EvaluateGrounding.split", "test",              ".............B......."),
+    ("own", "ExtractPyramid.backbone", "resnet18",          "...X.TN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.weights", "IMAGENET1K_V2",      "...X.TN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.weights", "FILES/resnet.pth",   "...X.TN.EPH....C1LKAD"),
+    ("random", "ExtractPyramid.seed", "5",                  "...X.TN.EPH....C1LKAD"),
     ("own", "ExtractPyramid.seed", "5",                      NOTHING),
-    ("own", "ExtractPyramid.grid", "3",                     "...XTN.EPH....C1LKAD"),
-    ("own", "ExtractPyramid.pooling", "adaptive",           "...XTN.EPH....C1LKAD"),
-    ("own", "ExtractPyramid.resize", "stretch",             "...XTN.EPH....C1LKAD"),
-    ("own", "ExtractPyramid.size", "256",                   "...XTN.EPH....C1LKAD"),
-    ("own", "ExtractPyramid.precision", "bfloat16",         "...XTN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.grid", "3",                     "...X.TN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.pooling", "adaptive",           "...X.TN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.resize", "stretch",             "...X.TN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.size", "256",                   "...X.TN.EPH....C1LKAD"),
+    ("own", "ExtractPyramid.precision", "bfloat16",         "...X.TN.EPH....C1LKAD"),
     ("own", "ExtractPyramid.device", "cpu",                  NOTHING),
     ("own", "ExtractPyramid.batch_size", "1",                NOTHING),
     ("own", "ExtractPyramid.threads", "1",                   NOTHING),
-    ("own", "ExtractPyramid.crops", "nltk",                 "...X................"),
-    ("own", "Evaluate.model", "FILES/words",                ".......E............"),
+    ("own", "ExtractPyramid.crops", "nltk",                 "...X................."),
+    ("own", "DescribePictures.describer", "objects",        "....V................"),
+    ("own", "DescribePictures.describer", "captioner",       NOTHING),
+    ("texts", "DescribePictures.describer", "file",          NOTHING),
+    ("texts", "DescribePictures.describer", "captioner",    "....V................"),
+    ("own", "DescribePictures.files", "FILES/captions.jsonl", "....V................"),
+    ("texts", "DescribePictures.files", "FILES/captions.jsonl", "....V................"),
+    ("texts", "DescribePictures.files", "FILES/knowledge.jsonl,FILES/captions.jsonl",
+     "....V................"),
+    ("objects", "DescribePictures.files", "FILES/captions.jsonl", NOTHING),
+    ("own", "DescribePictures.weights", "FILES/captioner",  "....V................"),
+    ("texts", "DescribePictures.weights", "FILES/captioner", NOTHING),
+    ("own", "DescribePictures.prompt", "a photo of",        "....V................"),
+    ("ocr", "DescribePictures.prompt", "a photo of",         NOTHING),
+    ("own", "DescribePictures.length", "7",                 "....V................"),
+    ("objects", "DescribePictures.length", "7",              NOTHING),
+    ("own", "DescribePictures.precision", "bfloat16",       "....V................"),
+    ("ocr", "DescribePictures.precision", "bfloat16",        NOTHING),
+    ("own", "DescribePictures.device", "cpu",                NOTHING),
+    ("own", "DescribePictures.batch_size", "1",              NOTHING),
+    ("own", "DescribePictures.threads", "1",                 NOTHING),
+    ("objects", "GroundCrops.max_crops", "2",               "..GXVTN.EPHSWB.C1LKAD"),
+    ("own", "ShowCrops.texts", "FILES/captions.jsonl",      "...........S........."),
+    ("own", "ShowCrops.texts", "objects",                   "...........S........."),
+    ("own", "Evaluate.model", "FILES/words",                "........E............"),
     ("own", "Evaluate.model", "FILES/run/model",             NOTHING),  # within the run's folder
-    ("own", "Evaluate.precision", "bfloat16",               ".......E............"),
+    ("own", "Evaluate.precision", "bfloat16",               "........E............"),
     ("own", "Evaluate.device", "cpu",                        NOTHING),
-    ("own", "Evaluate.crops", "nltk",                       ".......E............"),
-    ("own", "Predict.model", "FILES/entities",              "........P..........."),
+    ("own", "Evaluate.crops", "nltk",                       "........E............"),
+    ("own", "Predict.model", "FILES/entities",              ".........P..........."),
     ("own", "Predict.model", "FILES/relations , FILES/entities/model", NOTHING),
-    ("own", "Predict.precision", "bfloat16",                "........P..........."),
+    ("own", "Predict.precision", "bfloat16",                ".........P..........."),
     ("own", "Predict.precision", "float32",                  NOTHING),  # that of the training
     ("own", "Predict.device", "cpu",                         NOTHING),
     ("own", "Predict.batch_size", "1",                       NOTHING),
-    ("own", "Predict.crops", "nltk",                        "........P..........."),
-    ("own", "ShowPredictions.model", "FILES/entities",      ".........H.........."),
-    ("own", "ShowPredictions.beside", "FILES/entities",     ".........H.........."),
-    ("own", "ShowPredictions.posts", "3",                   ".........H.........."),
-    ("own", "ShowPredictions.split", "val",                 ".........H.........."),
+    ("own", "Predict.crops", "nltk",                        ".........P..........."),
+    ("own", "ShowPredictions.model", "FILES/entities",      "..........H.........."),
+    ("own", "ShowPredictions.beside", "FILES/entities",     "..........H.........."),
+    ("own", "ShowPredictions.posts", "3",                   "..........H.........."),
+    ("own", "ShowPredictions.split", "val",                 "..........H.........."),
     ("own", "ShowPredictions.device", "cpu",                 NOTHING),
-    ("own", "ShowPredictions.crops", "nltk",                ".........H.........."),
-    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", ".............I......"),
-    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  ".............I......"),
-    ("own", "Controls.model", "FILES/entities",             "..............C....."),
+    ("own", "ShowPredictions.crops", "nltk",                "..........H.........."),
+    ("own", "ImportReleased.checkpoint", "FILES/resnet.pth", "..............I......"),
+    ("own", "ImportReleased.tokenizer", "FILES/tokenizer",  "..............I......"),
+    ("own", "Controls.model", "FILES/entities",             "...............C....."),
     ("own", "Controls.model", "FILES/looker/model",          NOTHING),
-    ("own", "Controls.seed", "1",                           "..............C....."),
-    ("own", "Controls.precision", "bfloat16",               "..............C....."),
+    ("own", "Controls.seed", "1",                           "...............C....."),
+    ("own", "Controls.precision", "bfloat16",               "...............C....."),
     ("own", "Controls.precision", "float32",                 NOTHING),  # that of the training
     ("own", "Controls.device", "cpu",                        NOTHING),
-    ("own", "Controls.crops", "nltk",                       "..............C....."),
-    ("own", "Table1.tasks", "ner",                          "...............1...."),
-    ("own", "Table1.seeds", "7",                            "...............1...."),
+    ("own", "Controls.crops", "nltk",                       "...............C....."),
+    ("own", "Table1.tasks", "ner",                          "................1...."),
+    ("own", "Table1.seeds", "7",                            "................1...."),
     ("own", "Table1.seeds", "1",                             NOTHING),  # the paper's first
-    ("own", "Table1.variants", "flat",                      "...............1...."),
-    ("own", "Table1.styles", "released",                    "...............1...."),
-    ("own", "Table1.quick", "false",                        "...............1...."),
-    ("detector", "Table1.crops", "types",                   "...............1...."),
-    ("own", "LowResource.tasks", "ner",                     "................L..."),
-    ("own", "LowResource.seeds", "7",                       "................L..."),
+    ("own", "Table1.variants", "flat",                      "................1...."),
+    ("own", "Table1.styles", "released",                    "................1...."),
+    ("own", "Table1.quick", "false",                        "................1...."),
+    ("detector", "Table1.crops", "types",                   "................1...."),
+    ("own", "LowResource.tasks", "ner",                     ".................L..."),
+    ("own", "LowResource.seeds", "7",                       ".................L..."),
     ("own", "LowResource.seeds", "1",                        NOTHING),  # the paper's first
-    ("own", "LowResource.variants", "flat",                 "................L..."),
-    ("own", "LowResource.styles", "released",               "................L..."),
-    ("own", "LowResource.quick", "false",                   "................L..."),
-    ("own", "LowResource.shares", "20",                     "................L..."),
+    ("own", "LowResource.variants", "flat",                 ".................L..."),
+    ("own", "LowResource.styles", "released",               ".................L..."),
+    ("own", "LowResource.quick", "false",                   ".................L..."),
+    ("own", "LowResource.shares", "20",                     ".................L..."),
     ("own", "LowResource.shares", "10.0",                    NOTHING),
-    ("own", "LowResource.with_replacement", "true",         "................L..."),
-    ("own", "CrossTask.tasks", "ner",                       ".................K.."),
-    ("own", "CrossTask.seeds", "7",                         ".................K.."),
+    ("own", "LowResource.with_replacement", "true",         ".................L..."),
+    ("own", "CrossTask.tasks", "ner",                       "..................K.."),
+    ("own", "CrossTask.seeds", "7",                         "..................K.."),
     ("own", "CrossTask.seeds", "1",                          NOTHING),  # the paper's first
-    ("own", "CrossTask.variants", "flat",                   ".................K.."),
-    ("own", "CrossTask.styles", "released",                 ".................K.."),
-    ("own", "CrossTask.quick", "false",                     ".................K.."),
-    ("own", "Gates.tasks", "re",                            "..................A."),
-    ("own", "Gates.seeds", "7",                             "..................A."),
+    ("own", "CrossTask.variants", "flat",                   "..................K.."),
+    ("own", "CrossTask.styles", "released",                 "..................K.."),
+    ("own", "CrossTask.quick", "false",                     "..................K.."),
+    ("own", "Gates.tasks", "re",                            "...................A."),
+    ("own", "Gates.seeds", "7",                             "...................A."),
     ("own", "Gates.seeds", "1,7",                            NOTHING),  # one run is shown
-    ("own", "Gates.variants", "only-objects",               "..................A."),
-    ("own", "Gates.styles", "released",                     "..................A."),
+    ("own", "Gates.variants", "only-objects",               "...................A."),
+    ("own", "Gates.styles", "released",                     "...................A."),
     ("own", "Gates.quick", "true",                           NOTHING),
-    ("own", "Gates.posts", "17",                            "..................A."),
-    ("own", "Gates.most", "3",                              "..................A."),
+    ("own", "Gates.posts", "17",                            "...................A."),
+    ("own", "Gates.most", "3",                              "...................A."),
     ("own", "Gates.device", "cpu",                           NOTHING),
-    ("own", "Cases.tasks", "re",                            "...................D"),
-    ("own", "Cases.seeds", "7",                             "...................D"),
+    ("own", "Cases.tasks", "re",                            "....................D"),
+    ("own", "Cases.seeds", "7",                             "....................D"),
     ("own", "Cases.seeds", "1,7",                            NOTHING),  # one run is shown
-    ("own", "Cases.variants", "only-objects",               "...................D"),
-    ("own", "Cases.styles", "released",                     "...................D"),
+    ("own", "Cases.variants", "only-objects",               "....................D"),
+    ("own", "Cases.styles", "released",                     "....................D"),
     ("own", "Cases.quick", "true",                           NOTHING),
-    ("own", "Cases.posts", "17",                            "...................D"),
-    ("own", "Cases.most", "3",                              "...................D"),
+    ("own", "Cases.posts", "17",                            "....................D"),
+    ("own", "Cases.most", "3",                              "....................D"),
     ("own", "Cases.device", "cpu",                           NOTHING),
 ]
 
 TRAINING = [
-    # where, parameter of both tasks, value                  MRGXTNOEPHSWBIC1LKAD
-    ("own", "recipe", "released",                           "....TNO........1.KAD"),
-    ("demo", "variant", "flat",                             "....TN.............."),
-    ("own", "variant", "text-only",                         "....TN.............."),
+    # where, parameter of both tasks, value                  MRGXVTNOEPHSWBIC1LKAD
+    ("own", "recipe", "released",                           ".....TNO........1.KAD"),
+    ("demo", "variant", "flat",                             ".....TN.............."),
+    ("own", "variant", "text-only",                         ".....TN.............."),
     ("own", "variant", "hvpnet",                             NOTHING),
-    ("own", "style", "released",                            "....TNO............."),
-    ("own", "encoder", "scratch",                           "....TNO........1LKAD"),
-    ("own", "encoder", "FILES/encoder",                     "....TNO........1LKAD"),
+    ("own", "style", "released",                            ".....TNO............."),
+    ("own", "encoder", "scratch",                           ".....TNO........1LKAD"),
+    ("own", "encoder", "FILES/encoder",                     ".....TNO........1LKAD"),
     ("demo", "encoder", "scratch",                           NOTHING),
-    ("own", "seed", "7",                                    "....TNO............."),
+    ("own", "seed", "7",                                    ".....TNO............."),
     ("seeds", "seed", "7",                                   NOTHING),
-    ("own", "seeds", "1,49",                                "....TNO............."),
-    ("seeds", "seeds", "1,49,1234",                         "....TNO............."),
+    ("own", "seeds", "1,49",                                ".....TNO............."),
+    ("seeds", "seeds", "1,49,1234",                         ".....TNO............."),
     ("seeds", "seeds", "1, 49,1",                            NOTHING),
     ("seeds", "seeds", "49,1", NOTHING),
-    ("own", "epochs", "5",                                  "....TNO........1LKAD"),
-    ("own", "batch_size", "4",                              "....TNO........1LKAD"),
-    ("own", "learning_rate", "0.5",                         "....TNO........1LKAD"),
-    ("seeds", "learning_rate", "0.5",                       "....TNO........1LKAD"),
-    ("own", "head_learning_rate", "0.5",                    "....TNO........1LKAD"),
-    ("own", "head_learning_rate", "1e-5", ".....N.........1LKAD"),
-    ("own", "weight_decay", "0.5",                          "....TNO........1LKAD"),
-    ("own", "decay_all", "true",                            "....TNO........1LKAD"),
+    ("own", "epochs", "5",                                  ".....TNO........1LKAD"),
+    ("own", "batch_size", "4",                              ".....TNO........1LKAD"),
+    ("own", "learning_rate", "0.5",                         ".....TNO........1LKAD"),
+    ("seeds", "learning_rate", "0.5",                       ".....TNO........1LKAD"),
+    ("own", "head_learning_rate", "0.5",                    ".....TNO........1LKAD"),
+    ("own", "head_learning_rate", "1e-5", "......N.........1LKAD"),
+    ("own", "weight_decay", "0.5",                          ".....TNO........1LKAD"),
+    ("own", "decay_all", "true",                            ".....TNO........1LKAD"),
     ("own", "decay_all", "false",                            NOTHING),
     ("no decay", "decay_all", "true", NOTHING),
-    ("own", "warmup", "0.5",                                "....TNO........1LKAD"),
-    ("own", "evaluate_from", "2",                           "....TNO........1LKAD"),
+    ("own", "warmup", "0.5",                                ".....TNO........1LKAD"),
+    ("own", "evaluate_from", "2",                           ".....TNO........1LKAD"),
     ("one epoch", "evaluate_from", "5", NOTHING),
-    ("own", "max_tokens", "60",                             "....TNO........1LKAD"),
-    ("own", "dropout", "0.5",                               "....TNO........1LKAD"),
-    ("own", "max_grad_norm", "0.5",                         "....TNO........1LKAD"),
-    ("own", "precision", "bfloat16",                        "....TNO........1LKAD"),
-    ("own", "finetune_backbone", "true",                    "....TN.........1LKAD"),
-    ("words", "finetune_backbone", "true",                  "...............1LKAD"),
-    ("tuned", "backbone_learning_rate", "0.5",              "....TN.........1LKAD"),
+    ("own", "max_tokens", "60",                             ".....TNO........1LKAD"),
+    ("own", "dropout", "0.5",                               ".....TNO........1LKAD"),
+    ("own", "max_grad_norm", "0.5",                         ".....TNO........1LKAD"),
+    ("own", "precision", "bfloat16",                        ".....TNO........1LKAD"),
+    ("own", "finetune_backbone", "true",                    ".....TN.........1LKAD"),
+    ("words", "finetune_backbone", "true",                  "................1LKAD"),
+    ("tuned", "backbone_learning_rate", "0.5",              ".....TN.........1LKAD"),
     ("own", "backbone_learning_rate", "0.5",                 NOTHING),
-    ("own", "start_from", "FILES/start",                    "....TNO........1L.AD"),
-    ("own", "start_from", "FILES/start/model",              "....TNO........1L.AD"),
-    ("own", "train_share", "0.05",                          "....TNO........1.KAD"),
+    ("own", "start_from", "FILES/start",                    ".....TNO........1L.AD"),
+    ("own", "start_from", "FILES/start/model",              ".....TNO........1L.AD"),
+    ("own", "train_share", "0.05",                          ".....TNO........1.KAD"),
     ("share", "train_share", "0.50",                         NOTHING),
-    ("share", "train_seed", "7",                            "....TNO........1LKAD"),
-    ("share", "train_seed", "1234",                         "...............1LKAD"),  # it is T's
+    ("share", "train_seed", "7",                            ".....TNO........1LKAD"),
+    ("share", "train_seed", "1234",                         "................1LKAD"),  # it is T's
     # Only LowResource draws posts.
-    ("own", "train_seed", "7",                              "................L..."),
-    ("own", "with_replacement", "true",                     "....TNO........1.KAD"),
-    ("share", "with_replacement", "true",                   "....TNO........1.KAD"),
+    ("own", "train_seed", "7",                              ".................L..."),
+    ("own", "with_replacement", "true",                     ".....TNO........1.KAD"),
+    ("share", "with_replacement", "true",                   ".....TNO........1.KAD"),
     ("share", "with_replacement", "false",                   NOTHING),
     ("own", "device", "cpu",                                 NOTHING),
     ("own", "report_to", "tensorboard",                      NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
-    ("own", "crops", "nltk",                                "....TN..........LKAD"),
-    ("own", "relation_head", "cls",                         "....T.O........1LKAD"),  # not N's
+    ("own", "crops", "nltk",                                ".....TN..........LKAD"),
+    ("own", "relation_head", "cls",                         ".....T.O........1LKAD"),  # not N's
     ("own", "relation_head", "markers",                      NOTHING),
-    ("seeds", "relation_head", "cls",                       "....T.O........1LKAD"),
+    ("seeds", "relation_head", "cls",                       ".....T.O........1LKAD"),
 ]
 
 READ = [
-    # where, option that names it, the file that is altered                 MRGXTNOEPHSWBIC1LKAD
-    ("detector", "GroundCrops.weights", "detector/model.safetensors",      "..GXTN.EPHSWB.C1LKAD"),
-    ("detector", "GroundCrops.weights", "detector/config.json",            "..GXTN.EPHSWB.C1LKAD"),
-    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",           "..GXTN.EPHSWB.C1LKAD"),
-    ("faoa", "GroundCrops.vocabulary", "words.json",                       "..GXTN.EPHSWB.C1LKAD"),
-    ("own", "ExtractPyramid.weights", "resnet.pth",                        "...XTN.EPH....C1LKAD"),
-    ("own", "TrainRE.encoder", "encoder/model.safetensors",                "....T.O........1LKAD"),
-    ("own", "TrainNER.encoder", "encoder/model.safetensors",               ".....N.........1LKAD"),
-    ("own", "TrainRE.start_from", "start/model/model.safetensors",         "....T.O........1L.AD"),
-    ("own", "TrainNER.start_from", "start/model/tokenizer.json",           ".....N.........1L.AD"),
-    ("own", "Evaluate.model", "run/model/model.safetensors",               ".......E............"),
-    ("own", "Predict.model", "entities/model/model.safetensors",           "........P..........."),
-    ("own", "ShowPredictions.model", "tagger/model/model.safetensors",     ".........H.........."),
+    # where, option that names it, the file that is altered                 MRGXVTNOEPHSWBIC1LKAD
+    ("detector", "GroundCrops.weights", "detector/model.safetensors",      "..GX.TN.EPHSWB.C1LKAD"),
+    ("detector", "GroundCrops.weights", "detector/config.json",            "..GX.TN.EPHSWB.C1LKAD"),
+    ("faoa", "GroundCrops.weights", "lstm_flickr_model.pth.tar",           "..GX.TN.EPHSWB.C1LKAD"),
+    ("faoa", "GroundCrops.vocabulary", "words.json",                       "..GX.TN.EPHSWB.C1LKAD"),
+    ("own", "ExtractPyramid.weights", "resnet.pth",                        "...X.TN.EPH....C1LKAD"),
+    ("own", "DescribePictures.files", "captions.jsonl",                    "....V................"),
+    ("own", "DescribePictures.weights", "captioner/model.safetensors",     "....V................"),
+    ("own", "ShowCrops.texts", "captions.jsonl",                           "...........S........."),
+    ("own", "TrainRE.encoder", "encoder/model.safetensors",                ".....T.O........1LKAD"),
+    ("own", "TrainNER.encoder", "encoder/model.safetensors",               "......N.........1LKAD"),
+    ("own", "TrainRE.start_from", "start/model/model.safetensors",         ".....T.O........1L.AD"),
+    ("own", "TrainNER.start_from", "start/model/tokenizer.json",           "......N.........1L.AD"),
+    ("own", "Evaluate.model", "run/model/model.safetensors",               "........E............"),
+    ("own", "Predict.model", "entities/model/model.safetensors",           ".........P..........."),
+    ("own", "ShowPredictions.model", "tagger/model/model.safetensors",     "..........H.........."),
     ("own", "ShowPredictions.beside", "entities-of-text/model/model.safetensors",
-     ".........H.........."),
-    ("own", "Controls.model", "looker/model/model.safetensors",            "..............C....."),
-    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                      "............B......."),
-    ("own", "ImportReleased.checkpoint", "best_model.pth",                 ".............I......"),
-    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",             ".............I......"),
+     "..........H.........."),
+    ("own", "Controls.model", "looker/model/model.safetensors",            "...............C....."),
+    ("own", "EvaluateGrounding.boxes", "boxes/a.xml",                      ".............B......."),
+    ("own", "ImportReleased.checkpoint", "best_model.pth",                 "..............I......"),
+    ("own", "ImportReleased.tokenizer", "tokenizer/vocab.txt",             "..............I......"),
 ]
 
 VERSIONS = [
-    # stage                  MRGXTNOEPHSWBIC1LKAD
-    ("MakeDemo",            "MRGXTNOEPHSWBIC1LKAD"),
-    ("ReadPosts",           ".RGXTNOEPHSWBIC1LKAD"),
-    ("GroundCrops",         "..GXTN.EPHSWB.C1LKAD"),
-    ("ExtractPyramid",      "...XTN.EPH....C1LKAD"),
-    ("TrainRE",             "....T.O........1LKAD"),
-    ("TrainNER",            ".....N.........1LKAD"),
-    ("Evaluate",            ".......E............"),
-    ("Predict",             "........P..........."),
-    ("ShowPredictions",     ".........H.........."),
-    ("ShowCrops",           "..........S........."),
-    ("WriteCrops",          "...........W........"),
-    ("EvaluateGrounding",   "............B......."),
-    ("ImportReleased",      ".............I......"),
-    ("Controls",            "..............C1LK.."),
-    ("Table1",              "...............1...."),
-    ("LowResource",         "................L..."),
-    ("CrossTask",           ".................K.."),
-    ("Gates",               "..................A."),
-    ("Cases",               "...................D"),
+    # stage                  MRGXVTNOEPHSWBIC1LKAD
+    ("MakeDemo",            "MRGXVTNOEPHSWBIC1LKAD"),
+    ("ReadPosts",           ".RGXVTNOEPHSWBIC1LKAD"),
+    ("GroundCrops",         "..GX.TN.EPHSWB.C1LKAD"),
+    ("ExtractPyramid",      "...X.TN.EPH....C1LKAD"),
+    ("DescribePictures",    "....V................"),
+    ("TrainRE",             ".....T.O........1LKAD"),
+    ("TrainNER",            "......N.........1LKAD"),
+    ("Evaluate",            "........E............"),
+    ("Predict",             ".........P..........."),
+    ("ShowPredictions",     "..........H.........."),
+    ("ShowCrops",           "...........S........."),
+    ("WriteCrops",          "............W........"),
+    ("EvaluateGrounding",   ".............B......."),
+    ("ImportReleased",      "..............I......"),
+    ("Controls",            "...............C1LK.."),
+    ("Table1",              "................1...."),
+    ("LowResource",         ".................L..."),
+    ("CrossTask",           "..................K.."),
+    ("Gates",               "...................A."),
+    ("Cases",               "....................D"),
 ]
 # fmt: on
 
@@ -465,7 +496,7 @@ def test_hidden_picture_of_a_post_is_refused_or_counts(world: Layouts) -> None:
         return
     before = world.fingerprints()
     alter(world.root / "data/own/pictures/.hidden")
-    assert differing(before, world.fingerprints()) == "..GXTN.EPHSWB.C1LKAD"
+    assert differing(before, world.fingerprints()) == "..GXVTN.EPHSWB.C1LKAD"
 
 
 def test_picture_does_not_count_for_a_model_of_words(world: Layouts) -> None:
@@ -477,7 +508,24 @@ def test_picture_does_not_count_for_a_model_of_words(world: Layouts) -> None:
     }
     before = world.fingerprints("own", model)
     alter(world.root / "data/own/pictures/a.jpg")
-    assert differing(before, world.fingerprints("own", model)) == "..GXTN....SWB.C..KA."
+    assert differing(before, world.fingerprints("own", model)) == "..GXVTN....SWB.C..KA."
+
+
+@pytest.mark.parametrize("where", ["texts", "objects"])
+def test_picture_counts_only_for_a_describer_that_looks_at_it(world: Layouts, where: str) -> None:
+    dataset, given = CONTEXTS[where]
+    before = world.fingerprints(dataset, given)
+    alter(world.root / "data/own/pictures/a.jpg")
+    cell = "..GXVTN.EPHSWB.C1LKAD" if where == "objects" else "..GX.TN.EPHSWB.C1LKAD"
+    assert differing(before, world.fingerprints(dataset, given)) == cell
+
+
+def test_a_newer_reader_of_text_reads_again(
+    still: Layouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = still.fingerprints(*CONTEXTS["ocr"])
+    monkeypatch.setattr("pipeline.description.tasks.engine_version", lambda: "rapidocr 99")
+    assert differing(before, still.fingerprints(*CONTEXTS["ocr"])) == "....V................"
 
 
 @pytest.mark.parametrize(("where", "parameter", "value", "cell"), PARAMETERS)
@@ -497,7 +545,7 @@ def test_training_parameter(
 
 
 @pytest.mark.parametrize(
-    ("task", "cell"), [("TrainRE", "....T.O........1LKAD"), ("TrainNER", ".....N.........1LKAD")]
+    ("task", "cell"), [("TrainRE", ".....T.O........1LKAD"), ("TrainNER", "......N.........1LKAD")]
 )
 def test_parameter_of_one_training_task(still: Layouts, task: str, cell: str) -> None:
     assert stale(still, "own", {f"{task}.learning_rate": "0.5"}) == cell
@@ -540,7 +588,7 @@ def test_version_of_every_stage_is_tried() -> None:
 def test_version_of_rows(still: Layouts, monkeypatch: pytest.MonkeyPatch) -> None:
     before = still.fingerprints()
     monkeypatch.setattr("pipeline.extraction.tasks.ROW_VERSION", 99)
-    assert differing(before, still.fingerprints()) == "...XTN.EPH....C1LKAD"
+    assert differing(before, still.fingerprints()) == "...X.TN.EPH....C1LKAD"
 
 
 def test_machine_that_does_another_precision_well(
@@ -548,9 +596,9 @@ def test_machine_that_does_another_precision_well(
 ) -> None:
     before = still.fingerprints()
     monkeypatch.setattr(PRECISION_IS_CHOSEN_BY, lambda device: "bfloat16")
-    assert differing(before, still.fingerprints()) == "...XTNOEPH....C1LKAD"
+    assert differing(before, still.fingerprints()) == "...X.TNOEPH....C1LKAD"
     given = {"ExtractPyramid.precision": "float32", "TrainRE.precision": "float32"}
-    assert differing(before, still.fingerprints(options=given)) == ".....N.........1LKAD"
+    assert differing(before, still.fingerprints(options=given)) == "......N.........1LKAD"
 
 
 def test_an_experiment_reads_all_its_data_sets(world: Layouts) -> None:
@@ -602,7 +650,7 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> Non
     before = world.fingerprints("own", FAOA)
     (world.root / "files/lstm_flickr_model.pth.tar").rename(world.root / "files/unc.pth.tar")
     renamed = FAOA | {"GroundCrops.weights": "FILES/unc.pth.tar"}
-    assert differing(before, world.fingerprints("own", renamed)) == "..GXTN.EPHSWB.C1LKAD"
+    assert differing(before, world.fingerprints("own", renamed)) == "..GX.TN.EPHSWB.C1LKAD"
 
 
 # --- what is on the machine
@@ -611,7 +659,7 @@ def test_name_of_a_checkpoint_that_tells_of_other_anchors(world: Layouts) -> Non
 @pytest.mark.parametrize(
     ("where", "cell"),
     [
-        ("detector", "..GXTN.EPHSWB.C1LKAD"),
+        ("detector", "..GX.TN.EPHSWB.C1LKAD"),
         ("own", NOTHING),
         ("mnre", NOTHING),
         ("salience", NOTHING),
@@ -628,7 +676,7 @@ def test_another_parser_of_phrases(
 
 
 @pytest.mark.parametrize(
-    ("where", "cell"), [("own", "..GXTN.EPHSWB.C1LKAD"), ("mnre", NOTHING), ("demo", NOTHING)]
+    ("where", "cell"), [("own", "..GX.TN.EPHSWB.C1LKAD"), ("mnre", NOTHING), ("demo", NOTHING)]
 )
 def test_detector_that_auto_finds_from_now_on(
     still: Layouts, where: str, cell: str, monkeypatch: pytest.MonkeyPatch
@@ -677,7 +725,7 @@ def made(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Layouts:
     world = Layouts(root, str(root / "store"))
     for dataset in ("own", "demo"):
         with world.configured({}):
-            make([columns(dataset)[letter] for letter in "TN"])
+            make([columns(dataset)[letter] for letter in "TNV"])
     return world
 
 

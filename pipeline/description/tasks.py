@@ -1,4 +1,4 @@
-"""DescribePictures, and the base of the stages that read its texts."""
+"""DescribePictures, the base of the stages that read its texts, and ShowCrops, which shows them."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -18,11 +18,11 @@ from pipeline.description.config import (
     describe_config,
     engine_version,
 )
-from pipeline.engine.files import need_space, size_of
+from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.lists import Names
-from pipeline.engine.settings import changed, existing, on_disk, without_path
+from pipeline.engine.settings import changed, check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
-from pipeline.grounding.tasks import DecodesPictures, GroundCrops
+from pipeline.grounding.tasks import DecodesPictures, GroundCrops, ReadsCrops
 from pipeline.machine import DEVICES, PRECISIONS, Machine
 
 
@@ -152,3 +152,44 @@ class OfTexts(OfDataset):
     def description(self) -> DescribePictures:
         """The stage that makes the picture texts."""
         return DescribePictures.of(self.dataset, self.knowledge_from)
+
+
+class ShowCrops(ReadsCrops):
+    """One HTML page of posts with their pictures, boxes and crops, and with texts if asked."""
+
+    posts = luigi.IntParameter(default=50, description="most posts to show, evenly spread")
+    texts = Names(
+        default=(),
+        description="picture texts to show: files of texts, or a describer's name; none: no texts",
+    )
+
+    @property
+    def description(self) -> DescribePictures | None:
+        """The stage that makes the texts; None if none are shown."""
+        return DescribePictures.of(self.dataset, self.texts) if self.texts else None
+
+    def requires(self) -> list[Stage]:
+        made = super().requires()
+        return made if self.description is None else [*made, self.description]
+
+    def settings(self) -> dict[str, Any]:
+        return {"posts": self.posts}  # texts count by their content, as a required stage
+
+    def work(self, folder: Path) -> None:
+        from pipeline.description.texts import StoredTexts
+        from pipeline.engine.files import read_json
+        from pipeline.grounding.crops import GroundedPosts
+        from pipeline.grounding.page import show
+
+        check("--posts", "1 or more", self.posts, self.posts > 0)
+        need_space(folder, 150_000 * self.posts, self.STAGE)  # pictures are shown at reduced size
+        grounding = GroundCrops(dataset=self.dataset).folder
+        grounded, texts = list(GroundedPosts(grounding)), None
+        if self.description is not None:
+            texts = StoredTexts.open(self.description.folder)(range(len(grounded)))
+        report = read_json(grounding / "report.json")
+        page = folder / "crops.html"
+        show(grounded, self.root, report, self.dataset, self.posts, page, texts)
+
+    def lines(self) -> list[str]:
+        return [f"open in a browser: {near(self.folder / 'crops.html')}"]

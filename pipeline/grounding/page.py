@@ -27,6 +27,7 @@ def show(
     title: str,
     posts: int,
     page: Path,
+    texts: Sequence[str] | None = None,
 ) -> None:
     """Write one self-contained HTML page: posts with their picture, boxes and crops.
 
@@ -35,13 +36,15 @@ def show(
     title: the data set's name.
     posts: most posts to show, evenly spread over those with a usable picture, in their order.
     page: the file to write.
+    texts: of each post's picture, to show with it; "" for none.
     """
-    distinct: dict[tuple[str | None, tuple[str, ...]], Grounded] = {}
-    for post in grounded:
+    shown_texts = [""] * len(grounded) if texts is None else texts
+    distinct: dict[tuple[str | None, tuple[str, ...]], tuple[Grounded, str]] = {}
+    for post, text in zip(grounded, shown_texts, strict=True):
         if post.picture is not None:
-            distinct.setdefault((post.picture, post.tokens), post)
+            distinct.setdefault((post.picture, post.tokens), (post, text))
     # Pictures that can't be used are listed at the end of the page.
-    pictured = [post for post in distinct.values() if post.problem is None or post.regions]
+    pictured = [pair for pair in distinct.values() if pair[0].problem is None or pair[0].regions]
     pictured = pictured or list(distinct.values())
     count = min(posts, len(pictured))
     chosen = [pictured[n * len(pictured) // count] for n in range(count)]
@@ -50,7 +53,7 @@ def show(
     body = f"""<main><p class="soft">{shown} A number
 and a colour join a phrase, its box and its crop; <span class="lost">underlined</span> phrases have
 no box.</p>
-<div class="cards">{"".join(_card(post, root) for post in chosen)}</div></main>
+<div class="cards">{"".join(_card(post, root, text) for post, text in chosen)}</div></main>
 {_problems(grounded)}"""
     page.write_text(whole_page(title, header, body), encoding="utf-8")
 
@@ -110,7 +113,8 @@ def _problems(grounded: Sequence[Grounded]) -> str:
 # --- one post
 
 
-def _card(post: Grounded, root: Path) -> str:
+def _card(post: Grounded, root: Path, text: str) -> str:
+    """Return the HTML of a post. text: its picture's, "" for none."""
     picture, why = None, f"Picture {post.picture}: {post.problem}"
     if post.problem is None:
         try:
@@ -128,6 +132,7 @@ def _card(post: Grounded, root: Path) -> str:
         f'<article><div class="id soft"><span>{escape(post.id)}</span>'
         f"<span>{escape(source)}{escape(post.split)}</span></div>{_sentence(post, crops)}"
         + (f'<p class="why">{escape(why)}</p>' if why else "")
+        + (f'<p class="says" dir="auto">{escape(text)}</p>' if text else "")
         + (f'<div class="look">{look}</div></article>' if look else "</article>")
     )
 

@@ -1,4 +1,4 @@
-"""Stages of grounding: GroundCrops, and the stages that show, write and score its regions."""
+"""Stages of grounding: GroundCrops, and the stages that write and score its regions."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from pipeline import corpus
 from pipeline.corpus.tasks import OfDataset, ReadPosts, named
 from pipeline.engine.files import near, need_space, size_of
 from pipeline.engine.outputs import READS
-from pipeline.engine.settings import changed, check, existing, on_disk, without_path
+from pipeline.engine.settings import changed, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
 from pipeline.engine.status import changes
 from pipeline.engine.versions import versions
@@ -195,27 +195,6 @@ class ReadsCrops(OfDataset):
 
     def lines(self) -> list[str]:
         return [str(near(self.folder))]
-
-
-class ShowCrops(ReadsCrops):
-    """One HTML page of posts with their pictures, boxes and crops."""
-
-    posts = luigi.IntParameter(default=50, description="most posts to show, evenly spread")
-
-    def work(self, folder: Path) -> None:
-        from pipeline.engine.files import read_json
-        from pipeline.grounding.crops import GroundedPosts
-        from pipeline.grounding.page import show
-
-        check("--posts", "1 or more", self.posts, self.posts > 0)
-        need_space(folder, 150_000 * self.posts, self.STAGE)  # pictures are shown at reduced size
-        grounding = GroundCrops(dataset=self.dataset).folder
-        report = read_json(grounding / "report.json")
-        page = folder / "crops.html"
-        show(list(GroundedPosts(grounding)), self.root, report, self.dataset, self.posts, page)
-
-    def lines(self) -> list[str]:
-        return [f"open in a browser: {near(self.folder / 'crops.html')}"]
 
 
 class WriteCrops(ReadsCrops):

@@ -33,6 +33,8 @@ mark{background:var(--c);color:#000;border-radius:3px;padding:1px 5px;
 mark .n{margin-inline:5px -2px}
 .lost{text-decoration:underline 3px #8d8d8d;text-underline-offset:4px}
 .why{border-left:4px solid #8d8d8d;padding:2px 0 2px 10px;margin:8px 0 2px}
+.says{font-size:14px;margin:8px 0 2px}
+.says::before{content:"Picture text: ";color:var(--soft)}
 .heat{border-collapse:collapse;font-size:13px;margin:10px 0 2px}
 .heat caption{text-align:left;color:var(--soft);padding-bottom:2px}
 .heat th{font-weight:400;padding:1px 6px;text-align:right}
