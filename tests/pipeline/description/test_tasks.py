@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import luigi as luigi_api
 import pytest
 
 import tasks
 from pipeline.description.tasks import DescribePictures, OfTexts
 from pipeline.description.texts import StoredTexts
-from tests.cli import luigi, newest, outputs
+from tests.cli import luigi, outputs
 from tests.staleness import Layouts, write_layouts
 from tests.tiny_captioners import write_blip
 from tests.world import World, make_world
@@ -59,26 +61,28 @@ def test_texts_of_files_need_no_pictures_and_are_shown(
     assert shown == [*range(5)]
 
 
+def described(world: World, **options: str) -> tuple[Path, dict[str, Any]]:
+    """Describe the pictures of `own` in this process. Returns the output and its report."""
+    place = Layouts(world.data.parent, str(world.store))
+    with place.configured({f"DescribePictures.{n}": value for n, value in options.items()}):
+        stage = DescribePictures.of("own", ())
+        assert luigi_api.build([stage], local_scheduler=True, no_lock=True, log_level="ERROR")
+        return stage.folder, json.loads((stage.folder / "report.json").read_text())
+
+
 def test_a_captioner_describes_each_picture_once(world: World, tmp_path: Path) -> None:
     blip = write_blip(tmp_path / "blip")
-    options = ("--weights", str(blip), "--length", "4", "--device", "cpu")
-    output = world.result("DescribePictures", *options)
-    report = json.loads((output / "report.json").read_text())
-    made_by = report["settings"]
-    assert made_by["describer"] == "captioner"
-    assert made_by["weights"] not in ("from disk", str(blip))
+    output, report = described(world, weights=str(blip), length="4", device="cpu")
+    assert report["settings"]["describer"] == "captioner"
+    assert report["settings"]["weights"] not in ("from disk", str(blip))
     assert report["described_now"] == len(set(pictures(world)))
     first = texts(output, 6)
     assert any(first)
     blip.rename(tmp_path / "moved")
-    moved = ("--weights", str(tmp_path / "moved"), "--length", "4")
     (world.data / "own/pictures/new.txt").write_text("makes the stage stale")
-    try:
-        again = world.result("DescribePictures", *moved)
-    finally:
-        (world.data / "own/pictures/new.txt").unlink()
+    again, report = described(world, weights=str(tmp_path / "moved"), length="4", batch_size="2")
     assert again != output
-    assert newest(world.store, "DescribePictures", "report.json")["described_now"] == 0
+    assert report["described_now"] == 0
     assert texts(again, 6) == first
 
 
