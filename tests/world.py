@@ -1,9 +1,13 @@
 """The world that tests build: data on disk, a store, commands on both, and posts with pyramids."""
 
+import atexit
 import json
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,19 +84,26 @@ def make_world(root: Path, posts: tuple[int, int, int] = (24, 8, 8)) -> World:
 
 def write_own_data(root: Path, name: str = "own", posts: tuple[int, int, int] = (24, 8, 8)) -> Path:
     """A small data set of people's own: the demo's first posts of each split."""
-    write_demo(root / "whole")
+    demo = _demo()
     left = dict(zip(("train", "val", "test"), posts, strict=True))
     folder = root / name
     (folder / "pictures").mkdir(parents=True)
     with (folder / "posts.jsonl").open("w") as file:
-        for line in (root / "whole/posts.jsonl").read_text().splitlines():
+        for line in (demo / "posts.jsonl").read_text().splitlines():
             post = json.loads(line)
             if left[post["split"]] and "picture" in post:
                 left[post["split"]] -= 1
                 file.write(line + "\n")
-                (root / "whole/pictures" / post["picture"]).rename(
-                    folder / "pictures" / post["picture"]
-                )
+                shutil.copy(demo / "pictures" / post["picture"], folder / "pictures")
+    return folder
+
+
+@cache
+def _demo() -> Path:
+    """The whole demo, drawn once a process, as that takes 3 CPU seconds."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    write_demo(folder)
     return folder
 
 
