@@ -27,6 +27,7 @@ from pipeline.experiments.runs import (
     name_of,
 )
 from pipeline.experiments.significance import LEVEL, Bootstrap, Interval
+from pipeline.grounding.phrases import ENTITIES_LEAKED
 from pipeline.training.results import PRF
 
 # A control -> what is given to the model, and what the model may use.
@@ -200,6 +201,11 @@ def _figures(
 
 def _words(row: Row, differences: Mapping[str, Interval]) -> list[str]:
     words = [sentence(row.name, name, difference) for name, difference in differences.items()]
+    if row.fields.get("crops") == ENTITIES_LEAKED:
+        words.append(
+            f"{row.name}: its crops show the entities asked about, which leaks part of the answer: "
+            "don't compare its scores with others"
+        )
     if not row.controls and (row.fields.get("knowledge") or "").startswith(OTHERS):
         words.append(f"{row.name}: no controls, as it is one")
     elif not row.controls and not row.is_text_only:

@@ -117,7 +117,7 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
         spanned = f"{interval['low']:.2f} to {interval['high']:.2f}"
         cells.append([row["name"], *own, spanned, val, *controls, *gains])
     caption = (
-        f"{max((row['about'] for row in rows), key=len)}. {rows[0]['posts']:,} posts of {split}; "
+        f"{_about(rows)}. {rows[0]['posts']:,} posts of {split}; "
         f"seeds {', '.join(map(str, seeds))}: mean ± sample deviation. 95 %: interval of the mean "
         "F1 over 10,000 draws of posts. The epoch of each run is the best on val."
     )
@@ -131,6 +131,23 @@ def _gain(difference: Mapping[str, float] | None) -> str:
     if difference is None:
         return ""
     return f"{difference['value']:+.2f} ({difference['low']:+.2f} to {difference['high']:+.2f})"
+
+
+def _about(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the runs' settings in a line; behind one that is not of all rows, those it is of.
+
+    Text-only rows lack some, such as the number of regions.
+    """
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        for setting in row["about"].split("; "):
+            names.setdefault(setting, []).append(row["name"])
+    every = {row["name"] for row in rows if row["fields"].get("variant") != TEXT_ONLY}
+    every = every or {row["name"] for row in rows}
+    return "; ".join(
+        setting if every <= {*own} else f"{setting} ({' and '.join(own)})"
+        for setting, own in names.items()
+    )
 
 
 def by_class(rows: Sequence[Mapping[str, Any]]) -> str:

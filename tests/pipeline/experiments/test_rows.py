@@ -11,13 +11,16 @@ from pipeline.experiments.published import TABLE_1, footnote
 from pipeline.experiments.rows import Row, score_rows, sentence
 from pipeline.experiments.runs import TrainedRun
 from pipeline.experiments.significance import Interval
+from pipeline.experiments.table1 import measured
 from pipeline.training.score import relation_scores
 
 GOLD = ["friends", "None", "borders", "friends", "borders", "None"] * 5
 
 
-def run(folder: Path, predicted: list[str], first: int = 0) -> TrainedRun:
-    """Write a run's files. first: number of its first post."""
+def run(
+    folder: Path, predicted: list[str], first: int = 0, about: dict[str, Any] | None = None
+) -> TrainedRun:
+    """Write a run's files. first: number of its first post; about: more of its metrics."""
     folder.mkdir(parents=True)
     lines = [
         {"id": str(n), "split": "test", "relation": gold, "predicted_relation": answer}
@@ -26,7 +29,7 @@ def run(folder: Path, predicted: list[str], first: int = 0) -> TrainedRun:
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     scores = relation_scores(GOLD, predicted)
     metrics = {"task": "re", "dataset": "own", "best_epoch": 1, "val": scores, "test": scores}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "metrics.json").write_text(json.dumps(metrics | (about or {})))
     return TrainedRun(folder, folder.name, folder, folder, None)
 
 
@@ -112,6 +115,32 @@ def test_rows_with_texts_are_compared_with_those_without_and_with_others(tmp_pat
     )
     assert [*others["differences"]] == ["without picture texts"]
     assert others["words"][-1] == "text-only, shuffled llm: no controls, as it is one"
+
+
+def test_crops_that_leak_the_answer_are_named(tmp_path: Path) -> None:
+    rows = [
+        Row("own", "re", {"variant": "hvpnet", "crops": crops}, {1: run(tmp_path / crops, GOLD)})
+        for crops in ("entities", "entities-leaked")
+    ]
+    leaks = [[word for word in row["words"] if "leaks" in word] for row in score_rows(rows)]
+    assert [len(words) for words in leaks] == [0, 1]
+    assert leaks[1][0].startswith("hvpnet, entities-leaked: its crops show the entities")
+
+
+def test_settings_of_some_rows_are_told_from_those_of_all(tmp_path: Path) -> None:
+    rows = [
+        Row("own", "re", fields, {1: run(tmp_path / str(n), GOLD, about=about)})
+        for n, (fields, about) in enumerate(
+            [
+                ({"variant": "text-only"}, {"config": {"epochs": 3}}),
+                ({"variant": "flat"}, {"config": {"epochs": 3}, "crops": {"faoa": 5}}),
+                ({"variant": "hvpnet"}, {"config": {"epochs": 3}, "crops": {"faoa": 6}}),
+            ]
+        )
+    ]
+    text = measured(score_rows(rows))
+    assert "epochs 3; regions 5 by faoa (flat); regions 6 by faoa (hvpnet). 30 posts" in text
+    assert "epochs 3; regions 5 by faoa. 30 posts" in measured(score_rows(rows[:2]))
 
 
 def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:
