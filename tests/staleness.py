@@ -70,6 +70,7 @@ FILES = (  # what options name
     *("start/model/model.safetensors", "start/model/tokenizer.json"),
     *("tagger/model/model.safetensors", "entities-of-text/model/model.safetensors"),
     *("looker/model/model.safetensors", "captions.jsonl", "knowledge.jsonl"),
+    "reader/model/model.safetensors",
     *("captioner/config.json", "captioner/model.safetensors"),
 )
 
@@ -189,6 +190,8 @@ def write_layouts(root: Path) -> Layouts:
         config = {"variant": variant, "architectures": [kind]}
         (root / f"files/{name}/model").mkdir(parents=True, exist_ok=True)
         (root / f"files/{name}/model/config.json").write_text(json.dumps(config))
+    told = {"variant": "text-only", "architectures": ["EntityTagger"], "knowledge_tokens": 64}
+    (root / "files/reader/model/config.json").write_text(json.dumps(told))
     (root / "outside.jpg").write_text("a picture that is not among the data")
     (root / "data/own/pictures/linked.jpg").symlink_to(root / "outside.jpg")
     return Layouts(root)

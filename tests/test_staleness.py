@@ -73,6 +73,8 @@ FAOA = {
     "GroundCrops.weights": "FILES/lstm_flickr_model.pth.tar",
     "GroundCrops.vocabulary": "FILES/words.json",
 }
+TEXTS = {"DescribePictures.files": "FILES/captions.jsonl"}
+MODELS = ("Evaluate", "Predict", "ShowPredictions", "Controls")  # of a saved model
 CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else is given
     "own": ("own", {}),
     "mnre": ("mnre", {}),  # with the released crops
@@ -85,6 +87,9 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
     "texts": ("own", {"DescribePictures.files": "FILES/captions.jsonl,FILES/knowledge.jsonl"}),
     "ocr": ("own", {"DescribePictures.describer": "ocr"}),
     "objects": ("own", {"DescribePictures.describer": "objects"}),
+    # Trainings, and saved models, that read picture texts.
+    "knows": ("own", {**TEXTS, "TrainRE.knowledge": "true", "TrainNER.knowledge": "true"}),
+    "reads": ("own", {**TEXTS, **{f"{name}.model": "FILES/reader" for name in MODELS}}),
     "random": ("own", {"ExtractPyramid.weights": "random"}),
     "tuned": ("own", {f"{task}.finetune_backbone": "true" for task in ("TrainRE", "TrainNER")}),
     "words": ("own", {f"{task}.variant": "text-only" for task in ("TrainRE", "TrainNER")}),
@@ -252,6 +257,14 @@ PARAMETERS = [
     ("own", "DescribePictures.batch_size", "1",              NOTHING),
     ("own", "DescribePictures.threads", "1",                 NOTHING),
     ("objects", "GroundCrops.max_crops", "2",               "..GXVTN.EPHSWB.C1LKAD"),
+    ("knows", "DescribePictures.files", "FILES/knowledge.jsonl", "....VTNO........1LKAD"),
+    ("reads", "DescribePictures.files", "FILES/knowledge.jsonl", "....V...EPH....C....."),
+    ("reads", "Evaluate.knowledge_from", "FILES/knowledge.jsonl", "........E............"),
+    ("reads", "Evaluate.knowledge_from", "FILES/captions.jsonl", NOTHING),
+    ("own", "Evaluate.knowledge_from", "FILES/captions.jsonl", NOTHING),
+    ("reads", "Predict.knowledge_from", "objects",          ".........P..........."),
+    ("reads", "ShowPredictions.knowledge_from", "objects",  "..........H.........."),
+    ("reads", "Controls.knowledge_from", "objects",         "...............C....."),
     ("own", "ShowCrops.texts", "FILES/captions.jsonl",      "...........S........."),
     ("own", "ShowCrops.texts", "objects",                   "...........S........."),
     ("own", "Evaluate.model", "FILES/words",                "........E............"),
@@ -288,6 +301,8 @@ PARAMETERS = [
     ("own", "Table1.styles", "released",                    "................1...."),
     ("own", "Table1.quick", "false",                        "................1...."),
     ("detector", "Table1.crops", "types",                   "................1...."),
+    ("own", "Table1.knowledge", "FILES/captions.jsonl",     "................1...."),
+    ("own", "Table1.knowledge", "none",                      NOTHING),
     ("own", "LowResource.tasks", "ner",                     ".................L..."),
     ("own", "LowResource.seeds", "7",                       ".................L..."),
     ("own", "LowResource.seeds", "1",                        NOTHING),  # the paper's first
@@ -375,6 +390,14 @@ TRAINING = [
     ("own", "report_to", "tensorboard",                      NOTHING),
     ("own", "max_unknown", "0.5",                            NOTHING),
     ("own", "crops", "nltk",                                ".....TN..........LKAD"),
+    ("own", "knowledge", "true",                            ".....TNO........1LKAD"),
+    ("knows", "knowledge_from", "FILES/knowledge.jsonl",    ".....TNO........1LKAD"),
+    ("knows", "knowledge_from", "FILES/captions.jsonl",      NOTHING),  # as configured
+    ("own", "knowledge_from", "FILES/captions.jsonl",        NOTHING),
+    ("knows", "knowledge_tokens", "32",                     ".....TNO........1LKAD"),
+    ("own", "knowledge_tokens", "32",                        NOTHING),
+    ("knows", "shuffle_knowledge", "true",                  ".....TNO........1LKAD"),
+    ("own", "shuffle_knowledge", "true",                     NOTHING),
     ("own", "relation_head", "cls",                         ".....T.O........1LKAD"),  # not N's
     ("own", "relation_head", "markers",                      NOTHING),
     ("seeds", "relation_head", "cls",                       ".....T.O........1LKAD"),
@@ -389,6 +412,7 @@ READ = [
     ("own", "ExtractPyramid.weights", "resnet.pth",                        "...X.TN.EPH....C1LKAD"),
     ("own", "DescribePictures.files", "captions.jsonl",                    "....V................"),
     ("own", "DescribePictures.weights", "captioner/model.safetensors",     "....V................"),
+    ("knows", "DescribePictures.files", "captions.jsonl",                  "....VTNO........1LKAD"),
     ("own", "ShowCrops.texts", "captions.jsonl",                           "...........S........."),
     ("own", "TrainRE.encoder", "encoder/model.safetensors",                ".....T.O........1LKAD"),
     ("own", "TrainNER.encoder", "encoder/model.safetensors",               "......N.........1LKAD"),
