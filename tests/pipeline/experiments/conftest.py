@@ -9,6 +9,9 @@ from pipeline.corpus.post import Post
 from pipeline.experiments.runs import TrainedRun
 from pipeline.grounding.config import GroundConfig, Grounders
 from tests.pipeline.prediction.trained import Trained
+from tests.random_backbones import scaled_once
+
+__all__ = ["scaled_once"]  # for every file of this folder
 
 Pictured = dict[str, TrainedRun]
 

@@ -7,6 +7,9 @@ import pytest
 
 from pipeline.corpus.post import Post
 from tests.pipeline.prediction.trained import Trained
+from tests.random_backbones import scaled_once
+
+__all__ = ["scaled_once"]  # for every file of this folder
 
 TOLD = ("ner-told", "re-told")  # those of RUNS that read picture texts
 RUNS = {  # name: task, variant

@@ -36,6 +36,7 @@ from pipeline.training.recipes import train_config, train_preset
 from pipeline.training.train import open_pictures, train
 from pipeline.training.trainer import last_checkpoint, optimizer_groups
 from tests.pipeline.training.test_reporting import scalars
+from tests.random_backbones import scaled_once  # noqa: F401  a fixture
 from tests.tiny import encoder_config, extractor_config
 from tests.world import extract_posts
 
