@@ -19,7 +19,7 @@ paper: $(VENV)/installed
 	$(LUIGI) Report --datasets demo
 
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .

@@ -116,7 +116,7 @@ def test_pyramids_on_the_fly_are_rounded_as_rows_are(
 def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
     world: Extracted, style: str, precision: str, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, style=style, precision=precision, evaluate_from=1)
+    config = replace(CONFIG, style=style, precision=precision, epochs=1, evaluate_from=1)
     tuned = replace(config, finetune_backbone=True, backbone_learning_rate=0.0)
     results, answers = [], []
     for name, chosen in (("cached", config), ("tuned", tuned)):
@@ -129,7 +129,7 @@ def test_fine_tuning_at_rate_0_gives_the_cached_paths_scores(
     assert results[0] == results[1]
     probabilities = [[line.pop("score") for line in lines] for lines in answers]
     assert answers[0] == answers[1]
-    # Rows are float16; two epochs of products in bfloat16 (8 bits) carry that further.
+    # Rows are float16; an epoch of products in bfloat16 (8 bits) carries that further.
     near = 1e-3 if precision == "float32" else 2**-8
     assert probabilities[0] == pytest.approx(probabilities[1], abs=near)
     backbone = load_file(tmp_path / "tuned/model" / BACKBONE)
