@@ -59,10 +59,7 @@ def check(arguments: Sequence[str], module: str) -> None:
 
 
 def is_given(task: type[luigi.Task], name: str) -> bool:
-    """Return True if a parameter has a value on the command line or in luigi.cfg.
-
-    As an option of another task: `--TASK-NAME`.
-    """
+    """Return True if a task's parameter is set in luigi.cfg or, as `--TASK-NAME`, by an option."""
     parameter = dict(task.get_params())[name]
     *sources, _ = parameter._value_iterator(task.get_task_family(), name)  # the last: its default
     return any(value != _no_value for value, _ in sources)

@@ -134,9 +134,9 @@ def _gain(difference: Mapping[str, float] | None) -> str:
 
 
 def _about(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the runs' settings in a line; behind one that is not of all rows, those it is of.
+    """Return the runs' settings in a line; a setting that rows differ in names its rows.
 
-    Text-only rows lack some, such as the number of regions.
+    Text-only rows may lack a setting, such as the number of regions.
     """
     names: dict[str, list[str]] = {}
     for row in rows:
