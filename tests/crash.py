@@ -1,6 +1,6 @@
 """Commands that are killed at any moment, or run at once: is the store right, and no work lost?
 
-    python -m tests.crash {extract,ground,train,concurrent,all} [--kills 100] [--polite 10]
+    python -m tests.crash {extract,ground,describe,train,concurrent,all} [--kills 100] [--polite 10]
 
 The real command line runs in new stores and is ended by SIGKILL, SIGTERM or SIGINT again and again,
 until it ends by itself; then all is compared with an undisturbed run's. Prints a line a kill and a
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ from PIL import Image
 
 from features.store import Shard, StoreError
 from pipeline.corpus.demo import write_demo
-from tests.cli import HOME, LUIGI, luigi, outputs
+from tests.cli import HOME, LUIGI, outputs
 
 OPTIONS = (
     *("--GroundCrops-grounder", "salience", "--GroundCrops-phrases", "types"),
@@ -41,8 +41,9 @@ OPTIONS = (
     *("--TrainRE-encoder", "scratch", "--TrainRE-epochs", "4", "--TrainRE-evaluate-from", "1"),
     *("--TrainRE-learning-rate", "1e-3", "--TrainRE-head-learning-rate", "1e-3"),
     *("--TrainRE-device", "cpu"),
+    *("--DescribePictures-describer", "ocr", "--DescribePictures-batch-size", "2"),
 )
-STAGES = ("ReadPosts", "GroundCrops", "ExtractPyramid", "TrainRE")
+STAGES = ("ReadPosts", "GroundCrops", "ExtractPyramid", "DescribePictures", "TrainRE")
 OWN, OTHER = "own", "other"
 PATIENCE = 5.0  # seconds that a command may take to end when it is told to
 BEGUN = 0.7  # seconds until a command surely handles signals itself: before, Python is starting
@@ -54,16 +55,19 @@ Moment = float | str  # seconds, or a pattern that the log or a new file's name 
 class Command:
     """`luigi --module tasks TASK` under way, in a process group of its own."""
 
-    def __init__(self, task: str, data: Path, store: Path, dataset: str = OWN) -> None:
+    def __init__(
+        self, task: str, data: Path, store: Path, dataset: str, env: Mapping[str, str]
+    ) -> None:
         self._store, self._before = store, names(store)
         # A shell's background job ignores Ctrl-C, and what it starts would too.
         signal.signal(SIGINT, signal.default_int_handler)
-        command = [str(LUIGI), "--module", "tasks", task, "--dataset", dataset, *OPTIONS]
+        command = [*luigi_command(task, data, store), "--dataset", dataset]
         with tempfile.NamedTemporaryFile(dir=store.parent, suffix=".log", delete=False) as file:
             self._log = Path(file.name)
             self.process = subprocess.Popen(
-                [*command, "--paths-data", str(data), "--paths-store", str(store)],
+                command,
                 cwd=HOME,
+                env=env,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
                 start_new_session=True,
@@ -116,6 +120,12 @@ class Command:
         return True
 
 
+def luigi_command(task: str, data: Path, store: Path) -> list[str]:
+    """The words of a command on all small settings."""
+    paths = ["--paths-data", str(data), "--paths-store", str(store)]
+    return [str(LUIGI), "--module", "tasks", task, *OPTIONS, *paths]
+
+
 def names(folder: Path) -> set[str]:
     """All files and folders below a folder, by their path in it."""
     return {
@@ -146,6 +156,31 @@ def make_data(root: Path, posts: Sequence[int]) -> None:
                     with Image.open(root / "pool/pictures" / post["picture"]) as image:
                         image.resize((160, 120)).save(root / name / "pictures" / picture)
                     file.write(json.dumps(post | {"picture": picture}) + "\n")
+
+
+READER = """
+import time
+from types import SimpleNamespace
+
+class RapidOCR:
+    def __init__(self, params):
+        pass
+
+    def __call__(self, picture):
+        time.sleep(0.02)
+        colour = picture.resize((1, 1)).getpixel((0, 0))
+        return SimpleNamespace(txts=[str(colour)], boxes=[[[0, 0], [9, 0], [9, 9], [0, 9]]])
+"""
+
+
+def write_reader(folder: Path) -> None:
+    """Packages in place of RapidOCR's, which read a picture's colour: quick, and no torch."""
+    for name, content in (("rapidocr", READER), ("onnxruntime", "")):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(content)
+    about = folder / "rapidocr-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rapidocr\nVersion: 1.0\n")
 
 
 def rows_of(store: Path) -> dict[bytes, bytes]:
@@ -202,10 +237,12 @@ class Trials:
     def __post_init__(self) -> None:
         self.data, self.reference = self.root / "data", self.root / "reference"
         make_data(self.data, self.posts)
+        write_reader(self.root / "packages")
+        self.env = os.environ | {"PYTHONPATH": str(self.root / "packages")}
 
     def start(self, task: str, store: Path, dataset: str = OWN) -> Command:
         """Start a command."""
-        return Command(task, self.data, store, dataset)
+        return Command(task, self.data, store, dataset, self.env)
 
     def undisturbed(self, task: str, store: Path, dataset: str = OWN) -> None:
         """Run a command to its end; it must succeed."""
@@ -227,7 +264,8 @@ class Trials:
 
     def wrong_status(self, store: Path) -> list[str]:
         """What Status says that is not so."""
-        done = luigi("Status", "--dataset", OWN, *OPTIONS, data=self.data, store=store)
+        command = [*luigi_command("Status", self.data, store), "--dataset", OWN]
+        done = subprocess.run(command, cwd=HOME, env=self.env, capture_output=True, text=True)
         if done.returncode or "Traceback" in done.stderr:
             return [f"Status fails: {done.stderr[-500:]}"]
         wrong = []
@@ -248,6 +286,8 @@ class Trials:
             wrong += [] if same else ["rows differ"]
         for stage, file in (
             ("GroundCrops", "crops.jsonl"),
+            ("DescribePictures", "texts.jsonl"),
+            ("DescribePictures", "index.npy"),
             ("TrainRE", "model/model.safetensors"),
             ("TrainRE", "predictions.jsonl"),
         ):
@@ -298,19 +338,36 @@ def grounding(world: Trials) -> Job:
     return Job(
         "GroundCrops",
         "answers",
-        _answers(world.reference),
-        _answers,
+        _answers(world.reference, "boxes"),
+        lambda store: _answers(store, "boxes"),
         lambda log: _number(r"pictures grounded now: (\d+) by", log),
         ("locks/G", "partial$", "boxes.sqlite$", "sqlite-journal", "crops.jsonl", "manifest"),
     )
 
 
-def _answers(store: Path) -> int:
-    if not (store / "boxes.sqlite").exists():
+def describing(world: Trials) -> Job:
+    """Texts of pictures."""
+    return Job(
+        "DescribePictures",
+        "texts",
+        _answers(world.reference, "descriptions"),
+        lambda store: _answers(store, "descriptions"),
+        lambda log: _number(r"(\d+) described now", log),
+        (
+            *("locks/D", "partial$", "descriptions.sqlite$", "sqlite-journal", "texts.jsonl"),
+            *("index.npy", "about.json", "report.json$", "manifest"),
+        ),
+    )
+
+
+def _answers(store: Path, name: str) -> int:
+    file = store / f"{name}.sqlite"
+    if not file.exists():
         return 0
-    with closing(sqlite3.connect(store / "boxes.sqlite")) as boxes:
-        tables = boxes.execute("select name from sqlite_master where type='table'").fetchall()
-        return sum(boxes.execute(f"select count(*) from {name}").fetchone()[0] for [name] in tables)
+    with closing(sqlite3.connect(file)) as answers:
+        tables = answers.execute("select name from sqlite_master where type='table'").fetchall()
+        counts = (answers.execute(f"select count(*) from {table}") for [table] in tables)
+        return sum(count.fetchone()[0] for count in counts)
 
 
 def training(_: Trials) -> Job:
@@ -533,6 +590,7 @@ def at_once(world: Trials, times: int, chance: random.Random) -> Tally:
 MODES: dict[str, tuple[tuple[int, int, int], Callable[[Trials], Job]]] = {
     "extract": ((120, 40, 40), extraction),
     "ground": ((180, 60, 60), grounding),
+    "describe": ((120, 40, 40), describing),
     "train": ((24, 8, 8), training),
     "concurrent": ((48, 12, 12), training),
 }
@@ -542,8 +600,8 @@ def run_mode(name: str, root: Path, kills: int, polite: int, chance: random.Rand
     """Run one mode in a folder of its own."""
     posts, kind = MODES[name]
     world = Trials(root / name, posts)
-    until = "GroundCrops" if kind is grounding else "ExtractPyramid"
-    world.undisturbed(until, world.reference)
+    until = {"ground": "GroundCrops", "describe": "DescribePictures"}
+    world.undisturbed(until.get(name, "ExtractPyramid"), world.reference)
     if kind is training:
         world.undisturbed("TrainRE", world.reference)
     if name == "concurrent":

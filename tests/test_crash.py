@@ -29,6 +29,11 @@ def test_grounding_goes_on_when_killed(world: Trials) -> None:
     killed(world, crash.grounding(world), (SIGINT, "locks/G"), (SIGKILL, "manifest"))
 
 
+def test_describing_goes_on_when_killed(world: Trials) -> None:
+    world.undisturbed("DescribePictures", world.reference)
+    killed(world, crash.describing(world), (SIGKILL, "texts.jsonl"))
+
+
 def test_extraction_goes_on_in_those_that_waited_for_the_one_that_was_killed(world: Trials) -> None:
     assert crash.heirs(world) == []
 
