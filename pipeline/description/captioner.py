@@ -67,9 +67,9 @@ def _processors(folder: Path, safe: dict[str, bool]) -> tuple[Any, Any]:
 
 
 class _Steps(transformers.LogitsProcessor):
-    """Counts the tokens that are generated: some models return them with the prompt, some without.
+    """Count the new tokens, without changing their scores.
 
-    It changes no score.
+    Some models return the prompt before the new tokens, others don't.
     """
 
     count = 0
@@ -110,7 +110,7 @@ class Captioner:
     def texts(self, pictures: Sequence[Image]) -> list[str]:
         """Return a caption for each picture, without the prompt.
 
-        Raises WeightsError if the model's processor refuses the prompt.
+        Raises WeightsError if the model's processor refuses the prompt or a picture.
         """
         inputs = self._inputs(list(pictures)).to(self._device, self._dtype)
         steps = _Steps()
@@ -139,8 +139,8 @@ class Captioner:
             return self._processor(images=pictures, text=prompts, padding=True, return_tensors="pt")
         except (ValueError, TypeError, LookupError) as error:
             raise WeightsError(
-                f"{self._folder}: its processor refuses the prompt {self._prompt!r}: "
-                f"{one_line(error)}"
+                f"{self._folder}: its processor refuses the prompt {self._prompt!r} or a "
+                f"picture: {one_line(error)}"
             ) from error
 
     def _asked(self, pictures: list[Image]) -> Any:

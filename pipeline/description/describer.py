@@ -1,7 +1,7 @@
 """Describers that look at pictures. They need no store: prediction uses them too."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +33,7 @@ class Describer:
 
     identity: tuple[str, ...]
     weights: Path | None
-    make: Callable[[], Model] = field(compare=False)
+    make: Callable[[], Model]
     batch_size: int = BATCH_SIZE
 
     @cached_property
@@ -73,7 +73,7 @@ def _captioner(config: DescribeConfig, machine: Machine) -> Describer:
         device = pick_device(machine.device)
         return Captioner(folder, config.prompt, config.length, config.precision, device)
 
-    settings = (config.prompt or "", str(config.length), config.precision)
+    settings = (repr(config.prompt), str(config.length), config.precision)
     return Describer(("captioner-1", *settings), folder, make, machine.batch_size or BATCH_SIZE)
 
 

@@ -11,9 +11,9 @@ from pipeline.description.config import engine_version
 from pipeline.description.texts import on_one_line
 from pipeline.errors import SettingError
 
-LEAST_SCORE = 0.7  # of a line, 0 to 1: below it, most lines of photos are no text
-# Lines of one block: the gap between them in heights of the smaller one, and its height's share.
-_GAP, _LIKE = 0.8, 0.6
+LEAST_SCORE = 0.7  # of a line, 0 to 1: with a lower score, most are textures or misread
+GAP = 0.8  # largest gap between two lines of a block, in heights of the smaller one
+ALIKE = 0.6  # least height of the smaller line, in heights of the other one
 
 Lines = list[int]  # numbers of lines
 
@@ -50,7 +50,7 @@ class TextReader:
 
 
 def _joined(result: Any) -> str:
-    """Join the lines of RapidOCR's result, which has none of the fields if there is no text."""
+    """Join the lines of RapidOCR's result, whose type depends on whether there is text."""
     texts = getattr(result, "txts", None)
     if not texts:
         return ""
@@ -82,8 +82,8 @@ def _continues(last: np.ndarray, line: np.ndarray) -> bool:
     heights = sorted((last[3] - last[1], line[3] - line[1]))
     beside = min(last[2], line[2]) <= max(last[0], line[0])
     gap = line[1] - last[3]
-    similar = heights[0] >= _LIKE * heights[1]
-    return bool(similar and not beside and abs(gap) <= _GAP * heights[0])
+    similar = heights[0] >= ALIKE * heights[1]
+    return bool(similar and not beside and abs(gap) <= GAP * heights[0])
 
 
 def _by_rows(blocks: list[Lines], boxes: np.ndarray) -> list[Lines]:

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from features.weights import WeightsError
 from pipeline.description.captioner import QUESTION, Captioner
+from pipeline.description.config import DescribeConfig
+from pipeline.description.describer import make_describer
+from pipeline.machine import Machine
 from tests.tiny_captioners import write_blip, write_llava
 
 LENGTH = 5
@@ -88,7 +93,7 @@ def test_a_prompt_that_the_processor_refuses(llava: Path, tmp_path: Path) -> Non
     (tmp_path / "llava/chat_template.jinja").unlink()
     [text] = Captioner(tmp_path / "llava", "<image> a cat", 2).texts(PICTURES[:1])
     assert len(text.split()) == 2
-    with pytest.raises(WeightsError, match="refuses the prompt 'a cat': ") as error:
+    with pytest.raises(WeightsError, match="refuses the prompt 'a cat' or a picture: ") as error:
         Captioner(tmp_path / "llava", "a cat", 2).texts(PICTURES[:1])
     assert "\n" not in str(error.value)
 
@@ -138,3 +143,19 @@ def test_a_model_that_cannot_be_loaded_is_one_line(
     expected = f"{folder}: expected an image-to-text model and its processor{found}"
     assert str(error.value).startswith(expected)
     assert "\n" not in str(error.value)
+
+
+def test_weights_that_cannot_be_fetched_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, name: str, timeout: float) -> None:
+        raise LocalEntryNotFoundError("no network\nat all")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    with pytest.raises(WeightsError) as error:
+        make_describer(DescribeConfig(weights="a/b"), Machine())
+    message = str(error.value)
+    assert message.startswith("captioner weights 'a/b': no such folder, not in the hub's cache on")
+    assert message.endswith("or use --files with texts of your own")
+    assert "\n" not in message
