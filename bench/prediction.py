@@ -19,6 +19,7 @@ from bench.turns import in_turns
 from features.backbone import load_backbone
 from features.folded import Folded
 from features.pictures import Preparation, normalise, square
+from model.ner import EntityTagger
 from pipeline.extraction.compute import BATCHES
 from pipeline.extraction.config import ExtractConfig
 from pipeline.grounding.config import GroundConfig, Grounders
@@ -48,7 +49,7 @@ def write_run(material: Material, encoder: str, extraction: ExtractConfig) -> Pa
     tokenizer, model = build(HEADS["ner"], material.posts, TAGS, config, pictures)
     model.config.block_channels = list(backbone.channels)
     model.config.pyramids = {name: getattr(extraction, name) for name in extraction.__dict__}
-    rebuilt = HEADS["ner"].model(model.config)
+    rebuilt = EntityTagger(model.config)
     rebuilt.save_pretrained(folder / "model")
     tokenizer.model_max_length = config.max_tokens
     save_tokenizer(tokenizer, folder / "model")

@@ -11,6 +11,7 @@ class ExtractorConfig(PreTrainedConfig):
     """Configuration of both extractors.
 
     encoder: the text encoder's configuration as a plain dictionary.
+    system: name in `model/systems.py`.
     style, variant: names in `model/hvpnet/variants.py`.
     block_channels: channels of the pyramid's four blocks.
     grid: side of the pyramid's maps, in cells.
@@ -31,6 +32,7 @@ class ExtractorConfig(PreTrainedConfig):
     def __init__(
         self,
         encoder: dict[str, Any] | None = None,
+        system: str = HVPNET,
         style: str = PAPER,
         variant: str = HVPNET,
         block_channels: tuple[int, ...] = (256, 512, 1024, 2048),
@@ -45,6 +47,7 @@ class ExtractorConfig(PreTrainedConfig):
         **others: Any,
     ) -> None:
         self.encoder = encoder or {}
+        self.system = system
         self.style = style
         self.variant = variant
         self.block_channels = list(block_channels)

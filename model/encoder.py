@@ -1,26 +1,23 @@
-"""A stock Hugging Face text encoder that takes a visual prefix."""
+"""A stock Hugging Face text encoder: load it, and run it as a part of a system."""
 
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from model.config import ExtractorConfig
+from model.contract import System
 from model.errors import ModelError
 from model.groups import ParameterGroup
 from model.hvpnet import attention
 from model.hvpnet.dropout import quicken
-from model.hvpnet.prefix import VisualPrefix
-from model.hvpnet.variants import ONLY_OBJECTS, STYLES, TEXT_ONLY, VARIANTS
 
 # Encoders that pass the prefix on to each of their layers. Others drop it silently (DeBERTa-v2,
 # MPNet) or share the same layer (ALBERT).
@@ -135,7 +132,7 @@ def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
         return None
 
 
-def load_saved(kind: "type[PrefixedEncoder]", folder: Path) -> "PrefixedEncoder":
+def load_saved(kind: type[System], folder: Path) -> System:
     """Load a model of class `kind` from its folder, which must contain all weights.
 
     Raises EncoderError.
@@ -162,43 +159,20 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-class PrefixedEncoder(PreTrainedModel):
-    """A text encoder with a visual prefix (unless text-only): the base class of both models.
+class TextEncoder(System):
+    """A system on a pretrained text encoder, without its head.
 
     A new model has random weights; `adopt` replaces its encoder by a pretrained one.
     """
 
-    config_class = ExtractorConfig
-    base_model_prefix = ""
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    # Otherwise the Trainer assumes that the loss is already averaged over accumulated steps.
-    accepts_loss_kwargs = False
-
     def __init__(self, config: ExtractorConfig) -> None:
         attention.register()
         super().__init__(config)
-        assert config.variant in VARIANTS, config.variant
-        assert config.style in STYLES, config.style
         encoder_config = config.encoder_config()
         check_encoder(encoder_config)
         self.encoder = AutoModel.from_config(encoder_config, **_SETTINGS)
         self._prepare_encoder()
         self.hidden = encoder_config.hidden_size
-        self.prefix = (
-            VisualPrefix(
-                config.block_channels,
-                config.grid,
-                encoder_config.num_hidden_layers,
-                self.hidden,
-                encoder_config.num_attention_heads,
-                config.style,
-                config.variant,
-                config.bottleneck,
-            )
-            if config.variant != TEXT_ONLY
-            else None
-        )
 
     def adopt(self, encoder: PreTrainedModel) -> None:
         """Replace the random encoder by a pretrained one of the same configuration."""
@@ -212,96 +186,28 @@ class PrefixedEncoder(PreTrainedModel):
             for number, layer in enumerate(self.encoder.transformer.layer):
                 layer.attention.layer_idx = number
 
+    def states(self, **inputs: Any) -> Tensor:
+        """Return the last hidden states (B, T, H). inputs: as for `read`."""
+        return self.read(**inputs).last_hidden_state
+
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the parameter groups of encoder and prefix; subclasses add their head."""
-        return [ParameterGroup("base", [m for m in (self.encoder, self.prefix) if m is not None])]
+        """Return the encoder's group; systems add their own modules."""
+        return [ParameterGroup("base", [self.encoder])]
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Do nothing: constructors have initialised the modules already."""
-
-    def states(
+    def read(
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        pyramid: Tensor | None = None,
-        regions: Tensor | None = None,
         segment_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Return the last hidden states (B, T, H); arguments as for `encode`."""
-        output = self.encode(input_ids, attention_mask, pyramid, regions, segment_ids)
-        return output.last_hidden_state
-
-    def encode(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        pyramid: Tensor | None = None,
-        regions: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        **outputs: Any,
+        **options: Any,
     ) -> BaseModelOutput:
-        """Run the text encoder with the visual prefix.
+        """Run the text encoder.
 
         input_ids, attention_mask: (B, T).
-        pyramid: (B, R, ΣC, h, w), picture first; for a missing region, that of an all-zero input.
-        regions: (B, R) bool, True for a picture or crop that exists.
         segment_ids: (B, T), 1 for the pieces of the picture's text, else 0; ignored by encoders
             that don't know two segments.
-        outputs: `output_hidden_states` or `output_attentions`=True. Attention weights
-            (B, heads, T, P + T) begin with the P slots of the prefix.
-
-        A text-only model ignores pyramid and regions.
+        options: further arguments of the encoder.
         """
-        extra: dict[str, Any] = {}
-        if self.prefix is not None:
-            assert pyramid is not None, "this variant needs pyramids"
-            assert regions is not None, "this variant needs the mask of regions"
-            if self.encoder.config._attn_implementation != attention.NAME:
-                raise EncoderError(
-                    f"the encoder's attention is {self.encoder.config._attn_implementation!r}, "
-                    f"which drops the prefix; it must be {attention.NAME!r}"
-                )
-            if self.config.variant == ONLY_OBJECTS:
-                pyramid, regions = pyramid[:, 1:], regions[:, 1:]
-            prefix = self.prefix(pyramid.to(self.dtype))
-            extra = {"prefix": prefix, "prefix_mask": self.prefix.slot_mask(regions)}
         if segment_ids is not None and getattr(self.encoder.config, "type_vocab_size", 0) > 1:
-            extra["token_type_ids"] = segment_ids
-        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra, **outputs)
-
-    def gates(self, pyramid: Tensor) -> Tensor:
-        """Return the gate of each region and layer (B, R, L, 4), Eq. 4; also of missing regions."""
-        assert self.prefix is not None, "a text-only model has no gate"
-        blocks = self.prefix.blocks(pyramid.to(self.dtype))
-        return self.prefix.gate(self.prefix.pooled(blocks)).float()
-
-    def attention_to_regions(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        pyramid: Tensor,
-        regions: Tensor,
-        segment_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Return each token's attention to the positions of each region (Eq. 9).
-
-        Arguments as for `encode`. Returns (L, B, T, R, hw), the mean over heads; the sum over R, hw
-        is 1 minus the attention to the text. In style paper a missing region gets 0.
-        """
-        assert self.prefix is not None, "a text-only model has no regions"
-        output = self.encode(
-            input_ids, attention_mask, pyramid, regions, segment_ids, output_attentions=True
-        )
-        first = 1 if self.config.variant == ONLY_OBJECTS else 0  # that variant skips the picture
-        count = regions.shape[1] - first
-        slots = count * self.prefix.positions
-        of_heads = self.prefix.slots_of_heads(slots).to(input_ids.device)
-        layers = []
-        for weights in output.attentions:
-            to_prefix = weights[..., :slots].float()  # (B, heads, T, P)
-            shares = to_prefix.new_zeros(to_prefix.shape).scatter_add_(
-                3, of_heads[None, :, None].expand_as(to_prefix), to_prefix
-            )
-            shares = shares.mean(1).unflatten(-1, (count, self.prefix.positions))
-            layers.append(functional.pad(shares, (0, 0, first, 0)))
-        return torch.stack(layers)
+            options["token_type_ids"] = segment_ids
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **options)

@@ -1,4 +1,4 @@
-"""The entity model: a linear-chain CRF tags each word."""
+"""The entity models' head: a linear-chain CRF tags each word."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,9 @@ from torchcrf import CRF
 from transformers.utils import ModelOutput
 
 from model.config import ExtractorConfig
-from model.encoder import PrefixedEncoder
+from model.contract import System
 from model.groups import ParameterGroup
+from model.hvpnet.prefixed import PrefixedEncoder
 from model.marginals import Chain
 
 IGNORED = -100  # label and tag of padding
@@ -30,8 +31,8 @@ class TaggerOutput(ModelOutput):
     emissions: Tensor | None = None
 
 
-class EntityTagger(PrefixedEncoder):
-    """Tag tokens with a CRF over their emissions (HVPNeT, Eq. 10).
+class EntityHead(System):
+    """Tag tokens with a CRF over their emissions (HVPNeT, Eq. 10): a part of each entity model.
 
     The caller chooses the tokens: the first pieces of words, or every piece, as in the published
     code, which has labels for later pieces, [CLS] and [SEP].
@@ -46,7 +47,7 @@ class EntityTagger(PrefixedEncoder):
         self.post_init()
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the groups of encoder, prefix and head.
+        """Return the groups of the system and of the head.
 
         The CRF's vectors decay: start and end transitions are not biases.
         """
@@ -54,32 +55,27 @@ class EntityTagger(PrefixedEncoder):
         return [*super().parameter_groups(), head, ParameterGroup("head", [self.crf], True)]
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        words: Tensor,
-        pyramid: Tensor | None = None,
-        regions: Tensor | None = None,
-        labels: Tensor | None = None,
-        segment_ids: Tensor | None = None,
+        self, words: Tensor, labels: Tensor | None = None, **inputs: Tensor
     ) -> TaggerOutput:
         """Compute emissions, the loss if labels are given, and the best tags in evaluation.
 
-        input_ids, attention_mask: (B, T).
         words: (B, W), index of each token in input_ids, -1 after a row's end; at least one a row.
-        pyramid, regions, segment_ids: as for `PrefixedEncoder.encode`.
-        labels: (B, W). The loss is the mean of their negative log-likelihoods over the batch.
+        labels: (B, W). The loss is the mean of their negative log-likelihoods over the batch, plus
+            the system's extra loss.
+        inputs: as for `System.states`.
         """
-        states = self.states(input_ids, attention_mask, pyramid, regions, segment_ids)
+        states = self.states(**inputs)
         rows = torch.arange(len(states), device=states.device)[:, None]
         mask = words >= 0
         tokens = states[rows, words.clamp(min=0)]  # (B, W, H)
         # The CRF sums over many paths, so it stays in float32 under autocast, too.
-        emissions = self.classifier(self.dropout(tokens)).float()
+        emissions = self.emissions(tokens).float()
         loss = None
         if labels is not None:
-            # Labels of padding are masked, but the CRF requires valid indices.
-            loss = -self.crf(emissions, labels.clamp(min=0), mask, reduction="mean")
+            labels = labels.clamp(min=0)  # of padding: masked, but the CRF requires valid indices
+            loss = -self.crf(emissions, labels, mask, reduction="mean")
+            extra = self.extra_loss(tokens, labels, mask)
+            loss = loss if extra is None else loss + extra
         return TaggerOutput(
             loss=loss,
             tags=None if self.training else self._decode(emissions, mask),
@@ -98,3 +94,7 @@ class EntityTagger(PrefixedEncoder):
         for row, best in enumerate(self.crf.decode(emissions, mask)):
             tags[row, : len(best)] = torch.tensor(best, device=tags.device)
         return tags
+
+
+class EntityTagger(EntityHead, PrefixedEncoder):
+    """HVPNeT for entities."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import BertConfig
 
 from model.config import ExtractorConfig
-from model.encoder import PrefixedEncoder
 from model.errors import ModelError
+from model.hvpnet.prefixed import PrefixedEncoder
 from model.hvpnet.variants import HVPNET, RELEASED, TEXT_ONLY
 from model.ner import EntityTagger
 from model.relation import RelationExtractor

@@ -302,6 +302,10 @@ PARAMETERS = [
     ("own", "Table1.quick", "false",                        "................1...."),
     ("detector", "Table1.crops", "types",                   "................1...."),
     ("own", "Table1.knowledge", "FILES/captions.jsonl",     "................1...."),
+    ("own", "TrainRE.system", "mtb",                        ".....T.O............."),
+    ("own", "TrainNER.system", "bert-crf",                  "......N.............."),
+    ("own", "TrainRE.system", "hvpnet",                      NOTHING),
+    ("words", "TrainNER.system", "bert-crf",                 NOTHING),  # the same training
     ("own", "Table1.knowledge", "none",                      NOTHING),
     ("own", "LowResource.tasks", "ner",                     ".................L..."),
     ("own", "LowResource.seeds", "7",                       ".................L..."),
@@ -398,6 +402,8 @@ TRAINING = [
     ("own", "knowledge_tokens", "32",                        NOTHING),
     ("knows", "shuffle_knowledge", "true",                  ".....TNO........1LKAD"),
     ("own", "shuffle_knowledge", "true",                     NOTHING),
+    ("own", "optimizer", "adamw-uncorrected",               ".....TNO........1LKAD"),
+    ("own", "optimizer", "adamw",                            NOTHING),
     ("own", "relation_head", "cls",                         ".....T.O........1LKAD"),  # not N's
     ("own", "relation_head", "markers",                      NOTHING),
     ("seeds", "relation_head", "cls",                       ".....T.O........1LKAD"),

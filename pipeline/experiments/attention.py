@@ -30,9 +30,7 @@ def attention_of(opened: OpenRun, number: int, post: Post) -> dict[str, Any]:
         shares, averaged over heads, of the regions in `regions_of`.
     """
     saved = opened.forward.saved
-    encoded = saved.head.encode(
-        {number: post}, saved.tokenizer, saved.labels, saved.longest, saved.config.style
-    )
+    encoded = saved.encode({number: post})
     if not encoded:
         return {}
     encoded = saved.with_texts(encoded, opened.texts)

@@ -222,7 +222,7 @@ class _Experiment(Stage):
 
         All runs of a data set and task have the precision of the first, whatever outputs exist.
         """
-        given = {"dataset": dataset, "seeds": (), **values}
+        given = {"dataset": dataset, "seeds": (), "system": HVPNET, **values}
         self._decided.setdefault(task, {*given}).intersection_update(given)
         if (dataset, task) not in self._precisions:
             self._precisions[dataset, task] = TRAININGS[task](**given).config.precision

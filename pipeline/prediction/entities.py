@@ -54,9 +54,7 @@ def readings(forward: Forward, records: Mapping[int, Record]) -> tuple[list[Read
         number: Post(str(number), "test", sentences[owner][window.start : window.end])
         for number, (owner, window) in enumerate(parts)
     }
-    encoded = saved.head.encode(
-        posts, saved.tokenizer, saved.labels, saved.longest, saved.config.style
-    )
+    encoded = saved.encode(posts)
 
     def texts(numbers: Sequence[int]) -> list[str]:
         return [records[parts[number][0]].picture_text or "" for number in numbers]

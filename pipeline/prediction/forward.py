@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.encoder import PrefixedEncoder
+from model.contract import System
+from model.hvpnet.prefixed import PrefixedEncoder
 from pipeline.machine import BFLOAT16
 from pipeline.training.batches import Collator, Tensors
 from pipeline.training.encode import Encoded
@@ -22,7 +23,7 @@ class Forward:
         self.saved = saved
         self.low = precision == BFLOAT16
         self.device = torch.device(device)
-        self.model: PrefixedEncoder = saved.load().eval().requires_grad_(False)
+        self.model: System = saved.load().eval().requires_grad_(False)
         if self.low:
             _round_products(self.model)
         self.model.to(self.device)
@@ -34,11 +35,13 @@ class Forward:
 
     def gates(self, pyramid: Tensor) -> Tensor:
         """Return `PrefixedEncoder.gates`, on the CPU."""
+        assert isinstance(self.model, PrefixedEncoder)
         with self._computing():
             return self.model.gates(pyramid.to(self.device)).cpu()
 
     def attention_to_regions(self, posts: Sequence[Encoded], pictures: Tensors) -> Tensor:
         """Return `PrefixedEncoder.attention_to_regions`, on the CPU."""
+        assert isinstance(self.model, PrefixedEncoder)
         batch = self._batch(posts, pictures)
         names = ("input_ids", "attention_mask", "pyramid", "regions", "segment_ids")
         inputs = {name: batch[name] for name in names if name in batch}

@@ -70,13 +70,7 @@ def encode(
     Also returns the numbers of the records that are longer than the model reads.
     """
     saved = forward.saved
-    encoded = saved.head.encode(
-        {number: question.post for number, question in enumerate(asked)},
-        saved.tokenizer,
-        saved.labels,
-        saved.longest,
-        saved.config.style,
-    )
+    encoded = saved.encode({number: question.post for number, question in enumerate(asked)})
     encoded = saved.with_texts(encoded, lambda numbers: [asked[n].picture_text for n in numbers])
     return [(asked[post.number], post) for post in encoded], _shortened(forward, asked)
 

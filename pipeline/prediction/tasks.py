@@ -7,7 +7,7 @@ from typing import Any
 
 import luigi
 
-from model.hvpnet.variants import TEXT_ONLY
+from model.hvpnet.variants import HVPNET, TEXT_ONLY
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.tasks import ReadPosts
 from pipeline.engine.files import near, need_space, size_of
@@ -46,6 +46,10 @@ def models_named(option: str, value: str) -> Models:
     if not models:
         raise SettingError(f"{option}: expected the output of TrainNER or TrainRE, found none")
     return models
+
+
+# Options of a training with the same settings that reads the sentence alone.
+WORDS_ALONE = {"system": HVPNET, "variant": TEXT_ONLY, "knowledge": False}
 
 
 class Predict(RunsModel):
@@ -152,7 +156,7 @@ class ShowPredictions(RunsModel):
                 same["knowledge_from"] = self.knowledge_from
             sides.append([kind(**same) for kind in (TrainNER, TrainRE)])
             if self.beside is None:
-                sides.append([run.clone(variant=TEXT_ONLY, knowledge=False) for run in sides[0]])
+                sides.append([run.clone(**WORDS_ALONE) for run in sides[0]])
         return sides
 
     @cached_property

@@ -12,7 +12,10 @@ from transformers import (
 
 from features.grounding.hub import ask_hub
 from model.config import ExtractorConfig
-from model.encoder import PrefixedEncoder, load_encoder
+from model.contract import System
+from model.encoder import TextEncoder, load_encoder
+from model.hvpnet.prefixed import PrefixedEncoder
+from model.systems import declared, model_class
 from pipeline.corpus.post import Post
 from pipeline.errors import SettingError
 from pipeline.training.batches import Pictures
@@ -39,7 +42,7 @@ def build(
     pictures: Pictures | None,
     start: Start | None = None,
     texts: Mapping[str, Any] | None = None,
-) -> tuple[PreTrainedTokenizerBase, PrefixedEncoder | FineTuned]:
+) -> tuple[PreTrainedTokenizerBase, System | FineTuned]:
     """Return tokenizer and untrained model.
 
     posts: used to make a scratch encoder's tokenizer.
@@ -47,7 +50,7 @@ def build(
     texts: the settings that made the pictures' texts; None: the model reads none.
     """
     tokenizer, encoder = _pretrained(posts, config, start)
-    marker_ids = head.add_markers(tokenizer)
+    marker_ids = head.add_markers(tokenizer, declared(config.system).markers)
     if encoder is None:
         encoder_config: PreTrainedConfig = BertConfig(vocab_size=len(tokenizer), **SCRATCH_SHAPE)
     else:
@@ -69,9 +72,11 @@ def build(
             "grid": pictures.grid,
             "pyramids": pictures.made_by,
         }
-    model = head.model(
+    kind = model_class(head.name, config.system)
+    model = kind(
         ExtractorConfig(
             encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
+            system=config.system,
             style=config.style,
             variant=config.variant,
             knowledge_tokens=0 if texts is None else config.knowledge_tokens,
@@ -85,8 +90,9 @@ def build(
         )
     )
     if encoder is not None:
+        assert isinstance(model, TextEncoder)
         model.adopt(encoder)
-    if start is not None:
+    if start is not None and isinstance(model, PrefixedEncoder):
         start.fill_prefix(model)
     if isinstance(pictures, Pixels):
         return tokenizer, FineTuned(model, pictures)

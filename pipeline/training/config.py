@@ -12,6 +12,10 @@ LEAST_TEXT = 8  # smallest --knowledge-tokens: separators and a few word pieces
 BACKBONE = "backbone.safetensors"  # weights written by ImportReleased and fine-tuning
 
 
+ADAMW, UNCORRECTED = "adamw", "adamw-uncorrected"
+OPTIMIZERS = (ADAMW, UNCORRECTED)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The settings that decide a training run's result, given its posts and pyramids.
@@ -21,6 +25,7 @@ class TrainConfig:
     linearly to 0. Raises SettingError for a value out of range.
     """
 
+    system: str = HVPNET  # or another of model/systems.py
     variant: str = HVPNET  # or flat, 1t3, only-objects, text-only
     style: str = PAPER  # of the model: paper or released
     # Hub name, folder, or "scratch"; None with start_from, whose encoder is taken.
@@ -33,7 +38,8 @@ class TrainConfig:
     head_learning_rate: float | None = None  # of classifier and CRF; None: learning_rate
     weight_decay: float = 0.01
     decay_all: bool = False  # also decay biases and normalisation
-    warmup: float = 0.1
+    warmup: float = 0.1  # a share of all steps; 1 and more: a number of steps
+    optimizer: str = ADAMW  # or another of OPTIMIZERS
     evaluate_from: int = 8  # first epoch scored on val; at most the last epoch
     max_tokens: int = 80  # word pieces per post, including special pieces and markers
     dropout: float = 0.1  # before the head
@@ -59,7 +65,8 @@ class TrainConfig:
             value = getattr(self, name)
             # This refuses NaN and infinity too.
             check(_option(name), "a number, 0 or more", value or 0, 0 <= (value or 0) < inf)
-        check("--warmup", "a share from 0 to 1", self.warmup, 0 <= self.warmup <= 1)
+        good = 0 <= self.warmup < 1 or (self.warmup < inf and self.warmup == int(self.warmup))
+        check("--warmup", "a share below 1, or a whole number of steps", self.warmup, good)
         check("--dropout", "a share from 0, below 1", self.dropout, 0 <= self.dropout < 1)
         tokens = self.knowledge_tokens
         check("--knowledge-tokens", f"{LEAST_TEXT} or more", tokens, tokens >= LEAST_TEXT)

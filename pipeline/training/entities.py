@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.encoder import PrefixedEncoder
+from model.contract import System
 from model.hvpnet.variants import PAPER, RELEASED
 from model.marginals import Chain
-from model.ner import EntityTagger
+from model.ner import EntityHead
 from pipeline.corpus.labels import OUTSIDE, clean_tags, entities_of
 from pipeline.corpus.post import Post
 from pipeline.training.batches import IGNORED, padded
@@ -36,6 +36,7 @@ def encode_entities(
     labels: Sequence[str],
     longest: int,
     style: str = PAPER,
+    markers: Sequence[int] = (),
 ) -> list[Encoded]:
     """Encode numbered posts as word pieces, with a label for each token of the CRF.
 
@@ -45,6 +46,7 @@ def encode_entities(
 
     labels: from `entity_labels`.
     longest: word pieces per post, including special pieces.
+    markers: none.
 
     Raises DataError for a tag that is not in `labels`.
     """
@@ -134,7 +136,6 @@ class Entities(Head):
     """The entity task: a tag for each word, by a CRF."""
 
     name = "ner"
-    model = EntityTagger
     least_tokens = 3  # two ends and a word
     labels = staticmethod(entity_labels)
     encode = staticmethod(encode_entities)
@@ -146,7 +147,9 @@ class Entities(Head):
     def classes(self, post: Post) -> set[str]:
         return {label for label, _, _ in entities_of(post.tags or ())}
 
-    def add_markers(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    def add_markers(
+        self, tokenizer: PreTrainedTokenizerBase, own: Sequence[str] = ()
+    ) -> tuple[int, ...]:
         return ()
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
@@ -173,13 +176,13 @@ class Entities(Head):
         outputs: Any,
         encoded: Sequence[Encoded],
         labels: Sequence[str],
-        model: PrefixedEncoder,
+        model: System,
     ) -> list[Scored]:
         """Return the tags of each post, with a `ScoredEntity` for each entity.
 
         outputs: numbers of labels (posts, W) and emissions (posts, W, K), padded.
         """
-        assert isinstance(model, EntityTagger)
+        assert isinstance(model, EntityHead)
         answers, emissions = outputs
         predicted = self.read(answers, encoded, labels)
         scored = []

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.encoder import PrefixedEncoder, quiet_transformers
+from model.contract import System
+from model.encoder import quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
@@ -109,10 +110,7 @@ class Evaluation:
         check_evaluation(head.name, posts, model_folder)
         check_labels(head.name, posts, model_folder)
         splits = {name: head.readable(posts, name) for name in SCORED}
-        encoded = {
-            name: head.encode(chosen, tokenizer, saved.labels, saved.longest, saved.config.style)
-            for name, chosen in splits.items()
-        }
+        encoded = {name: saved.encode(chosen) for name, chosen in splits.items()}
         held = [post for chosen in splits.values() for post in chosen.values()]
         log_unknown(*unknown_words(held, tokenizer), "val and test")
         log_shortened(splits, encoded, saved.longest)
@@ -121,7 +119,7 @@ class Evaluation:
     def predict(
         self,
         folder: Path,
-        model: PrefixedEncoder,
+        model: System,
         pictures: StoredPyramids | None,
         device: str,
         precision: str,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from features.backbone import Backbone, load_backbone
 from features.pictures import Preparation, open_picture, prepare
 from features.weights import save_state
-from model.encoder import PrefixedEncoder
+from model.contract import System
 from model.groups import ParameterGroup
 from pipeline.engine.digests import in_a_word, of_file
 from pipeline.extraction.compute import maps_of
@@ -79,10 +79,10 @@ class Pixels:
 class FineTuned(nn.Module):
     """The extractor and its backbone: the same model, with pixels instead of rows as input."""
 
-    # As in PrefixedEncoder: the loss is not averaged over accumulated steps.
+    # As in System: the loss is not averaged over accumulated steps.
     accepts_loss_kwargs = False
 
-    def __init__(self, extractor: PrefixedEncoder, pictures: Pixels) -> None:
+    def __init__(self, extractor: System, pictures: Pixels) -> None:
         super().__init__()
         self.extractor = extractor
         self.backbone = pictures.backbone

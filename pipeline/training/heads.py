@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.encoder import PrefixedEncoder
+from model.contract import System
 from pipeline.corpus.post import Post
 from pipeline.errors import NAMED
 from pipeline.training.calibration import Item, calibrated
@@ -43,7 +43,6 @@ class Head(ABC):
     """A task: its labels, encoding and model, and how to read and score the model's answers."""
 
     name: ClassVar[str]  # "ner" or "re"
-    model: ClassVar[type[PrefixedEncoder]]
     least_tokens: ClassVar[int]  # word pieces of the shortest post, including special pieces
 
     @abstractmethod
@@ -59,8 +58,13 @@ class Head(ABC):
         """Return the head's labels, in the order of their numbers. known: the data set's labels."""
 
     @abstractmethod
-    def add_markers(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-        """Add the task's marker pieces to the tokenizer. Returns their ids."""
+    def add_markers(
+        self, tokenizer: PreTrainedTokenizerBase, own: Sequence[str] = ()
+    ) -> tuple[int, ...]:
+        """Return the ids of the task's markers: `own`, if the tokenizer has them, else new pieces.
+
+        New pieces are added to the tokenizer.
+        """
 
     @abstractmethod
     def encode(
@@ -70,10 +74,12 @@ class Head(ABC):
         labels: Sequence[str],
         longest: int,
         style: str,
+        markers: Sequence[int] = (),
     ) -> list[Encoded]:
         """Encode numbered posts as word pieces and labels; posts that don't fit are left out.
 
-        labels: of `self.labels`. longest: word pieces per post. style: paper or released.
+        labels: of `self.labels`. longest: word pieces per post. style: paper or released. markers:
+        of `add_markers`; (): the new pieces.
         Raises DataError for a label that is not in `labels`.
         """
 
@@ -93,7 +99,7 @@ class Head(ABC):
         outputs: Any,
         encoded: Sequence[Encoded],
         labels: Sequence[str],
-        model: PrefixedEncoder,
+        model: System,
     ) -> list[Scored]:
         """Return a prediction with scores for each encoded post.
 
@@ -187,7 +193,7 @@ def predict_into(
     folder: Path,
     head: Head,
     trainer: "Trainer",
-    model: PrefixedEncoder,
+    model: System,
     splits: Mapping[str, Mapping[int, Post]],
     encoded: Mapping[str, list[Encoded]],
     labels: Sequence[str],
@@ -225,7 +231,7 @@ def predict_into(
 def _predict(
     head: Head,
     trainer: "Trainer",
-    model: PrefixedEncoder,
+    model: System,
     encoded: list[Encoded],
     labels: Sequence[str],
 ) -> dict[int, Scored]:

@@ -4,16 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from model.hvpnet.variants import FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONLY
+from model.hvpnet.variants import FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONLY, VARIANTS
+from model.systems import BERT_CRF, declared
 from pipeline.corpus import DEMO
 from pipeline.engine.settings import changed
 from pipeline.errors import SettingError
 from pipeline.machine import AUTO, well_done
-from pipeline.training.config import SCRATCH, TrainConfig
+from pipeline.training.config import SCRATCH, UNCORRECTED, TrainConfig
 
 LOW_RESOURCE, CROSS_TASK = "low-resource", "cross-task"
-# Appendix B.1 of the paper; the published scripts; Appendices B.2 and B.3 of the paper.
-RECIPES = (PAPER, RELEASED, LOW_RESOURCE, CROSS_TASK)
+COMMON = "common"  # Appendix B.1 for every system
+# Appendix B.1 of the paper, or another system's published settings; the published scripts;
+# Appendices B.2 and B.3 of the paper; Appendix B.1 for every system.
+RECIPES = (PAPER, RELEASED, LOW_RESOURCE, CROSS_TASK, COMMON)
 _HEAD_RATE = 5e-2  # of the CRF: from the published code; the paper gives none
 _LOW_RESOURCE: Mapping[str, Any] = {
     "epochs": 30,
@@ -30,7 +33,7 @@ _CROSS_TASK: Mapping[str, Any] = {
 # Settings that differ from TrainConfig's defaults. The paper states no maximum length, seed,
 # clipping or dropout before the CRF: all recipes use the published code's values. In the paper's,
 # dropout before the relation classifier is our choice.
-_RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+_RECIPES: dict[str, Mapping[str, Mapping[str, Any]]] = {
     PAPER: {
         "re": {},
         "ner": {
@@ -70,13 +73,29 @@ _RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "ner": {**_CROSS_TASK, "head_learning_rate": _HEAD_RATE},
     },
 }
+_RECIPES[COMMON] = _RECIPES[PAPER]
+# Settings of other systems, as published: what differs from TrainConfig's defaults.
+_SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "mtb": {
+        "re": {  # OpenNRE's, with MNRE's batch and epochs
+            "epochs": 10,
+            "batch_size": 32,
+            "learning_rate": 2e-5,
+            "warmup": 300,
+            "optimizer": UNCORRECTED,
+            "evaluate_from": 1,
+            "max_tokens": 128,
+            "dropout": 0.5,
+        },
+    },
+}
 # The published scripts use other parameter groups for text-only training.
 _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "re": {"decay_all": False},
     "ner": {"head_learning_rate": None},
 }
 ELSEWHERE = (  # settings that are in no recipe
-    *("variant", "style", "start_from"),
+    *("system", "variant", "style", "start_from"),
     *("train_share", "train_seed", "with_replacement"),
     *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
 )
@@ -92,13 +111,17 @@ _DEMO: Mapping[str, Any] = {
 
 
 def train_preset(
-    task: str, dataset: str, recipe: str = PAPER, variant: str = HVPNET
+    task: str, dataset: str, recipe: str = PAPER, variant: str = HVPNET, system: str = HVPNET
 ) -> TrainConfig:
     """Return a recipe's default settings for a task ("re" or "ner") on a data set.
 
-    The demo has its own encoder, schedule and rates in every recipe.
+    The demo has its own encoder, schedule and rates in every recipe. The recipe "paper" of another
+    system than HVPNeT has that system's published settings.
     """
-    config = replace(TrainConfig(variant=variant), **_RECIPES[recipe][task])
+    settings = _RECIPES[recipe][task]
+    if recipe == PAPER and system != HVPNET:
+        settings = _SYSTEMS.get(system, {}).get(task, settings)
+    config = replace(TrainConfig(system=system, variant=variant), **settings)
     if recipe == RELEASED and variant == TEXT_ONLY:
         config = replace(config, **_RELEASED_TEXT_ONLY[task])
     if dataset == "twitter2017":
@@ -117,8 +140,14 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
 
     Raises SettingError for settings that contradict each other.
     """
-    variant = values.get("variant") or HVPNET
-    config = changed(train_preset(task, dataset, values.get("recipe", PAPER), variant), values)
+    system, variant = chosen_system(task, values.get("system") or HVPNET, values.get("variant"))
+    preset = train_preset(task, dataset, values.get("recipe", PAPER), variant, system)
+    config = changed(preset, {**values, "system": system, "variant": variant})
+    if config.style == RELEASED and system != HVPNET:
+        raise SettingError(
+            f"--style {RELEASED}: expected --system {HVPNET}, whose published code it follows, "
+            f"found {system}"
+        )
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise SettingError(
             f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
@@ -149,17 +178,40 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
     )
 
 
-def recipes(dataset: str, variant: str) -> list[str]:
+def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str]:
+    """Return system and variant as models know them. variant: None for the usual one.
+
+    Raises SettingError for a system that is not made for the task, or lacks the variant.
+    """
+    known = declared(HVPNET if system == BERT_CRF else system)
+    tasks = ("ner",) if system == BERT_CRF else known.tasks
+    if task not in tasks:
+        trained = " and ".join({"re": "TrainRE", "ner": "TrainNER"}[name] for name in tasks)
+        raise SettingError(f"--system {system}: expected {trained}, which it is made for")
+    variants = (TEXT_ONLY,) if system == BERT_CRF else known.variants
+    variants = VARIANTS if system == HVPNET else variants
+    if variant is not None and variant not in variants:
+        raise SettingError(
+            f"--variant: expected {' or '.join(variants)} with --system {system}, found {variant}"
+        )
+    return HVPNET if system == BERT_CRF else system, variant or variants[0]
+
+
+def recipes(dataset: str, variant: str, system: str = HVPNET) -> list[str]:
     """Return a table of each task's settings in all recipes, and how to change them."""
-    lines = [f"{dataset}, variant {variant}; choose with --recipe, change a value by its option"]
+    whose = "" if system == HVPNET else f", system {system}"
+    lines = [
+        f"{dataset}{whose}, variant {variant}; choose with --recipe, change a value by its option"
+    ]
     for task, name in (("re", "TrainRE"), ("ner", "TrainNER")):
-        lines += ["", _row(name, RECIPES), *_values(task, dataset, variant)]
+        if task in declared(system).tasks:
+            lines += ["", _row(name, RECIPES), *_values(task, dataset, variant, system)]
     return lines
 
 
-def _values(task: str, dataset: str, variant: str) -> list[str]:
+def _values(task: str, dataset: str, variant: str, system: str) -> list[str]:
     """Return a line for each setting of a task, with its value in each recipe."""
-    presets = [train_preset(task, dataset, recipe, variant) for recipe in RECIPES]
+    presets = [train_preset(task, dataset, recipe, variant, system) for recipe in RECIPES]
     columns = [asdict(replace(preset, precision=well_done(AUTO))) for preset in presets]
     names = [name for name in columns[0] if name not in ELSEWHERE and has_option(task, name)]
     return [

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.encoder import PrefixedEncoder
+from model.contract import System
 from model.hvpnet.variants import PAPER, RELEASED
-from model.relation import RelationExtractor
 from pipeline.corpus.labels import NO_RELATION
 from pipeline.corpus.post import Post, Span
 from pipeline.training.calibration import Item
@@ -26,8 +25,15 @@ class Marker(str):
 MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))
 
 
-def add_markers(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Add the four markers to the tokenizer. Returns their ids, the next four free ones."""
+def add_markers(tokenizer: PreTrainedTokenizerBase, own: Sequence[str] = ()) -> tuple[int, ...]:
+    """Return the ids of the four markers.
+
+    own: pieces to mark with, if the tokenizer has all of them. Else four new ones are added, with
+        the next free ids.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if own and all(piece in vocabulary for piece in own):
+        return tuple(vocabulary[piece] for piece in own)
     tokenizer.add_tokens(list(MARKERS), special_tokens=True)
     return tuple(tokenizer.convert_tokens_to_ids(list(MARKERS)))
 
@@ -38,6 +44,7 @@ def encode_relations(
     labels: Sequence[str],
     longest: int,
     style: str = PAPER,
+    markers: Sequence[int] = (),
 ) -> list[Encoded]:
     """Encode numbered posts as word pieces, with markers around head and tail.
 
@@ -47,13 +54,13 @@ def encode_relations(
 
     labels: the relations, in the order of their numbers.
     longest: word pieces per post, including special pieces and markers.
+    markers: their ids, of `add_markers`; (): those of the four new pieces.
 
     Raises DataError for a relation that is not in `labels`.
     """
     number = {label: place for place, label in enumerate(labels)}
-    markers: dict[str, int] = {
-        marker: tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS
-    }
+    ids_of_markers = markers or tokenizer.convert_tokens_to_ids(list(MARKERS))
+    marker_ids: dict[str, int] = dict(zip(MARKERS, ids_of_markers, strict=True))
     mark = mark_as_released if style == RELEASED else mark_spans
     sentences = list(dict.fromkeys(post.tokens for post in posts.values()))  # pairs share them
     pieces_of = dict(zip(sentences, tokenize(sentences, tokenizer, None), strict=True))
@@ -61,7 +68,7 @@ def encode_relations(
     for n, post in posts.items():
         ids, owners = pieces_of[post.tokens]
         label = [number_of(post.relation, number, post)] if post.relation is not None else []
-        ids, places = _insert(mark(post), markers, ids, owners)
+        ids, places = _insert(mark(post), marker_ids, ids, owners)
         cut = False
         if len(ids) > longest:
             kept = _kept(len(ids), places, longest)
@@ -193,7 +200,6 @@ class Relations(Head):
     """The relation task: the relation of each post's head to its tail."""
 
     name = "re"
-    model = RelationExtractor
     least_tokens = 8  # two ends, four markers and two words
     add_markers = staticmethod(add_markers)
     encode = staticmethod(encode_relations)
@@ -226,7 +232,7 @@ class Relations(Head):
         outputs: Any,
         encoded: Sequence[Encoded],
         labels: Sequence[str],
-        model: PrefixedEncoder,
+        model: System,
     ) -> list[Scored]:
         """Return each post's relation, with its probability. outputs: logits (posts, labels)."""
         answers, best = self.read(outputs, encoded, labels), probabilities(outputs).max(-1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import need_readable
-from model.hvpnet.variants import PAPER, TEXT_ONLY
+from model.hvpnet.variants import HVPNET, PAPER, TEXT_ONLY
 from pipeline.corpus import label_version
 from pipeline.corpus.post import SPLITS
 from pipeline.engine.files import near, read_json, write_json
@@ -92,11 +92,13 @@ def _line(metrics: dict[str, Any]) -> str:
 
 
 def _named(config: Mapping[str, Any]) -> str:
-    """Return the name of a run's variant, with what it reads beside the sentence."""
+    """Return the name of a run's system or variant, with what it reads beside the sentence."""
+    system = config.get("system", HVPNET)
+    name = str(config["variant"] if system == HVPNET else system)
     if not config.get("knowledge"):
-        return str(config["variant"])
+        return name
     others = " of others" if config["shuffle_knowledge"] else ""
-    return f"{config['variant']} + picture texts{others}"
+    return f"{name} + picture texts{others}"
 
 
 def _labels(metrics: dict[str, Any]) -> str:

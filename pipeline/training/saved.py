@@ -10,8 +10,11 @@ from transformers import PreTrainedTokenizerBase
 
 from features.errors import need_readable
 from model.config import ExtractorConfig
-from model.encoder import PrefixedEncoder, load_saved
+from model.contract import System
+from model.encoder import load_saved
 from model.hvpnet.variants import TEXT_ONLY
+from model.systems import declared, model_class
+from pipeline.corpus.post import Post
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.training.batches import Pictures
@@ -61,6 +64,13 @@ class SavedModel:
         """True if the model uses no pictures."""
         return bool(self.config.variant == TEXT_ONLY)
 
+    def encode(self, posts: Mapping[int, Post]) -> list[Encoded]:
+        """Encode numbered posts for the model, without picture texts; see `Head.encode`."""
+        config = self.config
+        return self.head.encode(
+            posts, self.tokenizer, self.labels, self.longest, config.style, config.marker_ids
+        )
+
     @property
     def reads_texts(self) -> bool:
         """True if the model reads the pictures' texts."""
@@ -75,9 +85,9 @@ class SavedModel:
             return [*encoded]
         return with_texts(encoded, texts, self.tokenizer, self.config.knowledge_tokens)
 
-    def load(self) -> PrefixedEncoder:
+    def load(self) -> System:
         """Load the model with its weights. Raises EncoderError."""
-        return load_saved(self.head.model, self.folder)
+        return load_saved(model_class(self.head.name, self.config.system), self.folder)
 
 
 def _check_tokenizer(
@@ -87,7 +97,9 @@ def _check_tokenizer(
     rows = config.encoder["vocab_size"]
     check_vocabulary(tokenizer, config.encoder_config(), rows, str(folder))
     markers = tuple(config.marker_ids)
-    if markers and tuple(tokenizer.convert_tokens_to_ids(list(MARKERS))) != markers:
+    names = declared(config.system).markers, MARKERS  # the system's own, or four new pieces
+    known = [tuple(tokenizer.convert_tokens_to_ids([*pieces])) for pieces in names if pieces]
+    if markers and markers not in known:
         raise DataError(
             f"{folder}: expected a tokenizer whose markers have the ids "
             f"{', '.join(map(str, markers))}, found another; make the model again"

@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 
 from features.weights import read_state
-from model.encoder import PrefixedEncoder
+from model.contract import System
+from model.encoder import TextEncoder
+from model.hvpnet.prefixed import PrefixedEncoder
 from pipeline.training.batches import Pictures
 from pipeline.training.config import BACKBONE
 from pipeline.training.possible import check_prefix
@@ -27,7 +29,7 @@ class Start:
     """
 
     saved: SavedModel
-    model: PrefixedEncoder
+    model: System
     pieces: int
     parts: dict[str, int]
 
@@ -48,12 +50,13 @@ class Start:
 
     def fill_prefix(self, model: PrefixedEncoder) -> None:
         """Copy the prefix's weights into a new model, if both have one. Raises SettingError."""
-        if self.model.prefix is None or model.prefix is None:
+        own = self.model.prefix if isinstance(self.model, PrefixedEncoder) else None
+        if own is None or model.prefix is None:
             return
         check_prefix(self.saved.folder, self.saved.config.to_dict(), model.config.to_dict())
-        model.prefix.load_state_dict(self.model.prefix.state_dict())
+        model.prefix.load_state_dict(own.state_dict())
 
-    def report(self, model: PrefixedEncoder) -> dict[str, Any]:
+    def report(self, model: System) -> dict[str, Any]:
         """Return and log which parts were taken, which were left, and which are new.
 
         The numbers are counts of parameters. model: the new one, before its first step.
@@ -88,9 +91,11 @@ class Start:
         return {"task": self.saved.head.name, **origin, **groups}
 
 
-def _parts(model: PrefixedEncoder) -> dict[str, int]:
+def _parts(model: System) -> dict[str, int]:
     """Return the number of parameters of a model's encoder, prefix and head."""
-    encoder, prefix = _count(model.encoder), _count(model.prefix)
+    assert isinstance(model, TextEncoder)
+    prefix = _count(model.prefix) if isinstance(model, PrefixedEncoder) else 0
+    encoder = _count(model.encoder)
     return {"encoder": encoder, "prefix": prefix, "head": _count(model) - encoder - prefix}
 
 

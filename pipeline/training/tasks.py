@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import luigi
 
+from model import systems
 from model.hvpnet.variants import (
+    HVPNET,
     PAPER,
     RELATION_HEADS,
     RELEASED,
@@ -33,7 +35,7 @@ from pipeline.errors import DataError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.grounding.tasks import GroundCrops
 from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.training.config import BACKBONE, MOST_UNKNOWN, SCRATCH, TrainConfig
+from pipeline.training.config import BACKBONE, MOST_UNKNOWN, OPTIMIZERS, SCRATCH, TrainConfig
 from pipeline.training.possible import (
     BESIDE,
     check_evaluation,
@@ -44,7 +46,7 @@ from pipeline.training.possible import (
     model_folder,
     task_of,
 )
-from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
+from pipeline.training.recipes import RECIPES, chosen_system, recipes, train_config, train_preset
 from pipeline.training.reporting import check_trackers
 
 
@@ -108,13 +110,16 @@ class _Training(RunsModel):
     ADDED: ClassVar[Mapping[str, Any]] = {
         name: getattr(TrainConfig, name)
         for name in (
-            *("relation_head", "start_from"),
+            *("relation_head", "start_from", "system", "optimizer"),
             *("train_share", "train_seed", "with_replacement"),
             *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
         )
     }
     RESULT = True
 
+    system = luigi.ChoiceParameter(
+        choices=systems.names(), default=TrainConfig.system, description="one of Table 1's systems"
+    )
     recipe = luigi.ChoiceParameter(
         choices=RECIPES, default=PAPER, description="source of the values that are not given"
     )
@@ -157,8 +162,9 @@ class _Training(RunsModel):
     decay_all = luigi.OptionalBoolParameter(
         default=None, description="apply weight decay to biases and normalisation too"
     )
+    optimizer = luigi.OptionalChoiceParameter(choices=OPTIMIZERS, default=None)
     warmup = luigi.OptionalFloatParameter(
-        default=None, description="length of the warm-up, as a share of all steps"
+        default=None, description="length of the warm-up: a share of all steps, or their number"
     )
     evaluate_from = luigi.OptionalIntParameter(
         default=None, description="first epoch scored on val"
@@ -192,6 +198,12 @@ class _Training(RunsModel):
     def with_pictures(self) -> bool:
         return self.config.variant != TEXT_ONLY
 
+    @property
+    def kind(self) -> str:
+        """The run's variant, or its system if that is not HVPNeT."""
+        config = self.config
+        return config.variant if config.system == HVPNET else config.system
+
     def with_texts(self) -> bool:
         return self.config.knowledge
 
@@ -207,7 +219,7 @@ class _Training(RunsModel):
         from pipeline.training.results import result
 
         others = {
-            "add --variant text-only": self.clone(variant=TEXT_ONLY).folder,
+            "add --variant text-only": self.clone(system=HVPNET, variant=TEXT_ONLY).folder,
             "leave out --knowledge": self.clone(knowledge=False).folder,
         }
         made = {name: damage(run, self.paths.digests) is None for name, run in others.items()}
@@ -234,8 +246,10 @@ class _Train(_Training):
 
     def sources(self) -> dict[str, Path]:
         start = self.config.start_from
-        folder = {} if start is None else {"start_from": model_folder("--start-from", start)}
-        return on_disk("encoder", self.config.encoder, SCRATCH) | folder
+        folders = {} if start is None else {"start_from": model_folder("--start-from", start)}
+        file = systems.file_of(self.config.system)
+        files = {} if file is None else {"system": file}
+        return on_disk("encoder", self.config.encoder, SCRATCH) | folders | files
 
     @property
     def name(self) -> str:
@@ -243,7 +257,7 @@ class _Train(_Training):
 
     @property
     def title(self) -> str:
-        return f"{self.STAGE} ({self.config.variant}, seed {self.config.seed})"
+        return f"{self.STAGE} ({self.kind}, seed {self.config.seed})"
 
     def work(self, folder: Path) -> None:
         from pipeline.training.train import train_into
@@ -269,7 +283,7 @@ class _Summary(_Training):
 
     @property
     def title(self) -> str:
-        return f"{self.STAGE} ({self.config.variant}, mean of {len(self.seeds)} seeds)"
+        return f"{self.STAGE} ({self.kind}, mean of {len(self.seeds)} seeds)"
 
     def requires(self) -> list[Stage]:
         precision = self.config.precision  # the same for all runs, whatever outputs exist
@@ -424,10 +438,14 @@ class Recipes(Listing):
     """The settings of the recipes for both tasks on a data set."""
 
     dataset = luigi.Parameter(default="mnre")
-    variant = luigi.ChoiceParameter(choices=VARIANTS, default=VARIANTS[0])
+    system = luigi.ChoiceParameter(choices=systems.names(), default=TrainConfig.system)
+    variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
 
     def lines(self) -> list[str]:
-        return recipes(self.dataset, self.variant)
+        of_bert_crf = self.system == systems.BERT_CRF
+        task = "ner" if of_bert_crf else systems.declared(self.system).tasks[0]
+        system, variant = chosen_system(task, self.system, self.variant)
+        return recipes(self.dataset, variant, system)
 
 
 class Scores(Listing):

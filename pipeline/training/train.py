@@ -10,7 +10,8 @@ from typing import Any
 import transformers
 from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 
-from model.encoder import PrefixedEncoder, quiet_transformers
+from model.contract import System
+from model.encoder import quiet_transformers
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
@@ -147,10 +148,11 @@ def train(
     tokenizer, model = build(
         head, splits["train"].values(), labels, config, pictures, start, made_by
     )
+    markers = _extractor(model).config.marker_ids
     origin = {} if start is None else {"start": start.report(_extractor(model))}
     unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder_name)
     encoded = {
-        name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style)
+        name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style, markers)
         for name, chosen in splits.items()
     }
     log_shortened(splits, encoded, config.max_tokens)
@@ -252,17 +254,17 @@ def _drawn(head: Head, posts: Mapping[int, Post], config: TrainConfig) -> list[i
     return drawn
 
 
-def _space(model: PrefixedEncoder | FineTuned) -> int:
+def _space(model: System | FineTuned) -> int:
     """Return the bytes of the model and three checkpoints: weights and AdamW's two moments each."""
     size = sum(weight.nbytes for weight in model.parameters())
     return size * (1 + 3 * 3)
 
 
-def _extractor(model: PrefixedEncoder | FineTuned) -> PrefixedEncoder:
+def _extractor(model: System | FineTuned) -> System:
     return model.extractor if isinstance(model, FineTuned) else model
 
 
-def _revision(model: PrefixedEncoder | FineTuned) -> str | None:
+def _revision(model: System | FineTuned) -> str | None:
     """Return the hub's commit of a downloaded encoder; None if it is from disk or scratch."""
     return getattr(_extractor(model).encoder.config, "_commit_hash", None)
 
@@ -303,7 +305,7 @@ def _best_epoch(epochs: list[dict[str, float]]) -> int:
 
 
 def _save(
-    model: PrefixedEncoder | FineTuned,
+    model: System | FineTuned,
     tokenizer: PreTrainedTokenizerBase,
     config: TrainConfig,
     folder: Path,

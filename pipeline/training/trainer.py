@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
-from model.encoder import PrefixedEncoder
+from model.contract import System
 from model.errors import ModelError
 from pipeline.engine.digests import of_file
 from pipeline.engine.files import read_json, settle, write_json
@@ -26,6 +26,7 @@ from pipeline.training.batches import BucketSampler, Collator
 from pipeline.training.config import TrainConfig
 from pipeline.training.encode import Encoded
 from pipeline.training.finetune import FineTuned
+from pipeline.training.optimizers import make_optimizer
 from pipeline.training.reporting import TENSORBOARD, trackers
 
 EVAL_BATCH = 64
@@ -35,10 +36,8 @@ RANK = "rank"  # figure by which the best epoch is chosen
 log = logging.getLogger(__name__)
 
 
-def optimizer_groups(
-    model: PrefixedEncoder | FineTuned, config: TrainConfig
-) -> list[dict[str, Any]]:
-    """Return AdamW's groups: three rates; biases and normalisation don't decay (Appendix B.1).
+def optimizer_groups(model: System | FineTuned, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return the optimizer's groups: three rates; biases and norms don't decay (Appendix B.1).
 
     With `decay_all` everything decays, as in the published scripts. Raises ModelError for a
     parameter in no group of the model: its learning rate is undefined.
@@ -153,8 +152,9 @@ class _Trainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             declared: Any = model or self.model
-            groups = optimizer_groups(declared, self.run_config)
-            self.optimizer = torch.optim.AdamW(groups, lr=self.run_config.learning_rate, fused=True)
+            config = self.run_config
+            groups = optimizer_groups(declared, config)
+            self.optimizer = make_optimizer(config.optimizer, groups, config.learning_rate)
         return self.optimizer
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:

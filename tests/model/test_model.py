@@ -14,7 +14,6 @@ from transformers import AutoModel
 from model.encoder import (
     ENCODERS,
     EncoderError,
-    PrefixedEncoder,
     check_encoder,
     load_encoder,
     load_saved,
@@ -22,6 +21,7 @@ from model.encoder import (
 from model.hvpnet.attention import NAME, visual_prefix_attention
 from model.hvpnet.gate import Gate, mix
 from model.hvpnet.prefix import VisualPrefix
+from model.hvpnet.prefixed import PrefixedEncoder
 from model.hvpnet.variants import AT_CLS, AT_MARKERS, STYLES
 from model.ner import IGNORED, EntityTagger
 from model.relation import RelationExtractor
@@ -249,10 +249,10 @@ def test_order_of_the_regions_changes_nothing(kind: str) -> None:
 def test_one_post_alone_equals_the_same_in_a_batch(kind: str) -> None:
     model, text, pictures = relation_model(kind), text_batch(), picture_batch()
     alone = model.states(
-        text["input_ids"][1:, :5],
-        text["attention_mask"][1:, :5],
-        pictures["pyramid"][1:, :2],
-        pictures["regions"][1:, :2],
+        input_ids=text["input_ids"][1:, :5],
+        attention_mask=text["attention_mask"][1:, :5],
+        pyramid=pictures["pyramid"][1:, :2],
+        regions=pictures["regions"][1:, :2],
     )
     together = model.states(**text, **pictures)[1:, :5]
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)

@@ -15,6 +15,7 @@ from torch import Tensor
 from model.ner import EntityTagger
 from model.relation import RelationExtractor
 from model.released import ReleasedError, import_released
+from model.systems import model_class
 from pipeline.corpus.labels import clean_tags
 from pipeline.corpus.posts import load_posts
 from pipeline.extraction.index import StoredPyramids
@@ -239,7 +240,7 @@ def test_published_checkpoint_from_pictures_to_predictions(
     evaluated = run("Evaluate", "--model", str(model), *weights, *STRETCH)
 
     posts = load_posts(outputs(store, "ReadPosts")[-1])
-    extractor = head.model.from_pretrained(model).eval()
+    extractor = model_class(head.name, "hvpnet").from_pretrained(model).eval()
     stored = StoredPyramids.open(outputs(store, "ExtractPyramid")[-1], store / "pyramids")
     tokenizer = load_tokenizer(str(model))
     labels = golden.labels(name)

@@ -22,7 +22,7 @@ from features.backbone import load_backbone
 from features.pictures import Preparation, prepare
 from features.pyramid import pool
 from features.weights import save_state
-from model.encoder import PrefixedEncoder
+from model.hvpnet.prefixed import PrefixedEncoder
 from model.released import GATE, Imported, import_released, our_name
 from tests.parity.differences import Differences, Vectors
 

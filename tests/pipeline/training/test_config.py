@@ -23,7 +23,11 @@ from pipeline.training.recipes import train_config
         ("head_learning_rate", float("inf"), "--head-learning-rate: expected a number, 0 or more"),
         ("weight_decay", -0.1, "--weight-decay: expected a number, 0 or more, found -0.1"),
         ("max_grad_norm", -1.0, "--max-grad-norm: expected a number, 0 or more, found -1.0"),
-        ("warmup", 1.5, "--warmup: expected a share from 0 to 1, found 1.5"),
+        (
+            "warmup",
+            1.5,
+            "--warmup: expected a share below 1, or a whole number of steps",
+        ),
         ("train_share", 0.0, "--train-share: expected a share above 0, up to 1, found 0.0"),
         ("train_share", 1.01, "--train-share: expected a share above 0, up to 1, found 1.01"),
         ("train_share", float("nan"), "--train-share: expected a share above 0, up to 1, found"),

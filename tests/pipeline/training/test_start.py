@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from features.weights import save_state
-from model.encoder import EncoderError, PrefixedEncoder
+from model.encoder import EncoderError
+from model.hvpnet.prefixed import PrefixedEncoder
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError, SettingError
 from pipeline.extraction.config import ExtractConfig

@@ -1,0 +1,105 @@
+"""The contract of a system: what it reads, and what it gives to the heads of the two tasks.
+
+A system is a file in `model/zoo/` with one subclass of `System` or `TextEncoder`; its name is the
+file's, with "-" for "_". It turns a batch into a state for each token. The heads in `ner.py` and
+`relation.py` do the rest: the CRF over the states of words, and the classifier of the joined states
+of two entities. A system may replace the step between its states and their scores, and may add a
+loss. Example, a BERT whose words also see the mean of the picture's last block:
+
+    class PictureWords(TextEncoder):
+        def __init__(self, config):
+            super().__init__(config)
+            self.project = nn.Linear(config.block_channels[-1], self.hidden)
+
+        def states(self, input_ids, attention_mask, pyramid, regions, segment_ids=None):
+            states = self.encode(input_ids, attention_mask, segment_ids).last_hidden_state
+            last = pyramid[:, 0, -self.config.block_channels[-1]:].mean((-1, -2))  # (B, C)
+            return states + self.project(last.to(states.dtype))[:, None]
+
+        def parameter_groups(self):
+            return [*super().parameter_groups(), ParameterGroup("base", [self.project])]
+
+Axes: B posts, T tokens, W words, H width of a state, K tags or relations, R regions.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from model.config import ExtractorConfig
+from model.groups import ParameterGroup
+from model.hvpnet.variants import AT_CLS
+
+
+class System(PreTrainedModel):
+    """A system without its head, from which the model of a task is derived.
+
+    The first three are literals in a system's file, as they are read without importing it.
+
+    tasks: those that it is made for.
+    reads_pictures: True if `states` reads `pyramid` (B, R, ΣC, h, w) and `regions` (B, R).
+    markers: pieces of the encoder's vocabulary that mark head and tail (opening and closing marker
+        of each); (): four new pieces.
+    hidden: H, set by the constructor.
+    """
+
+    config_class = ExtractorConfig
+    base_model_prefix = ""
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    # Otherwise the Trainer assumes that the loss is already averaged over accumulated steps.
+    accepts_loss_kwargs = False
+
+    tasks: ClassVar[tuple[str, ...]] = ("ner", "re")
+    reads_pictures: ClassVar[bool] = True
+    markers: ClassVar[tuple[str, ...]] = ()
+    hidden: int
+    # Made by the head.
+    dropout: nn.Dropout
+    classifier: nn.Linear
+
+    def states(self, **inputs: Any) -> Tensor:
+        """Return the tokens' states (B, T, H).
+
+        inputs: the batch but for the head's own part (words or markers, and labels): `input_ids`
+            and `attention_mask` (B, T); `pyramid` and `regions` if it reads pictures; `segment_ids`
+            (B, T) in a batch with picture texts.
+        """
+        raise NotImplementedError
+
+    def emissions(self, tokens: Tensor) -> Tensor:
+        """Return the scores (B, W, K) of the tags. tokens: (B, W, H), the states of the words."""
+        scores: Tensor = self.classifier(self.dropout(tokens))
+        return scores
+
+    def pair(self, states: Tensor, markers: Tensor) -> Tensor:
+        """Return what the relation classifier reads (B, D), of D = `pair_width`.
+
+        By default the joined states of both opening markers, or the first token's state with
+        `relation_head` "cls". markers: (B, 2), their places.
+        """
+        if self.config.relation_head == AT_CLS:
+            return states[:, 0]
+        rows = torch.arange(len(states), device=states.device)[:, None]
+        return states[rows, markers].flatten(1)
+
+    @property
+    def pair_width(self) -> int:
+        """D, the width of `pair`."""
+        return self.hidden if self.config.relation_head == AT_CLS else 2 * self.hidden
+
+    def extra_loss(self, tokens: Tensor, labels: Tensor, mask: Tensor) -> Tensor | None:
+        """Return a loss to add to that of the main CRF; None for none.
+
+        tokens: (B, W, H). labels: (B, W), 0 for padding. mask: (B, W) bool, False for padding.
+        """
+        return None
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return the groups of its own parameters; the head adds its group."""
+        raise NotImplementedError
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Do nothing: constructors have initialised the modules already."""

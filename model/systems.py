@@ -1,0 +1,98 @@
+"""Find systems by their names, and derive the models of the two tasks from them.
+
+Names are those of files in `model/zoo/`, with "-" for "_", and `hvpnet`. Listing them imports
+nothing else.
+"""
+
+import ast
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.hvpnet.variants import HVPNET, TEXT_ONLY
+
+if TYPE_CHECKING:  # importing it loads torch
+    from model.contract import System
+
+BERT_CRF = "bert-crf"  # what hvpnet's variant text-only is
+_ZOO = Path(__file__).parent / "zoo"
+
+
+def names() -> list[str]:
+    """Return the names of all systems, hvpnet first."""
+    files = (file.stem for file in _ZOO.glob("[!_]*.py"))
+    return [HVPNET, *sorted([BERT_CRF, *(stem.replace("_", "-") for stem in files)])]
+
+
+def file_of(name: str) -> Path | None:
+    """Return the file of a system; None for hvpnet."""
+    return None if name == HVPNET else _ZOO / f"{name.replace('-', '_')}.py"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a system's class declares as literals; see `model/contract.py`."""
+
+    tasks: tuple[str, ...] = ("ner", "re")
+    reads_pictures: bool = True
+    markers: tuple[str, ...] = ()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants of a system of the zoo."""
+        return (HVPNET,) if self.reads_pictures else (TEXT_ONLY,)
+
+
+@cache
+def declared(name: str) -> Declared:
+    """Read what a system declares from its file, without importing it."""
+    file = file_of(name)
+    if file is None:
+        return Declared()
+    known = {field.name for field in fields(Declared)}
+    values = {
+        target.id: ast.literal_eval(line.value)
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+        for line in node.body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+        if isinstance(target, ast.Name) and target.id in known
+    }
+    return Declared(**values)
+
+
+def system_class(name: str) -> "type[System]":
+    """Return a system's class: the one that its file defines."""
+    from model.contract import System
+    from model.hvpnet.prefixed import PrefixedEncoder
+
+    if name == HVPNET:
+        return PrefixedEncoder
+    module = import_module(f"model.zoo.{name.replace('-', '_')}")
+    [found] = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, System)
+        and value.__module__ == module.__name__
+    ]
+    return found
+
+
+@cache
+def model_class(task: str, name: str) -> "type[System]":
+    """Return the class of a task's models of a system: the head on the system.
+
+    task: "ner" or "re". The classes have the same names for all systems.
+    """
+    from model.ner import EntityHead, EntityTagger
+    from model.relation import RelationExtractor, RelationHead
+
+    head, plain = {"ner": (EntityHead, EntityTagger), "re": (RelationHead, RelationExtractor)}[task]
+    if name == HVPNET:
+        return plain
+    derived: type[System] = type(plain.__name__, (head, system_class(name)), {})
+    return derived

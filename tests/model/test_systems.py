@@ -1,0 +1,135 @@
+"""The systems of the zoo: one battery for all of them, and what is their own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from model.config import ExtractorConfig
+from model.contract import System
+from model.encoder import load_saved
+from model.systems import BERT_CRF, declared, file_of, model_class, names, system_class
+from tests.tiny import extractor_config, picture_batch, text_batch
+
+ZOO = [name for name in names() if name not in ("hvpnet", BERT_CRF)]
+MODELS = [(name, task) for name in ["hvpnet", *ZOO] for task in declared(name).tasks]
+LABELS = 5
+
+
+def make(name: str, task: str) -> System:
+    """A tiny model of a system, in eval mode."""
+    torch.manual_seed(0)
+    looks = declared(name).reads_pictures
+    config: ExtractorConfig = extractor_config(
+        labels=LABELS, variant="hvpnet" if looks else "text-only"
+    )
+    config.system = name
+    return model_class(task, name)(config).eval()
+
+
+def batch(name: str, task: str) -> dict[str, torch.Tensor]:
+    """Two posts of 7 and 5 tokens, with labels."""
+    found = text_batch()
+    if declared(name).reads_pictures:
+        found |= picture_batch()
+    if task == "re":
+        return found | {"markers": torch.tensor([[1, 4], [3, 2]]), "labels": torch.tensor([1, 4])}
+    words = torch.tensor([[1, 2, 4], [1, 3, -1]])
+    return found | {"words": words, "labels": torch.tensor([[0, 1, 2], [4, 3, -100]])}
+
+
+def answer(model: System, given: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return logits, or emissions of the words that exist."""
+    with torch.no_grad():
+        output = model(**{name: tensor for name, tensor in given.items() if name != "labels"})
+    if "words" in given:
+        return output.emissions[given["words"] >= 0]
+    return output.logits
+
+
+def test_each_file_has_one_system_and_declares_it() -> None:
+    assert ZOO, "the zoo is not empty"
+    for name in ZOO:
+        found, told = system_class(name), declared(name)
+        assert (found.tasks, found.reads_pictures) == (told.tasks, told.reads_pictures)
+        assert found.markers == told.markers
+        assert file_of(name) == Path(str(found.__module__.replace(".", "/") + ".py")).resolve()
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_one_post_alone_equals_the_same_in_a_batch(name: str, task: str) -> None:
+    model, both = make(name, task), batch(name, task)
+    alone = {key: tensor[1:] for key, tensor in both.items()}
+    for key in ("input_ids", "attention_mask"):
+        alone[key] = alone[key][:, :5]  # without padding
+    if task == "ner":
+        alone["words"] = alone["words"][:, :2]
+    expected = answer(model, both)[-1:] if task == "re" else answer(model, both)[3:]
+    torch.testing.assert_close(answer(model, alone), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_padding_changes_nothing(name: str, task: str) -> None:
+    model, given = make(name, task), batch(name, task)
+    other = dict(given)
+    other["input_ids"] = given["input_ids"].where(given["attention_mask"] > 0, torch.tensor(9))
+    torch.testing.assert_close(answer(model, other), answer(model, given), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "task"), [m for m in MODELS if declared(m[0]).reads_pictures])
+def test_masked_regions_change_nothing(name: str, task: str) -> None:
+    model, given = make(name, task), batch(name, task)
+    other = dict(given)
+    other["pyramid"] = given["pyramid"].clone()
+    other["pyramid"][1, 2:] = 7.0
+    torch.testing.assert_close(answer(model, other), answer(model, given), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_the_loss_falls(name: str, task: str) -> None:
+    model, given = make(name, task).train(), batch(name, task)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(30):
+        loss = model(**given).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_a_saved_model_answers_the_same(name: str, task: str, tmp_path: Path) -> None:
+    model, given = make(name, task), batch(name, task)
+    model.save_pretrained(tmp_path)
+    loaded = load_saved(model_class(task, name), tmp_path)
+    assert torch.equal(answer(loaded.eval(), given), answer(model, given))
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_every_parameter_is_in_one_group_and_gets_a_gradient(name: str, task: str) -> None:
+    model, given = make(name, task), batch(name, task)
+    groups = [
+        p for group in model.parameter_groups() for m in group.modules for p in m.parameters()
+    ]
+    assert len({id(p) for p in groups}) == len(groups)
+    assert {id(p) for p in groups} == {id(p) for p in model.parameters()}
+    model(**given).loss.backward()
+    without = {n for n, p in model.named_parameters() if p.grad is None}
+    assert {n for n in without if not n.startswith("encoder.pooler")} == set()
+
+
+# --- mtb
+
+
+def test_mtb_maps_the_joined_states_of_the_markers() -> None:
+    model, given = make("mtb", "re"), batch("mtb", "re")
+    states = model.states(input_ids=given["input_ids"], attention_mask=given["attention_mask"])
+    pair = torch.stack([torch.cat([states[n, m] for m in given["markers"][n]]) for n in range(2)])
+    weights = model.transform
+    assert isinstance(weights, nn.Linear)
+    mapped = pair @ weights.weight.T + weights.bias
+    expected = mapped @ model.classifier.weight.T + model.classifier.bias
+    torch.testing.assert_close(answer(model, given), expected)

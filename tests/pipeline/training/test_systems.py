@@ -1,0 +1,88 @@
+"""Other systems than HVPNeT through the command line: trained, saved, evaluated, predicted with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tasks
+from pipeline.engine.files import read_json
+from pipeline.errors import SettingError
+from pipeline.prediction.extractor import Extractor
+from pipeline.training.recipes import train_config
+from tests.pipeline.prediction.trained import label_of
+from tests.world import World, make_world
+
+SCRATCH = ("--encoder", "scratch", "--epochs", "1", "--warmup", "0.1", "--learning-rate", "2e-3")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("systems"), posts=(12, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def mtb(world: World) -> Path:
+    return world.result("TrainRE", "--system", "mtb", *SCRATCH)
+
+
+def test_a_run_records_its_system(mtb: Path) -> None:
+    config = read_json(mtb / "metrics.json")["config"]
+    assert (config["system"], config["variant"]) == ("mtb", "text-only")
+    assert (config["optimizer"], config["dropout"]) == ("adamw-uncorrected", 0.5)
+    assert read_json(mtb / "model/config.json")["system"] == "mtb"
+    key = read_json(mtb / "manifest.json")["key"]
+    assert "system" in key["sources"]  # by the content of its file
+
+
+def test_no_picture_was_read(world: World, mtb: Path) -> None:
+    assert not (world.store / "ExtractPyramid").exists()
+
+
+def test_a_saved_system_predicts_what_it_predicted(world: World, mtb: Path) -> None:
+    lines = [*map(json.loads, (mtb / "predictions.jsonl").read_text().splitlines())]
+    records = [{name: line[name] for name in ("tokens", "head", "tail")} for line in lines]
+    predictions = Extractor.load(mtb).predict(records, strict=True)
+    assert [label_of(one) for one in predictions] == [line["predicted_relation"] for line in lines]
+    again = world.result("Evaluate", "--model", str(mtb))
+    found = map(json.loads, (again / "predictions.jsonl").read_text().splitlines())
+    assert [line["predicted_relation"] for line in found] == [
+        line["predicted_relation"] for line in lines
+    ]
+
+
+def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
+    printed = world.printed("Recipes", "--system", "mtb")
+    assert "TrainNER" not in printed
+    [line] = [line for line in printed.splitlines() if line.startswith("--optimizer")]
+    assert line.split()[1] == "adamw-uncorrected"
+    assert line.split()[-1] == "adamw"  # the common recipe
+
+
+def test_bert_crf_is_the_text_only_variant() -> None:
+    given = {"dataset": "own", "encoder": "scratch", "precision": "float32"}
+    runs = [
+        tasks.TrainNER(**given, **more).config
+        for more in ({"system": "bert-crf"}, {"variant": "text-only"})
+    ]
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "message"),
+    [
+        ("ner", {"system": "mtb"}, "--system mtb: expected TrainRE, which it is made for"),
+        ("re", {"system": "bert-crf"}, "--system bert-crf: expected TrainNER, which it is made"),
+        ("re", {"system": "mtb", "variant": "flat"}, "--variant: expected text-only with --system"),
+        (
+            "re",
+            {"system": "mtb", "style": "released"},
+            "--style released: expected --system",
+        ),
+    ],
+)
+def test_what_a_system_cannot_do_is_one_line(
+    task: str, values: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        train_config(task, "own", values)
