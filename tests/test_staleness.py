@@ -304,7 +304,6 @@ PARAMETERS = [
     ("own", "Table1.knowledge", "FILES/captions.jsonl",     "................1...."),
     ("own", "TrainRE.system", "mtb",                        ".....T.O............."),
     ("own", "TrainNER.system", "bert-crf",                  "......N.............."),
-    ("own", "TrainRE.system", "hvpnet",                      NOTHING),
     ("words", "TrainNER.system", "bert-crf",                 NOTHING),  # the same training
     ("own", "Table1.knowledge", "none",                      NOTHING),
     ("own", "LowResource.tasks", "ner",                     ".................L..."),
@@ -402,6 +401,7 @@ TRAINING = [
     ("own", "knowledge_tokens", "32",                        NOTHING),
     ("knows", "shuffle_knowledge", "true",                  ".....TNO........1LKAD"),
     ("own", "shuffle_knowledge", "true",                     NOTHING),
+    ("own", "system", "hvpnet",                              NOTHING),
     ("own", "optimizer", "adamw-uncorrected",               ".....TNO........1LKAD"),
     ("own", "optimizer", "adamw",                            NOTHING),
     ("own", "relation_head", "cls",                         ".....T.O........1LKAD"),  # not N's
