@@ -38,6 +38,7 @@ from pipeline.corpus.tasks import ImportPosts, MakeDemo, ReadPosts
 from pipeline.description.tasks import DescribePictures, ShowCrops
 from pipeline.engine import command_line, configuration, console
 from pipeline.engine.listing import Listing
+from pipeline.engine.outputs import folders
 from pipeline.engine.paths import paths
 from pipeline.engine.prune import prune
 from pipeline.engine.stage import Stage
@@ -54,7 +55,15 @@ from pipeline.experiments.tasks import (
 from pipeline.extraction.tasks import ExtractPyramid
 from pipeline.grounding.tasks import EvaluateGrounding, GroundCrops, WriteCrops
 from pipeline.prediction.tasks import Predict, ShowPredictions
-from pipeline.training.tasks import Evaluate, ImportReleased, Recipes, Scores, TrainNER, TrainRE
+from pipeline.training.tasks import (
+    Evaluate,
+    ImportReleased,
+    Recipes,
+    RunsModel,
+    Scores,
+    TrainNER,
+    TrainRE,
+)
 
 DATA_STAGES = (  # of every data set
     *(ReadPosts, GroundCrops, ExtractPyramid, DescribePictures, TrainRE, TrainNER),
@@ -74,12 +83,19 @@ def stages_of(dataset: str) -> list[Stage]:
 
 
 class Status(Listing):
-    """For each stage of a data set, print fresh, or stale and which part of its key changed."""
+    """For each stage of a data set, print fresh, or stale and which part of its key changed.
+
+    DescribePictures is left out where no training reads picture texts and none were ever made.
+    """
 
     dataset = luigi.Parameter(default="mnre")
 
     def lines(self) -> list[str]:
-        return status(stages_of(self.dataset))
+        stages = stages_of(self.dataset)
+        described = folders(paths().store_root, DescribePictures.STAGE)
+        if not described and not any(isinstance(s, RunsModel) and s.with_texts() for s in stages):
+            stages = [stage for stage in stages if not isinstance(stage, DescribePictures)]
+        return status(stages)
 
 
 class Prune(Listing):

@@ -35,6 +35,11 @@ def test_a_run_records_its_system(mtb: Path) -> None:
     assert "system" in key["sources"]  # by the content of its file
 
 
+def test_status_tells_of_picture_texts_where_they_are_read(world: World, mtb: Path) -> None:
+    assert "DescribePictures" not in world.status()
+    assert world.status("--TrainRE-knowledge")["DescribePictures"].startswith("stale")
+
+
 def test_no_picture_was_read(world: World, mtb: Path) -> None:
     assert not (world.store / "ExtractPyramid").exists()
 
