@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"  # a complete tokenizer; other files hold parts of it
 _FETCHED = ["*.json", "*.txt", "*.jinja", "*.safetensors"]
 _NEEDED = (  # at least one file of each line
     ("config.json",),
-    ("model.safetensors", "model.safetensors.index.json"),
+    (WEIGHTS, SHARDS),
     ("processor_config.json", "preprocessor_config.json"),
     ("tokenizer.json", "vocab.txt", "vocab.json"),
 )
@@ -98,7 +99,17 @@ def ask_hub(name: str) -> None:
 def lacks(folder: Path) -> list[str]:
     """Return the files that are missing from a model's folder; alternatives joined by "or"."""
     files = {path.name for path in folder.glob("*") if path.is_file()}
-    return [" or ".join(names) for names in _NEEDED if files.isdisjoint(names)]
+    missing = [" or ".join(names) for names in _NEEDED if files.isdisjoint(names)]
+    shards = _shards(folder) if SHARDS in files and WEIGHTS not in files else set()
+    return [*missing, *sorted(shards - files)]
+
+
+def _shards(folder: Path) -> set[str]:
+    """Return the files over which a model's weights are spread; none if their index is broken."""
+    try:
+        return {*map(str, json.loads((folder / SHARDS).read_bytes())["weight_map"].values())}
+    except (ValueError, LookupError, TypeError, AttributeError):  # not JSON, or of another form
+        return set()
 
 
 def missing_tokenizer_files(names: Mapping[str, str], folder: Path) -> str:

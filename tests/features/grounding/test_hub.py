@@ -1,5 +1,6 @@
 """Models of the hub as folders: cached, fetched, or reported as missing."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from features.grounding.hub import is_cached, model_folder
+from features.grounding.hub import is_cached, lacks, model_folder
 from features.weights import WeightsError
 from tests.tiny_detectors import write_owlv2
 
@@ -68,6 +69,21 @@ def test_a_snapshot_without_weights_is_not_cached(model: Path, cache: Path, offl
     assert not is_cached("a/b")
     with pytest.raises(WeightsError, match="not in the hub's cache"):
         model_folder("a/b")
+
+
+def test_a_snapshot_without_one_of_its_shards_is_not_cached(
+    model: Path, cache: Path, offline: None
+) -> None:
+    """A killed download may leave the index of the shards without all of them."""
+    snapshot = put(model, cache)
+    shard = snapshot / "model-00001-of-00002.safetensors"
+    (snapshot / "model.safetensors").rename(shard)
+    names = {"a": shard.name, "b": "model-00002-of-00002.safetensors"}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    assert lacks(snapshot) == [names["b"]]
+    assert not is_cached("a/b")
+    (snapshot / names["b"]).touch()
+    assert is_cached("a/b")
 
 
 @pytest.mark.parametrize("name", ["a/b", "/no/such/folder", "../b", "a b"])
