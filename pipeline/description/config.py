@@ -12,7 +12,8 @@ from pipeline.machine import FLOAT32
 FILE, CAPTIONER, OCR, OBJECTS = "file", "captioner", "ocr", "objects"
 DESCRIBERS = (FILE, CAPTIONER, OCR, OBJECTS)
 READ_PICTURES = (CAPTIONER, OCR)
-CAPTIONER_WEIGHTS = "Salesforce/blip-image-captioning-base"  # small: 250 million weights
+# 470 million weights. The hub has the smaller "-base" only as pickles, which are not loaded.
+CAPTIONER_WEIGHTS = "Salesforce/blip-image-captioning-large"
 # The settings that decide a describer's texts. The others are left at their defaults.
 _READ = {
     FILE: ("files",),
