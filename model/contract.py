@@ -12,7 +12,7 @@ loss. Example, a BERT whose words also see the mean of the picture's last block:
             self.project = nn.Linear(config.block_channels[-1], self.hidden)
 
         def states(self, input_ids, attention_mask, pyramid, regions, segment_ids=None):
-            states = self.encode(input_ids, attention_mask, segment_ids).last_hidden_state
+            states = self.read(input_ids, attention_mask, segment_ids).last_hidden_state
             last = pyramid[:, 0, -self.config.block_channels[-1]:].mean((-1, -2))  # (B, C)
             return states + self.project(last.to(states.dtype))[:, None]
 

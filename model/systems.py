@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from model.errors import ModelError
 from model.hvpnet.variants import HVPNET, TEXT_ONLY
 
 if TYPE_CHECKING:  # importing it loads torch
@@ -47,39 +48,58 @@ class Declared:
 
 @cache
 def declared(name: str) -> Declared:
-    """Read what a system declares from its file, without importing it."""
+    """Read what a system declares from its file, without importing it.
+
+    Raises ModelError for a value that is not a literal.
+    """
     file = file_of(name)
     if file is None:
         return Declared()
     known = {field.name for field in fields(Declared)}
     values = {
-        target.id: ast.literal_eval(line.value)
+        target.id: _literal(file, line.value)
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)
         for line in node.body
-        if isinstance(line, ast.Assign)
-        for target in line.targets
+        if isinstance(line, (ast.Assign, ast.AnnAssign)) and line.value is not None
+        for target in (line.targets if isinstance(line, ast.Assign) else [line.target])
         if isinstance(target, ast.Name) and target.id in known
     }
     return Declared(**values)
 
 
+def _literal(file: Path, value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        raise ModelError(
+            f"{file}:{value.lineno}: expected a literal, as it is read without importing the file, "
+            f"found {ast.unparse(value)}"
+        ) from error
+
+
 def system_class(name: str) -> "type[System]":
-    """Return a system's class: the one that its file defines."""
+    """Return a system's class: the one that its file defines.
+
+    Raises ModelError if the file defines none or several.
+    """
     from model.contract import System
     from model.hvpnet.prefixed import PrefixedEncoder
 
     if name == HVPNET:
         return PrefixedEncoder
     module = import_module(f"model.zoo.{name.replace('-', '_')}")
-    [found] = [
+    classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, System)
         and value.__module__ == module.__name__
     ]
-    return found
+    if len(classes) != 1:
+        actual = ", ".join(kind.__name__ for kind in classes) or "none"
+        raise ModelError(f"{file_of(name)}: expected one subclass of System, found {actual}")
+    return classes[0]
 
 
 @cache

@@ -13,7 +13,7 @@ from model.config import ExtractorConfig
 from model.contract import System
 from model.encoder import load_saved
 from model.hvpnet.variants import TEXT_ONLY
-from model.systems import declared, model_class
+from model.systems import declared, model_class, names
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
@@ -49,6 +49,11 @@ class SavedModel:
         need_readable(folder)
         head = HEADS[task_of(folder)]
         config = ExtractorConfig.from_pretrained(folder)
+        if config.system not in names():
+            raise DataError(
+                f"{folder}: expected a model of one of the systems {', '.join(names())}, found one "
+                f"of {config.system!r}"
+            )
         tokenizer = load_tokenizer(str(folder), "make the model again")
         _check_tokenizer(tokenizer, config, folder)
         labels = [config.id2label[number] for number in range(config.num_labels)]
@@ -97,8 +102,8 @@ def _check_tokenizer(
     rows = config.encoder["vocab_size"]
     check_vocabulary(tokenizer, config.encoder_config(), rows, str(folder))
     markers = tuple(config.marker_ids)
-    names = declared(config.system).markers, MARKERS  # the system's own, or four new pieces
-    known = [tuple(tokenizer.convert_tokens_to_ids([*pieces])) for pieces in names if pieces]
+    both = declared(config.system).markers, MARKERS  # the system's own, or four new pieces
+    known = [tuple(tokenizer.convert_tokens_to_ids([*pieces])) for pieces in both if pieces]
     if markers and markers not in known:
         raise DataError(
             f"{folder}: expected a tokenizer whose markers have the ids "

@@ -1,14 +1,21 @@
 """The systems of the zoo: one battery for all of them, and what is their own."""
 
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from model import contract, systems, zoo
 from model.config import ExtractorConfig
 from model.contract import System
-from model.encoder import load_saved
+from model.encoder import TextEncoder, load_saved
+from model.errors import ModelError
+from model.groups import ParameterGroup
+from model.ner import EntityHead
+from model.relation import RelationHead
 from model.systems import BERT_CRF, declared, file_of, model_class, names, system_class
 from tests.tiny import extractor_config, picture_batch, text_batch
 
@@ -55,6 +62,51 @@ def test_each_file_has_one_system_and_declares_it() -> None:
         assert (found.tasks, found.reads_pictures) == (told.tasks, told.reads_pictures)
         assert found.markers == told.markers
         assert file_of(name) == Path(str(found.__module__.replace(".", "/") + ".py")).resolve()
+
+
+def write_system(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
+    """Write a file of the zoo into a folder of its own. Returns the system's name."""
+    monkeypatch.setattr(systems, "_ZOO", folder)
+    monkeypatch.setattr(zoo, "__path__", [str(folder)])
+    name = f"of-{folder.name.replace('_', '-')}"  # modules stay imported
+    (folder / f"{name.replace('-', '_')}.py").write_text(text)
+    return name
+
+
+def test_annotated_declarations_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "class A:\n    tasks: tuple[str, ...] = ('re',)\n    markers: tuple[str, ...]\n"
+    known = declared(write_system(tmp_path, monkeypatch, lines))
+    assert (known.tasks, known.reads_pictures, known.markers) == (("re",), True, ())
+
+
+def test_a_declaration_that_is_no_literal_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_system(tmp_path, monkeypatch, "class A:\n    tasks = BOTH\n")
+    with pytest.raises(ModelError, match=r"\.py:2: expected a literal, .*, found BOTH$"):
+        declared(name)
+
+
+def test_a_file_of_two_systems_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "from model.contract import System\nclass A(System): pass\nclass B(System): pass\n"
+    name = write_system(tmp_path, monkeypatch, lines)
+    with pytest.raises(ModelError, match=r"expected one subclass of System, found A, B$"):
+        system_class(name)
+
+
+@pytest.mark.parametrize("task", ["ner", "re"])
+def test_the_contracts_example_works(task: str) -> None:
+    example = contract.__doc__.split("last block:\n")[1].split("\nAxes:")[0]
+    names: dict[str, Any] = {"TextEncoder": TextEncoder, "ParameterGroup": ParameterGroup, "nn": nn}
+    exec(textwrap.dedent(example), names)
+    head = EntityHead if task == "ner" else RelationHead
+    model = type("Model", (head, names["PictureWords"]), {})(extractor_config(labels=LABELS)).eval()
+    given = batch("hvpnet", task)
+    expected = answer(model, given)
+    grouped = {id(p) for g in model.parameter_groups() for m in g.modules for p in m.parameters()}
+    assert grouped == {id(p) for p in model.parameters()}
+    given["pyramid"] = given["pyramid"] + 1
+    assert not torch.allclose(answer(model, given), expected)
 
 
 @pytest.mark.parametrize(("name", "task"), MODELS)

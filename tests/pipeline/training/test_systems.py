@@ -1,15 +1,17 @@
 """Other systems than HVPNeT through the command line: trained, saved, evaluated, predicted with."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import tasks
 from pipeline.engine.files import read_json
-from pipeline.errors import SettingError
+from pipeline.errors import DataError, SettingError
 from pipeline.prediction.extractor import Extractor
 from pipeline.training.recipes import train_config
+from pipeline.training.saved import SavedModel
 from tests.pipeline.prediction.trained import label_of
 from tests.world import World, make_world
 
@@ -54,6 +56,14 @@ def test_a_saved_system_predicts_what_it_predicted(world: World, mtb: Path) -> N
     assert [line["predicted_relation"] for line in found] == [
         line["predicted_relation"] for line in lines
     ]
+
+
+def test_a_model_of_an_unknown_system_is_refused(mtb: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(mtb / "model", tmp_path / "model"))
+    config = read_json(model / "config.json") | {"system": "../mine"}
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"systems hvpnet, .*, found one of '\.\./mine'$"):
+        SavedModel.open(model)
 
 
 def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
