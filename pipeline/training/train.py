@@ -98,7 +98,9 @@ def about_pictures(files: PictureFiles) -> dict[str, Any]:
 
 def about_texts(texts: Path) -> dict[str, Any]:
     """Return what the pictures' texts are and how many there are, for `metrics.json`."""
-    return {"texts": StoredTexts.open(texts).made_by | read_json(texts / "report.json")}
+    report = read_json(texts / "report.json")
+    counts = {name: n for name, n in report.items() if isinstance(n, int)}  # no lists of pictures
+    return {"texts": StoredTexts.open(texts).made_by | counts}
 
 
 def open_pictures(files: PictureFiles | None, finetune: bool) -> Pictures | None:
