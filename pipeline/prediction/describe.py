@@ -13,7 +13,7 @@ from pipeline.description.objects import phrases_of
 from pipeline.grounding.report import in_short
 from pipeline.machine import Machine
 from pipeline.prediction.pictures import RecordGrounder
-from pipeline.prediction.prediction import NONE, USED
+from pipeline.prediction.prediction import NONE, UNREAD, USED
 from pipeline.prediction.records import Record
 from pipeline.prediction.runs import TextSetup
 
@@ -45,13 +45,13 @@ class RecordDescriber:
         """Describe the pictures of a batch. A picture that cannot be used has no text."""
         asked = [n for n, r in enumerate(records) if r.picture_text is None and r.pictures]
         texts = {n: record.picture_text or "" for n, record in enumerate(records)}
-        status = [USED if record.pictures else NONE for record in records]
+        status = [UNREAD if record.pictures else NONE for record in records]
         name = self._name_objects if self._describer is None else self._look
         for n, text in zip(asked, name([records[n] for n in asked]), strict=True):
             if isinstance(text, PictureError):
                 status[n] = in_short(text)
             else:
-                texts[n] = text
+                status[n], texts[n] = USED, text
         described = [replace(r, picture_text=texts[n]) for n, r in enumerate(records)]
         return Described(described, status)
 
@@ -69,7 +69,7 @@ class RecordDescriber:
             read = [*executor.map(_read, [record.pictures[0] for record in records])]
         pictures = [picture for picture in read if isinstance(picture, Image)]
         texts = iter(self._describer.texts(pictures))
-        return [one if isinstance(one, PictureError) else next(texts) for one in read]
+        return [seen if isinstance(seen, PictureError) else next(texts) for seen in read]
 
 
 def _read(source: Source) -> Read:

@@ -191,26 +191,26 @@ class Extractor:
         models = [model for model in (self.entities, self.relations) if model is not None]
         readers = [model.pictures for model in models]
         seen = {reader: reader.read(records) for reader in dict.fromkeys(readers) if reader}
-        told = Told.of(models, records)
-        tagged = self._tagged(told.of_model(self.entities), seen, options)
+        batch = WithTexts.of(models, records)
+        tagged = self._tagged(batch.of_model(self.entities), seen, options)
         entities = [part.entities for part in tagged]
-        related = self._related(told.of_model(self.relations), entities, seen, options)
+        related = self._related(batch.of_model(self.relations), entities, seen, options)
         first = next(iter(seen.values()), None)
         predictions = [
             Prediction(
                 text=record.text,
                 entities=entities[n],
                 relations=related[n].relations,
-                picture_status=told.status[n] if first is None else first.status[n],
+                picture_status=batch.status[n] if first is None else first.status[n],
                 regions=() if first is None else first.regions[n],
-                picture_text=told.texts[n],
+                picture_text=batch.texts[n],
                 truncated=tagged[n].truncated or related[n].truncated,
                 given=record.given,
                 pictures=record.pictures,
             )
             for n, record in enumerate(records)
         ]
-        return self._explained(told, predictions, seen) if options.explain else predictions
+        return self._explained(batch, predictions, seen) if options.explain else predictions
 
     def _given(self, record: Record) -> tuple[Entity, ...] | None:
         """Return the record's own entities if relations are predicted between them, else None."""
@@ -264,7 +264,7 @@ class Extractor:
 
     def _explained(
         self,
-        told: "Told",
+        batch: "WithTexts",
         predictions: Sequence[Prediction],
         seen: Mapping[Reader, Seen],
     ) -> list[Prediction]:
@@ -273,7 +273,7 @@ class Extractor:
         for name, model in (("entities", self.entities), ("relations", self.relations)):
             if model is not None and model.pictures is not None:
                 explain = EXPLAINERS[name]
-                records = told.of_model(model)
+                records = batch.of_model(model)
                 explanations = explain(model.forward, records, predictions, seen[model.pictures])
                 for part, explanation in zip(parts, explanations, strict=True):
                     part[name] = explanation
@@ -284,7 +284,7 @@ class Extractor:
 
 
 @dataclass(frozen=True)
-class Told:
+class WithTexts:
     """A batch of records with the texts of their pictures.
 
     records: as they are given.
@@ -299,13 +299,13 @@ class Told:
     texts: Sequence[str | None]
 
     @classmethod
-    def of(cls, models: Sequence[Model], records: Sequence[Record]) -> "Told":
+    def of(cls, models: Sequence[Model], records: Sequence[Record]) -> "WithTexts":
         """Describe the pictures of a batch with each model's describer."""
         describers = dict.fromkeys(model.describer for model in models)
-        found = {one: one.describe(records) for one in describers if one is not None}
+        batches = {d: d.describe(records) for d in describers if d is not None}
         status = [_unread(record) for record in records]
-        status = next((described.status for described in found.values()), status)
-        described = {one: batch.records for one, batch in found.items()}
+        status = next((batch.status for batch in batches.values()), status)
+        described = {describer: batch.records for describer, batch in batches.items()}
         reads = any(model.forward.saved.reads_texts for model in models)
         first = next(iter(described.values()), records)
         texts = [(record.picture_text or "") if reads else None for record in first]

@@ -156,7 +156,7 @@ def _add_texts(
     if config.describer == CAPTIONER:
         weights = Path(str(config.weights))
         if describer_too:
-            weights = model_folder(str(weights), "captioner")
+            weights = model_folder(str(weights), "captioner", "no --with-describer")
             config = replace(config, weights=_add_copy("describer", weights, folder))
         else:
             log.info("captioner %s: not packed; pack it with --with-describer", weights)

@@ -10,7 +10,7 @@ from features.pictures import Source
 
 # Values of picture_status; others are reasons why the picture cannot be used, such as "missing".
 PICTURE = "picture"  # the name of the region that is the whole picture
-USED, NONE, UNREAD = "used", "none", "not read: no model that is loaded looks at pictures"
+USED, NONE, UNREAD = "used", "none", "not read: no loaded model looks at it"
 
 
 @dataclass(frozen=True)

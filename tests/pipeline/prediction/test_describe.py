@@ -5,12 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
+from features.weights import WeightsError
+from pipeline.description.config import DescribeConfig
 from pipeline.errors import DataError
 from pipeline.prediction.extractor import Extractor
-from pipeline.prediction.pack import check_packed, pack
-from pipeline.prediction.runs import Files
+from pipeline.prediction.pack import _add_texts, check_packed, pack
+from pipeline.prediction.prediction import UNREAD
+from pipeline.prediction.runs import Files, TextSetup
 from tests.cli import outputs
 from tests.pipeline.prediction.trained import label_of
 from tests.tiny_captioners import write_blip
@@ -77,6 +81,8 @@ def test_a_records_own_text_is_read_instead(captioned: Path) -> None:
     found = Extractor.load(captioned).predict(record)
     assert (found.picture_text, found.picture_status) == ("the old dog", "none")
     assert found.to_dict()["picture_text"] == "the old dog"
+    found = Extractor.load(captioned).predict({**record, "picture": "none.jpg"}, strict=True)
+    assert (found.picture_text, found.picture_status) == ("the old dog", UNREAD)
 
 
 def test_a_picture_that_cannot_be_used_has_no_text(captioned: Path) -> None:
@@ -100,6 +106,22 @@ def test_a_packed_captioner_needs_no_other_folder(
             check_the_same(world, captioned, folder, describer=moved)
     finally:
         moved.rename(blip)
+
+
+def test_a_captioner_that_cannot_be_packed_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    setup = TextSetup(DescribeConfig(weights="a/b"))
+    with pytest.raises(
+        WeightsError, match=r"^captioner weights 'a/b': .* use no --with-describer$"
+    ):
+        _add_texts(setup, tmp_path, grounder_too=False, describer_too=True)
 
 
 def test_the_stage_that_predicts_reads_stored_texts(
