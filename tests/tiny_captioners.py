@@ -13,6 +13,9 @@ from transformers import (
     BlipProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
+    GitConfig,
+    GitForCausalLM,
+    GitProcessor,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -54,6 +57,18 @@ def write_blip(folder: Path, seed: int = 3) -> Path:
     model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision))
     images = BlipImageProcessor(size={"height": SIDE, "width": SIDE})
     return _write(model, BlipProcessor(images, tokenizer), folder, seed)
+
+
+def write_git(folder: Path, seed: int = 3) -> Path:
+    """A GIT, which begins by itself or continues a prompt. Returns the folder."""
+    signs = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    tokenizer = BertTokenizer(vocab={sign: n for n, sign in enumerate(signs)})
+    ends = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    vision = {**_LAYERS, "image_size": SIDE, "patch_size": PATCH}
+    config = GitConfig(vision_config=vision, vocab_size=len(signs), **_LAYERS, **ends)
+    sides = {"height": SIDE, "width": SIDE}
+    images = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=sides)
+    return _write(GitForCausalLM(config), GitProcessor(images, tokenizer), folder, seed)
 
 
 def write_llava(folder: Path, seed: int = 3) -> Path:

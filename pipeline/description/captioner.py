@@ -136,12 +136,19 @@ class Captioner:
             if self._prompt is None:
                 return self._processor(images=pictures, return_tensors="pt")
             prompts = [self._prompt] * len(pictures)
-            return self._processor(images=pictures, text=prompts, padding=True, return_tensors="pt")
+            inputs = self._processor(
+                images=pictures, text=prompts, padding=True, return_tensors="pt"
+            )
         except (ValueError, TypeError, LookupError) as error:
             raise WeightsError(
                 f"{self._folder}: its processor refuses the prompt {self._prompt!r} or a "
                 f"picture: {one_line(error)}"
             ) from error
+        if self._model.config.model_type == "git":
+            inputs.pop("token_type_ids", None)  # GIT has none
+            for name in ("input_ids", "attention_mask"):
+                inputs[name] = inputs[name][:, :-1]  # without [SEP]; BLIP drops it itself
+        return inputs
 
     def _asked(self, pictures: list[Image]) -> Any:
         """Return the inputs of a chat model that is asked about each picture."""

@@ -17,7 +17,7 @@ from pipeline.description.captioner import QUESTION, Captioner
 from pipeline.description.config import DescribeConfig
 from pipeline.description.describer import make_describer
 from pipeline.machine import Machine
-from tests.tiny_captioners import write_blip, write_llava
+from tests.tiny_captioners import write_blip, write_git, write_llava
 
 LENGTH = 5
 PICTURES = [
@@ -60,6 +60,18 @@ def test_blip_begins_by_itself_or_continues_the_prompt(blip: Path, prompt: str |
         inputs = {**processor(images=picture, return_tensors="pt"), "input_ids": start}
         assert text == greedy(model, inputs, processor.tokenizer, stop=3)
     assert len(set(texts)) == len(PICTURES)
+
+
+@pytest.mark.parametrize("prompt", [None, "a photo of"])
+def test_git_begins_by_itself_or_continues_the_prompt(tmp_path: Path, prompt: str | None) -> None:
+    captioner = Captioner(write_git(tmp_path), prompt, LENGTH)
+    texts, model, processor = captioner.texts(PICTURES), captioner._model, captioner._processor
+    words = processor.tokenizer(prompt or "", add_special_tokens=False)["input_ids"]
+    for picture, text in zip(PICTURES, texts, strict=True):
+        start = torch.tensor([[processor.tokenizer.cls_token_id, *words]])
+        inputs = {**processor(images=picture, return_tensors="pt"), "input_ids": start}
+        assert text == greedy(model, inputs, processor.tokenizer, stop=3)
+    assert len(set(texts)) > 1
 
 
 @pytest.mark.parametrize("prompt", [None, "a photo of"])
