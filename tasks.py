@@ -59,7 +59,6 @@ from pipeline.training.tasks import (
     Evaluate,
     ImportReleased,
     Recipes,
-    RunsModel,
     Scores,
     TrainNER,
     TrainRE,
@@ -93,7 +92,8 @@ class Status(Listing):
     def lines(self) -> list[str]:
         stages = stages_of(self.dataset)
         described = folders(paths().store_root, DescribePictures.STAGE)
-        if not described and not any(isinstance(s, RunsModel) and s.with_texts() for s in stages):
+        needed = [stage.name for asked in stages for stage in asked.requires()]
+        if not described and DescribePictures.STAGE not in needed:
             stages = [stage for stage in stages if not isinstance(stage, DescribePictures)]
         return status(stages)
 

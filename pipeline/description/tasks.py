@@ -153,6 +153,12 @@ class OfTexts(OfDataset):
         """The stage that makes the picture texts."""
         return DescribePictures.of(self.dataset, self.knowledge_from)
 
+    @property
+    def texts_are_chosen(self) -> bool:
+        """True if the picture texts are named here, or DescribePictures is configured."""
+        stage = self.description
+        return bool(self.knowledge_from or stage.files or stage.describer)
+
 
 class ShowCrops(ReadsCrops):
     """One HTML page of posts with their pictures, boxes and crops, and with texts if asked."""

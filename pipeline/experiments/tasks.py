@@ -48,7 +48,7 @@ from pipeline.training.possible import (
     task_of,
 )
 from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
-from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
+from pipeline.training.tasks import NO_KNOWLEDGE, RunsModel, TrainNER, TrainRE
 
 TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner": TrainNER}
 # Tasks of a data set, unless --tasks says otherwise; other data sets have both.
@@ -84,6 +84,9 @@ class Controls(RunsModel):
         from pipeline.training.results import needs_texts
 
         return needs_texts(self.model_folder())
+
+    def saved_models(self) -> list[Path]:
+        return [self.model_folder()]
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
@@ -453,7 +456,7 @@ def texts_of(value: str, dataset: str) -> tuple[str | None, dict[str, Any]]:
     Returns the name of the texts in tables, None for none, and the training's options.
     """
     if value == NO_TEXTS:
-        return None, {"knowledge": False}
+        return None, dict(NO_KNOWLEDGE)
     is_shuffled = value.startswith(SHUFFLED_TEXTS)
     source = value.removeprefix(SHUFFLED_TEXTS).replace("{dataset}", dataset).split("+")
     stems = [Path(name).stem.removeprefix(f"{dataset}.") for name in source]

@@ -1,5 +1,6 @@
 """The extractor: predict entities and relations of new posts with one or two trained models."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from pipeline.prediction.relations import Related, relations_of
 from pipeline.prediction.runs import Files, PictureSetup, Run, TextSetup, open_run
 from pipeline.training.saved import SavedModel
 
+log = logging.getLogger(__name__)
 BATCH = 64  # posts; the batch size with which training predicts val and test
 Given = str | Mapping[str, Any]  # a text, or a record
 Folder = str | os.PathLike[str]
@@ -386,6 +388,8 @@ def _load_models(runs: Sequence[Run], precision: str | None, machine: Machine) -
             reader = readers.get(setup) or PictureReader(setup, machine)
             readers[setup] = reader
         describer = None
+        if saved.reads_texts and run.texts is None:
+            log.info("%s: records bring the texts of their pictures, as picture_text", run.model)
         if run.texts is not None:
             describer = describers.get(run.texts) or RecordDescriber(run.texts, machine)
             describers[run.texts] = describer

@@ -23,7 +23,7 @@ from pipeline.training.possible import (
     model_folder,
     task_of,
 )
-from pipeline.training.tasks import RunsModel, TrainNER, TrainRE
+from pipeline.training.tasks import NO_KNOWLEDGE, RunsModel, TrainNER, TrainRE
 
 Models = dict[str, Path]  # "entities", "relations" -> the folder of a saved model
 
@@ -49,7 +49,7 @@ def models_named(option: str, value: str) -> Models:
 
 
 # Options of a training with the same settings that reads the sentence alone.
-WORDS_ALONE = {"system": HVPNET, "variant": TEXT_ONLY, "knowledge": False}
+WORDS_ALONE = {"system": HVPNET, "variant": TEXT_ONLY, **NO_KNOWLEDGE}
 
 
 class Predict(RunsModel):
@@ -84,6 +84,9 @@ class Predict(RunsModel):
         from pipeline.training.results import needs_texts
 
         return any(map(needs_texts, self.models.values()))
+
+    def saved_models(self) -> list[Path]:
+        return [*self.models.values()]
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         from pipeline.prediction.posts import posts_to_predict
@@ -152,9 +155,9 @@ class ShowPredictions(RunsModel):
         sides: list[list[TrainNER | TrainRE]] = []
         if self.model is None:
             same = {"dataset": self.dataset, "crops": self.crops, "seeds": ()}
-            if self.knowledge_from:
-                same["knowledge_from"] = self.knowledge_from
-            sides.append([kind(**same) for kind in (TrainNER, TrainRE)])
+            runs = [kind(**same) for kind in (TrainNER, TrainRE)]
+            texts = {"knowledge_from": self.knowledge_from} if self.knowledge_from else {}
+            sides.append([run.clone(**texts) if run.knowledge else run for run in runs])
             if self.beside is None:
                 sides.append([run.clone(**WORDS_ALONE) for run in sides[0]])
         return sides
@@ -189,6 +192,9 @@ class ShowPredictions(RunsModel):
         return any(run.with_texts() for runs in self.trainings for run in runs) or any(
             needs_texts(model) for models in self.named.values() for model in models.values()
         )
+
+    def saved_models(self) -> list[Path]:
+        return [model for models in self.named.values() for model in models.values()]
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         from pipeline.prediction.posts import posts_to_predict

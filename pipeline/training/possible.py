@@ -12,6 +12,7 @@ from pipeline.corpus.files import clip
 from pipeline.corpus.labels import relation_labels, tag_labels
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import check_labels_differ
+from pipeline.description.config import FILE
 from pipeline.engine.files import read_json
 from pipeline.engine.settings import existing
 from pipeline.errors import NAMED, DataError, SettingError
@@ -127,6 +128,19 @@ def check_same_pyramids(models: Sequence[Path]) -> None:
                 f"{other} ({', '.join(f'{name} {other_kind.get(name)}' for name in differ)}); "
                 "predict with each alone, or train one of them again"
             )
+
+
+def check_texts_chosen(model: Path, is_chosen: bool) -> None:
+    """Raise SettingError if a model reads texts from files, and none are given to evaluate it.
+
+    is_chosen: True if the texts to read are named or configured.
+    """
+    texts = read_json(model / "config.json").get("texts") or {}
+    if texts.get("describer") == FILE and not is_chosen:
+        raise SettingError(
+            f"{model}: was trained on picture texts from files ({', '.join(texts['files'])}); "
+            "expected those of this data set, found none; give them with --knowledge-from F1,F2"
+        )
 
 
 def check_start(model: Path, config: Mapping[str, Any]) -> None:

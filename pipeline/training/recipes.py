@@ -184,7 +184,7 @@ def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str
     Raises SettingError for a system that is not made for the task, or lacks the variant.
     """
     known = declared(HVPNET if system == BERT_CRF else system)
-    tasks = ("ner",) if system == BERT_CRF else known.tasks
+    tasks = tasks_of(system)
     if task not in tasks:
         trained = " and ".join({"re": "TrainRE", "ner": "TrainNER"}[name] for name in tasks)
         raise SettingError(f"--system {system}: expected {trained}, which it is made for")
@@ -197,14 +197,24 @@ def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str
     return HVPNET if system == BERT_CRF else system, variant or variants[0]
 
 
-def recipes(dataset: str, variant: str, system: str = HVPNET) -> list[str]:
-    """Return a table of each task's settings in all recipes, and how to change them."""
+def tasks_of(system: str) -> tuple[str, ...]:
+    """Return the tasks that a system is made for."""
+    return ("ner",) if system == BERT_CRF else declared(system).tasks
+
+
+def recipes(dataset: str, system: str = HVPNET, variant: str | None = None) -> list[str]:
+    """Return a table of each task's settings in all recipes, and how to change them.
+
+    Arguments as for `chosen_system`. Raises SettingError as it does.
+    """
+    tasks = tasks_of(system)
     whose = "" if system == HVPNET else f", system {system}"
+    system, variant = chosen_system(tasks[0], system, variant)
     lines = [
         f"{dataset}{whose}, variant {variant}; choose with --recipe, change a value by its option"
     ]
     for task, name in (("re", "TrainRE"), ("ner", "TrainNER")):
-        if task in declared(system).tasks:
+        if task in tasks:
             lines += ["", _row(name, RECIPES), *_values(task, dataset, variant, system)]
     return lines
 

@@ -41,13 +41,21 @@ from pipeline.training.possible import (
     check_evaluation,
     check_labels,
     check_start,
+    check_texts_chosen,
     check_tokenizer_files,
     check_training,
     model_folder,
     task_of,
 )
-from pipeline.training.recipes import RECIPES, chosen_system, recipes, train_config, train_preset
+from pipeline.training.recipes import RECIPES, recipes, train_config, train_preset
 from pipeline.training.reporting import check_trackers
+
+# Options of a training that reads no picture texts.
+NO_KNOWLEDGE: Mapping[str, Any] = {
+    "knowledge": False,
+    "knowledge_from": (),
+    "shuffle_knowledge": False,
+}
 
 
 class RunsModel(ReadsPyramids, OfTexts):
@@ -59,9 +67,16 @@ class RunsModel(ReadsPyramids, OfTexts):
         """Return True if the model reads the pictures' texts."""
         raise NotImplementedError
 
+    def saved_models(self) -> list[Path]:
+        """Return the folders of the saved models that the stage runs."""
+        return []
+
     def requires(self) -> list[Stage]:
-        described: list[Stage] = [self.description] if self.with_texts() else []
-        return [*super().requires(), *described]
+        if not self.with_texts():
+            return super().requires()
+        for model in self.saved_models():
+            check_texts_chosen(model, self.texts_are_chosen)
+        return [*super().requires(), self.description]
 
     def texts(self) -> Path | None:
         """Return the folder of the pictures' texts; None if the model reads none."""
@@ -192,6 +207,11 @@ class _Training(RunsModel):
         """The recipe's settings, with the values given."""
         check("--max-unknown", "a share from 0 to 1", self.max_unknown, 0 <= self.max_unknown <= 1)
         check_trackers(self.report_to)
+        for name, value in (
+            ("--knowledge-from", self.knowledge_from),
+            ("--shuffle-knowledge", self.shuffle_knowledge),
+        ):
+            check(name, "--knowledge beside it", value, self.knowledge or not value)
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
 
@@ -220,7 +240,7 @@ class _Training(RunsModel):
 
         others = {
             "add --variant text-only": self.clone(system=HVPNET, variant=TEXT_ONLY).folder,
-            "leave out --knowledge": self.clone(knowledge=False).folder,
+            "leave out --knowledge": self.clone(**NO_KNOWLEDGE).folder,
         }
         made = {name: damage(run, self.paths.digests) is None for name, run in others.items()}
         return result(self.folder, {name: (run, made[name]) for name, run in others.items()})
@@ -398,6 +418,9 @@ class Evaluate(RunsModel):
 
         return needs_texts(self.model_folder())
 
+    def saved_models(self) -> list[Path]:
+        return [self.model_folder()]
+
     def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
         check_evaluation(task_of(model), posts, model)
@@ -442,10 +465,7 @@ class Recipes(Listing):
     variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
 
     def lines(self) -> list[str]:
-        of_bert_crf = self.system == systems.BERT_CRF
-        task = "ner" if of_bert_crf else systems.declared(self.system).tasks[0]
-        system, variant = chosen_system(task, self.system, self.variant)
-        return recipes(self.dataset, variant, system)
+        return recipes(self.dataset, self.system, self.variant)
 
 
 class Scores(Listing):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.corpus.post import Post
-from pipeline.errors import DataError
+from pipeline.errors import DataError, SettingError
 from pipeline.training.head_of import HEADS
-from pipeline.training.possible import check_labels, check_training, repeated
+from pipeline.training.possible import check_labels, check_texts_chosen, check_training, repeated
 
 POST = Post("17#0", "test", ("Ada", "joins", "Globex"), head=(0, 1), tail=(2, 3))
 POSTS = [
@@ -69,3 +69,13 @@ def test_labels_that_are_all_equal_are_refused(
         check_training(task, posts)
     full: dict[str, Any] = {"relation": "works", "tags": ("B-PER", "O", "O")}
     check_training(task, [replace(POST, split=split, **full) for split in ("train", "val")])
+
+
+def test_a_model_of_texts_from_files_needs_those_of_its_data_set(tmp_path: Path) -> None:
+    made_by = {"describer": "file", "files": ["captions", "objects"]}
+    (tmp_path / "config.json").write_text(json.dumps({"texts": made_by}))
+    check_texts_chosen(tmp_path, is_chosen=True)
+    with pytest.raises(SettingError, match=r"from files \(captions, objects\); .*--knowledge-from"):
+        check_texts_chosen(tmp_path, is_chosen=False)
+    (tmp_path / "config.json").write_text(json.dumps({"texts": {"describer": "ocr"}}))
+    check_texts_chosen(tmp_path, is_chosen=False)

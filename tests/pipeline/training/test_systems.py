@@ -74,6 +74,12 @@ def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
     assert line.split()[-1] == "adamw"  # the common recipe
 
 
+def test_bert_crf_has_recipes_of_entities_alone(world: World) -> None:
+    printed = world.printed("Recipes", "--system", "bert-crf")
+    assert "TrainNER" in printed
+    assert "TrainRE" not in printed
+
+
 def test_bert_crf_is_the_text_only_variant() -> None:
     given = {"dataset": "own", "encoder": "scratch", "precision": "float32"}
     runs = [

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import tasks
 from pipeline.description.texts import write_texts
 from pipeline.engine.files import read_json
 from pipeline.errors import SettingError
@@ -103,3 +104,14 @@ def test_shuffled_texts_are_those_of_other_posts(
 def test_sentence_and_text_must_fit_into_the_encoder_together(trained: Trained) -> None:
     with pytest.raises(SettingError, match="--max-tokens and --knowledge-tokens: expected at most"):
         text_only(trained, "long", knowledge=True, knowledge_tokens=500)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [({"knowledge_from": ("ocr",)}, "--knowledge-from"), ({"shuffle_knowledge": True}, "--sh")],
+)
+def test_options_of_texts_without_knowledge_are_refused(values: dict[str, Any], named: str) -> None:
+    training = tasks.TrainRE(dataset="own", precision="float32", **values)
+    with pytest.raises(SettingError, match=f"{named}.*: expected --knowledge beside it"):
+        _ = training.config
+    assert tasks.TrainRE(dataset="own", precision="float32", knowledge=True, **values).config
