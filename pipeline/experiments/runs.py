@@ -72,7 +72,7 @@ class TrainedRun:
     def about(self) -> str:
         """Settings, crops and label version of the run in a line, to compare tables by."""
         config = self.metrics.get("config", {})
-        values = {name: Path(str(config.get(name))).name for name in ABOUT if name in config}
+        values = {name: _short(str(config.get(name))) for name in ABOUT if name in config}
         crops = ", ".join(f"{count} by {n}" for n, count in self.metrics.get("crops", {}).items())
         values |= {"regions": crops} if crops else {}
         labels = self.metrics.get("label_version")
@@ -80,6 +80,11 @@ class TrainedRun:
         if "texts" in self.metrics:
             values["picture texts"] = f"up to {config['knowledge_tokens']} word pieces"
         return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+
+
+def _short(value: str) -> str:
+    """Return a value as it is, and of a folder's path the last two names."""
+    return "/".join(Path(value).parts[-2:]) if Path(value).is_absolute() else value
 
 
 ABOUT = ("encoder", "epochs", "batch_size", "learning_rate", "precision")  # of a run's settings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.experiments.runs import counts_of
+from pipeline.experiments.runs import TrainedRun, counts_of
 from pipeline.experiments.significance import f1_of
 from pipeline.training.score import entity_scores
 from tests.pipeline.experiments.conftest import Pictured
@@ -57,3 +57,15 @@ def test_posts_without_labels_and_of_other_splits_are_left_out(tmp_path: Path) -
     found = counts_of(written(tmp_path, lines), "test")
     assert found.ids == ["a", "b"]
     assert found.figures.tolist() == [[0, 1, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [("vinai/bertweet-base", "vinai/bertweet-base"), ("/data/encoders/minilm", "encoders/minilm")],
+)
+def test_an_encoder_is_named_so_that_it_can_be_told(
+    encoder: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"config": {"encoder": encoder}}))
+    run = TrainedRun(tmp_path, "hvpnet", tmp_path, tmp_path, None)
+    assert run.about == f"encoder {said}"
