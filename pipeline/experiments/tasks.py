@@ -40,15 +40,10 @@ from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.phrases import MODES
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.possible import (
-    check_evaluation,
-    check_labels,
-    check_tokenizer_files,
     check_training,
-    model_folder,
-    task_of,
 )
 from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
-from pipeline.training.tasks import NO_KNOWLEDGE, RunsModel, TrainNER, TrainRE
+from pipeline.training.tasks import NO_KNOWLEDGE, OfModel, TrainNER, TrainRE
 
 TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner": TrainNER}
 # Tasks of a data set, unless --tasks says otherwise; other data sets have both.
@@ -59,45 +54,21 @@ QUICK = (0.05, 0.2, 0.5)  # shares of LowResource with --quick
 Training = TrainRE | TrainNER
 
 
-class Controls(RunsModel):
+class Controls(OfModel):
     """A model's scores on test with other posts' pictures or texts, and without any."""
 
-    RESULT = True
-
-    model = luigi.Parameter(description="output of TrainRE, TrainNER or ImportReleased")
     seed = luigi.IntParameter(default=0, description="of the order of pictures")
     precision = luigi.OptionalChoiceParameter(
         choices=PRECISIONS, default=None, description="default: that of the model's training"
     )
-    device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
-
-    def model_folder(self) -> Path:
-        """Return the model folder; --model may also name the folder of the run that made it."""
-        return model_folder("--model", self.model)
-
-    def with_pictures(self) -> bool:
-        from pipeline.training.results import needs_pictures
-
-        return needs_pictures(self.model_folder())
-
-    def with_texts(self) -> bool:
-        from pipeline.training.results import needs_texts
-
-        return needs_texts(self.model_folder())
-
-    def saved_models(self) -> list[Path]:
-        return [self.model_folder()]
 
     def check_posts(self, posts: Sequence[Post]) -> None:
-        model = self.model_folder()
         if not self.with_pictures() and not self.with_texts():
             raise SettingError(
                 "--model: expected a model that uses pictures or their texts, found a text-only "
-                f"one: {model}"
+                f"one: {self.model_folder()}"
             )
-        check_evaluation(task_of(model), posts, model)
-        check_labels(task_of(model), posts, model)
-        check_tokenizer_files(model, "make the model again")
+        super().check_posts(posts)
 
     @property
     def title(self) -> str:
@@ -112,9 +83,6 @@ class Controls(RunsModel):
 
     def settings(self) -> dict[str, Any]:
         return {"seed": self.seed, "precision": self.precision_used()}
-
-    def sources(self) -> dict[str, Path]:
-        return {"model": self.model_folder()}
 
     def work(self, folder: Path) -> None:
         from pipeline.experiments.controls import controls_into

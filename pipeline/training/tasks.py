@@ -96,7 +96,7 @@ class RunsModel(ReadsPyramids, OfTexts):
 
     def deps(self) -> Any:
         """Return the required stages. Raises DataError first if the posts do not suit the task."""
-        if not self._checked and self.with_pictures():
+        if not self._checked and (self.saved_models() or self.with_pictures()):
             with self._errors_logged():
                 posts = self._posts()
                 if posts is not None:
@@ -398,15 +398,20 @@ class ImportReleased(OfDataset):
         return [str(near(path)) for path in made if path.exists()]  # text-only: no backbone
 
 
-class Evaluate(RunsModel):
-    """A saved model evaluated on a data set: predictions and scores of val and test."""
+class OfModel(RunsModel):
+    """A stage that runs a saved model on a data set."""
 
-    VERSION = 2
     RESULT = True
 
     model = luigi.Parameter(description="output of TrainRE, TrainNER or ImportReleased")
-    precision = luigi.ChoiceParameter(choices=PRECISIONS, default=TrainConfig.precision)
     device = luigi.ChoiceParameter(choices=DEVICES, default="auto", significant=False)
+
+    def model_folder(self) -> Path:
+        """Return the model folder; --model may also name the folder of the run that made it."""
+        return model_folder("--model", self.model)
+
+    def saved_models(self) -> list[Path]:
+        return [self.model_folder()]
 
     def with_pictures(self) -> bool:
         from pipeline.training.results import needs_pictures
@@ -418,24 +423,25 @@ class Evaluate(RunsModel):
 
         return needs_texts(self.model_folder())
 
-    def saved_models(self) -> list[Path]:
-        return [self.model_folder()]
-
     def check_posts(self, posts: Sequence[Post]) -> None:
         model = self.model_folder()
         check_evaluation(task_of(model), posts, model)
         check_labels(task_of(model), posts, model)
         check_tokenizer_files(model, "make the model again")
 
-    def model_folder(self) -> Path:
-        """Return the model folder; --model may also name the folder of the run that made it."""
-        return model_folder("--model", self.model)
+    def sources(self) -> dict[str, Path]:
+        return {"model": self.model_folder()}
+
+
+class Evaluate(OfModel):
+    """A saved model evaluated on a data set: predictions and scores of val and test."""
+
+    VERSION = 2
+
+    precision = luigi.ChoiceParameter(choices=PRECISIONS, default=TrainConfig.precision)
 
     def settings(self) -> dict[str, Any]:
         return {"precision": self.precision}
-
-    def sources(self) -> dict[str, Path]:
-        return {"model": self.model_folder()}
 
     def work(self, folder: Path) -> None:
         from pipeline.training.evaluate import evaluate_into
