@@ -143,11 +143,12 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
     system, variant = chosen_system(task, values.get("system") or HVPNET, values.get("variant"))
     preset = train_preset(task, dataset, values.get("recipe", PAPER), variant, system)
     config = changed(preset, {**values, "system": system, "variant": variant})
-    if config.style == RELEASED and system != HVPNET:
-        raise SettingError(
-            f"--style {RELEASED}: expected --system {HVPNET}, whose published code it follows, "
-            f"found {system}"
-        )
+    for option, value in (("--style", config.style), ("--recipe", values.get("recipe"))):
+        if value == RELEASED and system != HVPNET:
+            raise SettingError(
+                f"{option} {RELEASED}: expected --system {HVPNET}, whose published code it "
+                f"follows, found {system}"
+            )
     if config.style == RELEASED and variant in (FLAT, ONE_TO_THREE):
         raise SettingError(
             f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
@@ -210,18 +211,20 @@ def recipes(dataset: str, system: str = HVPNET, variant: str | None = None) -> l
     tasks = tasks_of(system)
     whose = "" if system == HVPNET else f", system {system}"
     system, variant = chosen_system(tasks[0], system, variant)
+    # HVPNeT's common recipe is the paper's; the released one is of HVPNeT's own scripts.
+    shown = [name for name in RECIPES if name != (COMMON if system == HVPNET else RELEASED)]
     lines = [
         f"{dataset}{whose}, variant {variant}; choose with --recipe, change a value by its option"
     ]
     for task, name in (("re", "TrainRE"), ("ner", "TrainNER")):
         if task in tasks:
-            lines += ["", _row(name, RECIPES), *_values(task, dataset, variant, system)]
+            lines += ["", _row(name, shown), *_values(task, dataset, variant, system, shown)]
     return lines
 
 
-def _values(task: str, dataset: str, variant: str, system: str) -> list[str]:
-    """Return a line for each setting of a task, with its value in each recipe."""
-    presets = [train_preset(task, dataset, recipe, variant, system) for recipe in RECIPES]
+def _values(task: str, dataset: str, variant: str, system: str, shown: Sequence[str]) -> list[str]:
+    """Return a line for each setting of a task, with its value in each recipe of `shown`."""
+    presets = [train_preset(task, dataset, recipe, variant, system) for recipe in shown]
     columns = [asdict(replace(preset, precision=well_done(AUTO))) for preset in presets]
     names = [name for name in columns[0] if name not in ELSEWHERE and has_option(task, name)]
     return [

@@ -112,6 +112,7 @@ def test_what_a_system_cannot_do_is_one_line(
 def test_a_model_of_words_has_no_controls(world: World, mtb: Path) -> None:
     done = world.run("Controls", "--dataset", "own", "--model", str(mtb))
     assert done.returncode != 0
-    assert "expected a model that uses pictures or their texts, found a text-only one" in (
-        done.stderr.splitlines()[-1]
+    assert (
+        "expected a model that uses pictures or their texts, found a text-only one"
+        in (done.stderr.splitlines()[-1])
     )
