@@ -100,6 +100,7 @@ def test_bert_crf_is_the_text_only_variant() -> None:
             {"system": "mtb", "style": "released"},
             "--style released: expected --system",
         ),
+        ("re", {"system": "mtb", "recipe": "released"}, "--recipe released: expected --system"),
     ],
 )
 def test_what_a_system_cannot_do_is_one_line(
