@@ -92,8 +92,7 @@ class Status(Listing):
     def lines(self) -> list[str]:
         stages = stages_of(self.dataset)
         described = folders(paths().store_root, DescribePictures.STAGE)
-        needed = [stage.name for asked in stages for stage in asked.requires()]
-        if not described and DescribePictures.STAGE not in needed:
+        if not described and not any(getattr(stage, "knowledge", False) for stage in stages):
             stages = [stage for stage in stages if not isinstance(stage, DescribePictures)]
         return status(stages)
 

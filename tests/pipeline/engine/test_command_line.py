@@ -17,7 +17,7 @@ WRONG = [
     (
         "TrainRE --weights random",
         "TrainRE has no option --weights; did you mean --GroundCrops-weights or "
-        "--ExtractPyramid-weights?",
+        "--DescribePictures-weights or --ExtractPyramid-weights?",
     ),
     (
         "TrainRE --ExtractPyramid-wieghts random",

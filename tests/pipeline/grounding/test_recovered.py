@@ -71,14 +71,18 @@ def lines(world: Layouts) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("stage", "why", "cell"),
     [
-        ("GroundCrops", OLD, "..GXTN.EPHSWB.C1LKAD"),
+        ("GroundCrops", OLD, "..GX.TN.EPHSWB.C1LKAD"),
         (
             "GroundCrops",
             "broken: unreadable picture: image file is truncated",
-            "..GXTN.EPHSWB.C1LKAD",
+            "..GX.TN.EPHSWB.C1LKAD",
         ),
-        ("GroundCrops", "format: a HEIC picture: install the extra [heif]", "..GXTN.EPHSWB.C1LKAD"),
-        ("ExtractPyramid", OLD, "...XTN.EPH....C1LKAD"),
+        (
+            "GroundCrops",
+            "format: a HEIC picture: install the extra [heif]",
+            "..GX.TN.EPHSWB.C1LKAD",
+        ),
+        ("ExtractPyramid", OLD, "...X.TN.EPH....C1LKAD"),
         ("GroundCrops", "missing", NOTHING),
         ("GroundCrops", "huge: 9000×9000", NOTHING),
         ("GroundCrops", "outside: a link", NOTHING),
