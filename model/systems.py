@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ModelError
-from model.hvpnet.variants import HVPNET, TEXT_ONLY
+from model.hvpnet.variants import HVPNET, TEXT_ONLY, VARIANTS
 
 if TYPE_CHECKING:  # importing it loads torch
     from model.contract import System
@@ -28,22 +28,20 @@ def names() -> list[str]:
 
 
 def file_of(name: str) -> Path | None:
-    """Return the file of a system; None for hvpnet."""
-    return None if name == HVPNET else _ZOO / f"{name.replace('-', '_')}.py"
+    """Return the file of a system; None for hvpnet and bert-crf."""
+    return None if name in _WITHOUT_FILE else _ZOO / f"{name.replace('-', '_')}.py"
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a system's class declares as literals; see `model/contract.py`."""
+    """The literals that a system's class declares; see `model/contract.py`."""
 
     tasks: tuple[str, ...] = ("ner", "re")
     reads_pictures: bool = True
     markers: tuple[str, ...] = ()
 
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """The variants of a system of the zoo."""
-        return (HVPNET,) if self.reads_pictures else (TEXT_ONLY,)
+
+_WITHOUT_FILE = {HVPNET: Declared(), BERT_CRF: Declared(tasks=("ner",), reads_pictures=False)}
 
 
 @cache
@@ -54,7 +52,7 @@ def declared(name: str) -> Declared:
     """
     file = file_of(name)
     if file is None:
-        return Declared()
+        return _WITHOUT_FILE[name]
     known = {field.name for field in fields(Declared)}
     values = {
         target.id: _literal(file, line.value)
@@ -66,6 +64,13 @@ def declared(name: str) -> Declared:
         if isinstance(target, ast.Name) and target.id in known
     }
     return Declared(**values)
+
+
+def variants_of(name: str) -> tuple[str, ...]:
+    """Return the variants of a system, the usual one first."""
+    if name == HVPNET:
+        return VARIANTS
+    return (HVPNET,) if declared(name).reads_pictures else (TEXT_ONLY,)
 
 
 def _literal(file: Path, value: ast.expr) -> Any:

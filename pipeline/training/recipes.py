@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from model.hvpnet.variants import FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONLY, VARIANTS
-from model.systems import BERT_CRF, declared
+from model.hvpnet.variants import FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONLY
+from model.systems import BERT_CRF, declared, variants_of
 from pipeline.corpus import DEMO
 from pipeline.engine.settings import changed
 from pipeline.errors import SettingError
@@ -184,13 +184,10 @@ def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str
 
     Raises SettingError for a system that is not made for the task, or lacks the variant.
     """
-    known = declared(HVPNET if system == BERT_CRF else system)
-    tasks = tasks_of(system)
+    tasks, variants = declared(system).tasks, variants_of(system)
     if task not in tasks:
         trained = " and ".join({"re": "TrainRE", "ner": "TrainNER"}[name] for name in tasks)
         raise SettingError(f"--system {system}: expected {trained}, which it is made for")
-    variants = (TEXT_ONLY,) if system == BERT_CRF else known.variants
-    variants = VARIANTS if system == HVPNET else variants
     if variant is not None and variant not in variants:
         raise SettingError(
             f"--variant: expected {' or '.join(variants)} with --system {system}, found {variant}"
@@ -198,17 +195,12 @@ def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str
     return HVPNET if system == BERT_CRF else system, variant or variants[0]
 
 
-def tasks_of(system: str) -> tuple[str, ...]:
-    """Return the tasks that a system is made for."""
-    return ("ner",) if system == BERT_CRF else declared(system).tasks
-
-
 def recipes(dataset: str, system: str = HVPNET, variant: str | None = None) -> list[str]:
     """Return a table of each task's settings in all recipes, and how to change them.
 
     Arguments as for `chosen_system`. Raises SettingError as it does.
     """
-    tasks = tasks_of(system)
+    tasks = declared(system).tasks
     whose = "" if system == HVPNET else f", system {system}"
     system, variant = chosen_system(tasks[0], system, variant)
     # HVPNeT's common recipe is the paper's; the released one is of HVPNeT's own scripts.
