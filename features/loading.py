@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
+from features.errors import need_readable
+from features.grounding.hub import lacks
 from features.weights import WeightsError
 
 # Exceptions of transformers' loaders on broken files.
@@ -15,6 +19,20 @@ BROKEN = (
     *(StrictDataclassError, SafetensorError),
 )
 _LAYER = re.compile(r"layers\.\d+\.")
+
+
+def prepare_loading(folder: Path, expected: str) -> None:
+    """Check that a model's folder is whole, and quiet transformers.
+
+    expected: begins the error: the folder, and what it should hold.
+
+    Raises WeightsError, AccessError.
+    """
+    need_readable(folder)
+    if lacking := lacks(folder):
+        raise WeightsError(f"{expected}, found no {', no '.join(lacking)}")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 def check_weights(model: Any, info: Mapping[str, Any], expected: str) -> None:

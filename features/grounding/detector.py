@@ -22,10 +22,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.utils import is_timm_available
 
-from features.errors import need_readable
 from features.grounding import Candidate
-from features.grounding.hub import lacks, missing_tokenizer_files, tokenizer_errors
-from features.loading import BROKEN, check_weights
+from features.grounding.hub import missing_tokenizer_files, tokenizer_errors
+from features.loading import BROKEN, check_weights, prepare_loading
 from features.weights import WeightsError, one_line
 
 SETTINGS = "detector-1"  # raise it when boxes change
@@ -69,11 +68,7 @@ def _load(folder: Path, longest_side: int | None) -> tuple[Any, Any, Tokenizer]:
     Unpickles nothing and runs no code of the folder. Raises WeightsError.
     """
     expected = f"{folder}: expected a zero-shot detector and its processor"
-    need_readable(folder)
-    if lacking := lacks(folder):
-        raise WeightsError(f"{expected}, found no {', no '.join(lacking)}")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    prepare_loading(folder, expected)
     try:
         config = _read_config(folder, longest_side)
         safe = {"config": config, "local_files_only": True, "trust_remote_code": False}

@@ -13,9 +13,8 @@ import transformers
 from PIL.Image import Image
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from features.errors import need_readable
-from features.grounding.hub import lacks, tokenizer_errors
-from features.loading import BROKEN, check_weights
+from features.grounding.hub import tokenizer_errors
+from features.loading import BROKEN, check_weights, prepare_loading
 from features.weights import WeightsError, one_line
 from pipeline.description.texts import on_one_line
 from pipeline.machine import BFLOAT16
@@ -29,11 +28,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any, Any]:
     Unpickles nothing and runs no code of the folder. Raises WeightsError.
     """
     expected = f"{folder}: expected an image-to-text model and its processor"
-    need_readable(folder)
-    if lacking := lacks(folder):
-        raise WeightsError(f"{expected}, found no {', no '.join(lacking)}")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    prepare_loading(folder, expected)
     safe = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **safe)

@@ -56,7 +56,7 @@ class Look:
 
 @dataclass
 class Seen:
-    """What a run learned about pictures, by name."""
+    """The texts and problems that a run found, by the pictures' names."""
 
     texts: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # why a picture can't be used

@@ -39,9 +39,7 @@ from pipeline.experiments.runs import OTHERS, TrainedRun, name_of
 from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.phrases import MODES
 from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.training.possible import (
-    check_training,
-)
+from pipeline.training.possible import check_training
 from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
 from pipeline.training.tasks import NO_KNOWLEDGE, OfModel, TrainNER, TrainRE
 

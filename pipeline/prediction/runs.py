@@ -185,6 +185,18 @@ def _chosen(model: Path, what: str, digest: str, candidates: list[Path], advice:
     raise DataError(f"{model}: expected {what} with {digest}, found {there}; {advice}")
 
 
+def _same(
+    model: Path, what: str, digest: str, known: list[Path], named: Path | None, option: str
+) -> str:
+    """Return the path of the weights used at training: `named`, else the first of `known`.
+
+    Raises DataError if their digest is another. option: how to name them.
+    """
+    candidates = known if named is None else [named]
+    advice = f"name the one used at training with {option}"
+    return str(_chosen(model, what, digest, candidates, advice))
+
+
 def digest_of(path: Path) -> str:
     """Return the digest of a file or folder, as in the keys of stages."""
     if path.is_file():
@@ -237,9 +249,8 @@ def with_grounder(
             log.info("%s: grounded with %s, so %s is not used", model, config.finder, named)
         return config
     if digest is not None:
-        advice = "name the one used at training with grounder=PATH (--grounder PATH)"
-        candidates = known if named is None else [named]
-        return replace(config, weights=str(_chosen(model, "grounder", digest, candidates, advice)))
+        option = "grounder=PATH (--grounder PATH)"
+        return replace(config, weights=_same(model, "grounder", digest, known, named, option))
     if named is not None and not named.exists():
         raise DataError(f"grounder {named}: expected a file or folder, found nothing")
     if named is None and not is_cached(str(config.weights)):
@@ -278,9 +289,8 @@ def with_captioner(
     Arguments as for `with_grounder`.
     """
     if digest is not None:
-        advice = "name the one used at training with describer=FOLDER (--describer FOLDER)"
-        candidates = known if named is None else [named]
-        return replace(config, weights=str(_chosen(model, "captioner", digest, candidates, advice)))
+        option = "describer=FOLDER (--describer FOLDER)"
+        return replace(config, weights=_same(model, "captioner", digest, known, named, option))
     if named is not None and not named.is_dir():
         raise DataError(f"describer {named}: expected the folder of a captioner, found none")
     return config if named is None else replace(config, weights=str(named))
