@@ -12,6 +12,7 @@ class ExtractorConfig(PreTrainedConfig):
 
     encoder: the text encoder's configuration as a plain dictionary.
     system: name in `model/systems.py`.
+    form: of those that the system declares; "" if it has one form alone.
     style, variant: names in `model/hvpnet/variants.py`.
     block_channels: channels of the pyramid's four blocks.
     grid: side of the pyramid's maps, in cells.
@@ -33,6 +34,7 @@ class ExtractorConfig(PreTrainedConfig):
         self,
         encoder: dict[str, Any] | None = None,
         system: str = HVPNET,
+        form: str = "",
         style: str = PAPER,
         variant: str = HVPNET,
         block_channels: tuple[int, ...] = (256, 512, 1024, 2048),
@@ -48,6 +50,7 @@ class ExtractorConfig(PreTrainedConfig):
     ) -> None:
         self.encoder = encoder or {}
         self.system = system
+        self.form = form
         self.style = style
         self.variant = variant
         self.block_channels = list(block_channels)

@@ -36,12 +36,15 @@ from model.hvpnet.variants import AT_CLS
 class System(PreTrainedModel):
     """A system without its head, from which the model of a task is derived.
 
-    The first three are literals in a system's file, as they are read without importing it.
+    All but `hidden` are literals in a system's file, as they are read without importing it.
 
     tasks: those that it is made for.
     reads_pictures: True if `states` reads `pyramid` (B, R, ΣC, h, w) and `regions` (B, R).
     markers: pieces of the encoder's vocabulary that mark head and tail (opening and closing marker
         of each); (): four new pieces.
+    tags_pieces: True if the CRF tags every piece, with the labels PAD, X (a later piece of a word),
+        [CLS] and [SEP] beside the tags; False if it tags words, at their first piece.
+    forms: names of the system's forms, the usual one first; `config.form` is the one chosen.
     hidden: H, set by the constructor.
     """
 
@@ -55,6 +58,8 @@ class System(PreTrainedModel):
     tasks: ClassVar[tuple[str, ...]] = ("ner", "re")
     reads_pictures: ClassVar[bool] = True
     markers: ClassVar[tuple[str, ...]] = ()
+    tags_pieces: ClassVar[bool] = False
+    forms: ClassVar[tuple[str, ...]] = ()
     hidden: int
     # Made by the head.
     dropout: nn.Dropout
@@ -73,6 +78,11 @@ class System(PreTrainedModel):
         """Return the scores (B, W, K) of the tags. tokens: (B, W, H), the states of the words."""
         scores: Tensor = self.classifier(self.dropout(tokens))
         return scores
+
+    @property
+    def emission_width(self) -> int:
+        """The width of what the classifier of entities reads: H, unless `emissions` differs."""
+        return self.hidden
 
     def pair(self, states: Tensor, markers: Tensor) -> Tensor:
         """Return what the relation classifier reads (B, D), of D = `pair_width`.

@@ -42,7 +42,7 @@ class EntityHead(System):
         super().__init__(config)
         config.keys_to_ignore_at_inference = ["emissions"]
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(self.hidden, config.num_labels)
+        self.classifier = nn.Linear(self.emission_width, config.num_labels)
         self.crf = CRF(config.num_labels, batch_first=True)
         self.post_init()
 

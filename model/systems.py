@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ModelError
-from model.hvpnet.variants import HVPNET, TEXT_ONLY, VARIANTS
+from model.hvpnet.variants import HVPNET, RELEASED, TEXT_ONLY, VARIANTS
 
 if TYPE_CHECKING:  # importing it loads torch
     from model.contract import System
@@ -39,6 +39,8 @@ class Declared:
     tasks: tuple[str, ...] = ("ner", "re")
     reads_pictures: bool = True
     markers: tuple[str, ...] = ()
+    tags_pieces: bool = False
+    forms: tuple[str, ...] = ()
 
 
 _WITHOUT_FILE = {HVPNET: Declared(), BERT_CRF: Declared(tasks=("ner",), reads_pictures=False)}
@@ -71,6 +73,14 @@ def variants_of(name: str) -> tuple[str, ...]:
     if name == HVPNET:
         return VARIANTS
     return (HVPNET,) if declared(name).reads_pictures else (TEXT_ONLY,)
+
+
+def encoding_style(task: str, system: str, style: str) -> str:
+    """Return the style in which posts are encoded: RELEASED if the CRF tags every piece.
+
+    task: "ner" or "re". style: of the model.
+    """
+    return RELEASED if task == "ner" and declared(system).tags_pieces else style
 
 
 def _literal(file: Path, value: ast.expr) -> Any:

@@ -77,6 +77,7 @@ def build(
         ExtractorConfig(
             encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
             system=config.system,
+            form=config.form,
             style=config.style,
             variant=config.variant,
             knowledge_tokens=0 if texts is None else config.knowledge_tokens,

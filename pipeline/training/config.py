@@ -26,6 +26,7 @@ class TrainConfig:
     """
 
     system: str = HVPNET  # or another of model/systems.py
+    form: str = ""  # of those that the system declares, if any
     variant: str = HVPNET  # or flat, 1t3, only-objects, text-only
     style: str = PAPER  # of the model: paper or released
     # Hub name, folder, or "scratch"; None with start_from, whose encoder is taken.

@@ -95,7 +95,7 @@ _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "ner": {"head_learning_rate": None},
 }
 ELSEWHERE = (  # settings that are in no recipe
-    *("system", "variant", "style", "start_from"),
+    *("system", "form", "variant", "style", "start_from"),
     *("train_share", "train_seed", "with_replacement"),
     *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
 )
@@ -142,7 +142,8 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
     """
     system, variant = chosen_system(task, values.get("system") or HVPNET, values.get("variant"))
     preset = train_preset(task, dataset, values.get("recipe", PAPER), variant, system)
-    config = changed(preset, {**values, "system": system, "variant": variant})
+    form = chosen_form(system, values.get("form"))
+    config = changed(preset, {**values, "system": system, "variant": variant, "form": form})
     for option, value in (("--style", config.style), ("--recipe", values.get("recipe"))):
         if value == RELEASED and system != HVPNET:
             raise SettingError(
@@ -193,6 +194,19 @@ def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str
             f"--variant: expected {' or '.join(variants)} with --system {system}, found {variant}"
         )
     return HVPNET if system == BERT_CRF else system, variant or variants[0]
+
+
+def chosen_form(system: str, form: str | None) -> str:
+    """Return a system's form. form: None for the usual one.
+
+    Raises SettingError for a form that the system lacks.
+    """
+    forms = declared(system).forms
+    if form and form not in forms:
+        raise SettingError(
+            f"--form: expected {' or '.join(forms) or 'none'} with --system {system}, found {form}"
+        )
+    return form or next(iter(forms), "")
 
 
 def recipes(dataset: str, system: str = HVPNET, variant: str | None = None) -> list[str]:

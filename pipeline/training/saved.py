@@ -13,7 +13,7 @@ from model.config import ExtractorConfig
 from model.contract import System
 from model.encoder import load_saved
 from model.hvpnet.variants import TEXT_ONLY
-from model.systems import declared, model_class, names
+from model.systems import declared, encoding_style, model_class, names
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
@@ -72,8 +72,9 @@ class SavedModel:
     def encode(self, posts: Mapping[int, Post]) -> list[Encoded]:
         """Encode numbered posts for the model, without picture texts; see `Head.encode`."""
         config = self.config
+        style = encoding_style(self.head.name, config.system, config.style)
         return self.head.encode(
-            posts, self.tokenizer, self.labels, self.longest, config.style, config.marker_ids
+            posts, self.tokenizer, self.labels, self.longest, style, config.marker_ids
         )
 
     @property

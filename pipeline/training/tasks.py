@@ -125,7 +125,7 @@ class _Training(RunsModel):
     ADDED: ClassVar[Mapping[str, Any]] = {
         name: getattr(TrainConfig, name)
         for name in (
-            *("relation_head", "start_from", "system", "optimizer"),
+            *("relation_head", "start_from", "system", "form", "optimizer"),
             *("train_share", "train_seed", "with_replacement"),
             *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
         )
@@ -134,6 +134,9 @@ class _Training(RunsModel):
 
     system = luigi.ChoiceParameter(
         choices=systems.names(), default=TrainConfig.system, description="one of Table 1's systems"
+    )
+    form = luigi.OptionalStrParameter(
+        default=None, description="form of a system that has several, such as pcnn"
     )
     recipe = luigi.ChoiceParameter(
         choices=RECIPES, default=PAPER, description="source of the values that are not given"

@@ -12,6 +12,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 
 from model.contract import System
 from model.encoder import quiet_transformers
+from model.systems import encoding_style
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
@@ -144,7 +145,8 @@ def train(
     labelled = splits["train"]
     drawn = _drawn(head, labelled, config)
     splits["train"] = {number: labelled[number] for number in drawn}
-    labels = head.labels(labels, config.style)
+    style = encoding_style(head.name, config.system, config.style)
+    labels = head.labels(labels, style)
     start = _start(config, pictures)
     made_by = None if texts is None else _made_by(texts, config)
     tokenizer, model = build(
@@ -154,7 +156,7 @@ def train(
     origin = {} if start is None else {"start": start.report(_extractor(model))}
     unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder_name)
     encoded = {
-        name: head.encode(chosen, tokenizer, labels, config.max_tokens, config.style, markers)
+        name: head.encode(chosen, tokenizer, labels, config.max_tokens, style, markers)
         for name, chosen in splits.items()
     }
     log_shortened(splits, encoded, config.max_tokens)

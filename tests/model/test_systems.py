@@ -60,7 +60,8 @@ def test_each_file_has_one_system_and_declares_it() -> None:
     for name in ZOO:
         found, told = system_class(name), declared(name)
         assert (found.tasks, found.reads_pictures) == (told.tasks, told.reads_pictures)
-        assert found.markers == told.markers
+        assert (found.markers, found.forms) == (told.markers, told.forms)
+        assert found.tags_pieces == told.tags_pieces
         assert file_of(name) == Path(str(found.__module__.replace(".", "/") + ".py")).resolve()
 
 

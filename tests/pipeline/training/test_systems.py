@@ -100,6 +100,7 @@ def test_bert_crf_is_the_text_only_variant() -> None:
             {"system": "mtb", "style": "released"},
             "--style released: expected --system",
         ),
+        ("re", {"system": "mtb", "form": "att"}, "--form: expected none with --system mtb, found"),
         ("re", {"system": "mtb", "recipe": "released"}, "--recipe released: expected --system"),
     ],
 )
