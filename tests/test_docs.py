@@ -117,7 +117,8 @@ def decided_later() -> dict[tuple[str, str], str]:
         )
     for task in ("TrainRE", "TrainNER"):
         cells |= {(task, f.name): "the recipe's" for f in fields(TrainConfig)}
-        cells |= {(task, "style"): code(TrainConfig.style), (task, "variant"): "the system's"}
+        cells |= {(task, "style"): code(TrainConfig.style)}
+        cells |= {(task, name): "the system's" for name in ("variant", "form")}
         cells[task, "start_from"] = "none"
         cells[task, "precision"], cells[task, "train_seed"] = "the machine's", "the run's"
     return cells
