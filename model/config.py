@@ -10,7 +10,7 @@ from model.hvpnet.variants import AT_MARKERS, HVPNET, PAPER
 class ExtractorConfig(PreTrainedConfig):
     """Configuration of both extractors.
 
-    encoder: the text encoder's configuration as a plain dictionary.
+    encoder: the text encoder's configuration as a plain dictionary; empty for systems on words.
     system: name in `model/systems.py`.
     form: of those that the system declares; "" if it has one form alone.
     style, variant: names in `model/hvpnet/variants.py`.
@@ -21,6 +21,9 @@ class ExtractorConfig(PreTrainedConfig):
     knowledge_tokens: most word pieces of a picture text behind the sentence; 0: reads none.
     texts: the settings that made the picture texts of the training data.
     dropout: rate before the head.
+    words: for systems on words, the number of rows of their table.
+    word_width: width of given word vectors; 0: the system's own.
+    characters: those that a system on characters knows, in the order of their ids.
     marker_ids: token ids of the four entity markers.
     relation_head: states that the relation classifier reads; folders without this field read the
         markers.
@@ -44,6 +47,9 @@ class ExtractorConfig(PreTrainedConfig):
         knowledge_tokens: int = 0,
         texts: dict[str, Any] | None = None,
         dropout: float = 0.1,
+        words: int = 0,
+        word_width: int = 0,
+        characters: str = "",
         marker_ids: tuple[int, ...] = (),
         relation_head: str = AT_MARKERS,
         **others: Any,
@@ -60,6 +66,9 @@ class ExtractorConfig(PreTrainedConfig):
         self.knowledge_tokens = knowledge_tokens
         self.texts = texts or {}
         self.dropout = dropout
+        self.words = words
+        self.word_width = word_width
+        self.characters = characters
         self.marker_ids = list(marker_ids)
         self.relation_head = relation_head
         super().__init__(**others)

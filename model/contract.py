@@ -22,6 +22,7 @@ loss. Example, a BERT whose words also see the mean of the picture's last block:
 Axes: B posts, T tokens, W words, H width of a state, K tags or relations, R regions.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +43,10 @@ class System(PreTrainedModel):
     reads_pictures: True if `states` reads `pyramid` (B, R, ΣC, h, w) and `regions` (B, R).
     markers: pieces of the encoder's vocabulary that mark head and tail (opening and closing marker
         of each); (): four new pieces.
+    reads_words: True if its tokens are words instead of word pieces, without special pieces and
+        markers: a `WordEncoder` of `model/words.py`. The classifier of relations then gets the
+        places (B, 4) of the first words of head and tail, and of their last words.
+    prepares: True if it reads something else that is made from a post's words: see `prepare`.
     tags_pieces: True if the CRF tags every piece, with the labels PAD, X (a later piece of a word),
         [CLS] and [SEP] beside the tags; False if it tags words, at their first piece.
     forms: names of the system's forms, the usual one first; `config.form` is the one chosen.
@@ -58,6 +63,8 @@ class System(PreTrainedModel):
     tasks: ClassVar[tuple[str, ...]] = ("ner", "re")
     reads_pictures: ClassVar[bool] = True
     markers: ClassVar[tuple[str, ...]] = ()
+    reads_words: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
     tags_pieces: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ()
     hidden: int
@@ -65,12 +72,25 @@ class System(PreTrainedModel):
     dropout: nn.Dropout
     classifier: nn.Linear
 
-    def states(self, **inputs: Any) -> Tensor:
+    @classmethod
+    def prepare(cls, config: ExtractorConfig, words: Sequence[str], owners: Sequence[int]) -> Any:
+        """Return what the system reads of a post beside its tokens, for `collate`.
+
+        words: of the sentence. owners: the number of each token's word; -1 for special pieces.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def collate(cls, prepared: Sequence[Any]) -> dict[str, Tensor]:
+        """Return the tensors of a batch, inputs of `states`, from what `prepare` returned."""
+        raise NotImplementedError
+
+    def states(self, *_: Any, **inputs: Any) -> Tensor:
         """Return the tokens' states (B, T, H).
 
         inputs: the batch but for the head's own part (words or markers, and labels): `input_ids`
             and `attention_mask` (B, T); `pyramid` and `regions` if it reads pictures; `segment_ids`
-            (B, T) in a batch with picture texts.
+            (B, T) in a batch with picture texts; the tensors of `collate`.
         """
         raise NotImplementedError
 
@@ -88,7 +108,7 @@ class System(PreTrainedModel):
         """Return what the relation classifier reads (B, D), of D = `pair_width`.
 
         By default the joined states of both opening markers, or the first token's state with
-        `relation_head` "cls". markers: (B, 2), their places.
+        `relation_head` "cls". markers: (B, 2), their places; see `reads_words` for words.
         """
         if self.config.relation_head == AT_CLS:
             return states[:, 0]

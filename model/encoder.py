@@ -8,7 +8,7 @@ from typing import Any
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -152,6 +152,10 @@ def load_saved(kind: type[System], folder: Path) -> System:
                 f"{folder}: {len(keys)} weights are {name.removesuffix('_keys')}, such as "
                 f"{keys[0]}; run what made it again"
             )
+    for module in model.modules():
+        if isinstance(module, nn.LSTM):  # rounds otherwise if its weights lie at odd addresses
+            for weight in module.parameters():
+                weight.data = weight.data.clone()
     return model
 
 

@@ -39,6 +39,8 @@ class Declared:
     tasks: tuple[str, ...] = ("ner", "re")
     reads_pictures: bool = True
     markers: tuple[str, ...] = ()
+    reads_words: bool = False
+    prepares: bool = False
     tags_pieces: bool = False
     forms: tuple[str, ...] = ()
 

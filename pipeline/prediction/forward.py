@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from model.contract import System
 from model.hvpnet.prefixed import PrefixedEncoder
 from pipeline.machine import BFLOAT16
-from pipeline.training.batches import Collator, Tensors
+from pipeline.training.batches import Tensors
 from pipeline.training.encode import Encoded
 from pipeline.training.saved import SavedModel
 
@@ -49,8 +49,7 @@ class Forward:
             return self.model.attention_to_regions(**inputs).cpu()
 
     def _batch(self, posts: Sequence[Encoded], pictures: Tensors | None) -> dict[str, Tensor]:
-        saved = self.saved
-        collator = Collator(saved.tokenizer.pad_token_id, saved.head.collate, pictures)
+        collator = self.saved.collator(pictures)
         return {name: tensor.to(self.device) for name, tensor in collator(posts).items()}
 
     @contextmanager

@@ -43,11 +43,13 @@ class Collator:
     padding: id of the tokenizer's padding piece.
     collate: makes the tensors that depend on the task.
     pictures: makes the tensors of the posts' pictures; None for text-only.
+    own: makes the tensors that the system alone reads; see `System.collate`.
     """
 
     padding: int
     collate: Callable[[Sequence[Encoded]], dict[str, Tensor]]
     pictures: Tensors | None = None
+    own: Callable[[Sequence[Any]], dict[str, Tensor]] | None = None
 
     def __call__(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
         """Return input_ids and attention_mask (B, T), and the tensors of task and pictures.
@@ -63,6 +65,8 @@ class Collator:
         }
         if any(post.knowledge for post in posts):
             batch["segment_ids"] = padded([_segments(post) for post in posts], 0)
+        if self.own is not None:
+            batch |= self.own([post.prepared for post in posts])
         if self.pictures is not None:
             batch |= self.pictures([post.number for post in posts])
         return batch

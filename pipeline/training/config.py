@@ -30,7 +30,8 @@ class TrainConfig:
     variant: str = HVPNET  # or flat, 1t3, only-objects, text-only
     style: str = PAPER  # of the model: paper or released
     # Hub name, folder, or "scratch"; None with start_from, whose encoder is taken.
-    encoder: str | None = "bert-base-uncased"
+    encoder: str | None = "bert-base-uncased"  # also None for systems on words
+    word_vectors: str | None = None  # file of vectors for systems on words; None: random ones
     start_from: str | None = None  # folder of a run or a model
     seed: int = 1234
     epochs: int = 12

@@ -53,6 +53,8 @@ class Encoded:
     labels: numbers of the labels: one per token, or one relation; empty if the post has none.
     words: for entities, the token of each word; -1 for a word without a token.
     cut: True if words between head and tail are left out.
+    owners: the number of each piece's word; -1 for special pieces and markers.
+    prepared: what the model's system reads beside the pieces; see `System.prepare`.
     knowledge: number of pieces at the end of `input_ids` that are of the picture's text.
     """
 
@@ -62,6 +64,8 @@ class Encoded:
     labels: list[int]
     words: list[int] = field(default_factory=list)
     cut: bool = False
+    owners: list[int] = field(default_factory=list, repr=False, compare=False)
+    prepared: Any = None
     knowledge: int = 0
 
 
@@ -215,9 +219,11 @@ def tokenize(
     cut = _cut_fast if tokenizer.is_fast else _cut_slow
     special = _special(tokenizer)
     unknown = tokenizer.unk_token_id
-    return [
+    plain = [
         _plain(ids, owners, special, unknown) for ids, owners in cut(sentences, tokenizer, longest)
     ]
+    # A tokenizer without special pieces leaves nothing of a sentence without words.
+    return [pieces if pieces[0] else ([unknown], [None]) for pieces in plain]
 
 
 def _cut_fast(

@@ -36,7 +36,7 @@ def encode_entities(
     labels: Sequence[str],
     longest: int,
     style: str = PAPER,
-    markers: Sequence[int] = (),
+    markers: Sequence[int] | None = (),
 ) -> list[Encoded]:
     """Encode numbered posts as word pieces, with a label for each token of the CRF.
 
@@ -66,7 +66,8 @@ def encode_entities(
         if post.tags is not None:
             names = _token_labels(len(ids), positions, first, post.tags, style)
             numbers = [number_of(name, number, post) for name in names]
-        encoded.append(Encoded(n, ids, positions, numbers, words))
+        numbers_of_words = [-1 if word is None else word for word in owners]
+        encoded.append(Encoded(n, ids, positions, numbers, words, owners=numbers_of_words))
     return encoded
 
 

@@ -15,7 +15,6 @@ from pipeline.description.texts import StoredTexts
 from pipeline.engine.files import write_json
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
-from pipeline.training.batches import Collator
 from pipeline.training.encode import Encoded, unknown_words
 from pipeline.training.heads import SCORED, log_shortened, predict_into
 from pipeline.training.knowledge import Texts
@@ -130,8 +129,7 @@ class Evaluation:
         pictures, texts: those to predict with; controls give others than the posts' own.
         """
         saved = self.saved
-        collator = Collator(saved.tokenizer.pad_token_id, saved.head.collate, pictures)
-        evaluator = make_evaluator(model, collator, folder, device, precision)
+        evaluator = make_evaluator(model, saved.collator(pictures), folder, device, precision)
         encoded = {name: saved.with_texts(own, texts) for name, own in self.encoded.items()}
         results = predict_into(
             folder, saved.head, evaluator, model, self.splits, encoded, saved.labels

@@ -74,12 +74,12 @@ class Head(ABC):
         labels: Sequence[str],
         longest: int,
         style: str,
-        markers: Sequence[int] = (),
+        markers: Sequence[int] | None = (),
     ) -> list[Encoded]:
         """Encode numbered posts as word pieces and labels; posts that don't fit are left out.
 
         labels: of `self.labels`. longest: word pieces per post. style: paper or released. markers:
-        of `add_markers`; (): the new pieces.
+        of `add_markers`; (): the new pieces; None: the text gets no markers.
         Raises DataError for a label that is not in `labels`.
         """
 

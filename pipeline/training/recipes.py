@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from model.hvpnet.variants import FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONLY
-from model.systems import BERT_CRF, declared, variants_of
+from model.hvpnet.variants import AT_MARKERS, FLAT, HVPNET, ONE_TO_THREE, PAPER, RELEASED, TEXT_ONLY
+from model.systems import BERT_CRF, declared, names, variants_of
 from pipeline.corpus import DEMO
 from pipeline.engine.settings import changed
 from pipeline.errors import SettingError
@@ -155,6 +155,12 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
             f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
             f"{RELEASED}, which mixes all blocks"
         )
+    config = _of_words(config, values) if declared(system).reads_words else config
+    if config.word_vectors is not None and not declared(system).reads_words:
+        raise SettingError(
+            f"--word-vectors: expected a --system that reads words, such as "
+            f"{' or '.join(name for name in names() if declared(name).reads_words)}, found {system}"
+        )
     if config.start_from is not None:
         if values.get("encoder") is not None:
             raise SettingError(
@@ -178,6 +184,25 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
         evaluate_from=min(config.evaluate_from, config.epochs),
         decay_all=config.decay_all and config.weight_decay != 0,
     )
+
+
+def _of_words(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings of a system on words, which has no encoder.
+
+    Raises SettingError for what needs word pieces or an encoder.
+    """
+    for name in ("encoder", "start_from", "knowledge"):
+        if values.get(name):
+            raise SettingError(
+                f"--{name.replace('_', '-')}: expected none with --system {config.system}, which "
+                f"reads words instead of word pieces, found {values[name]}"
+            )
+    if config.relation_head != AT_MARKERS:
+        raise SettingError(
+            f"--relation-head: expected {AT_MARKERS} with --system {config.system}, which has no "
+            f"[CLS], found {config.relation_head}"
+        )
+    return replace(config, encoder=None)
 
 
 def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Relations: put markers around head and tail, and read the relation from the logits."""
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ class Marker(str):
     """A marker token. A post's own word spelled `<head>` is not a marker."""
 
 
+_Piece = tuple[int, int]  # an id, and the number of its word
+NO_WORD = -1  # of special pieces and markers
+_PLACEHOLDERS = (-1, -1, -1, -1)  # of markers, removed again
+_ENDS = (-1, -1)
 MARKERS = tuple(map(Marker, ("<head>", "</head>", "<tail>", "</tail>")))
 
 
@@ -44,9 +49,11 @@ def encode_relations(
     labels: Sequence[str],
     longest: int,
     style: str = PAPER,
-    markers: Sequence[int] = (),
+    markers: Sequence[int] | None = (),
 ) -> list[Encoded]:
     """Encode numbered posts as word pieces, with markers around head and tail.
+
+    Without markers, `positions` are the first pieces of head and tail, then their last ones.
 
     A sentence that is too long loses the words farthest from its entities and, if these are too far
     apart, words between them too (`Encoded.cut`). A post whose entities alone are too long is left
@@ -54,30 +61,38 @@ def encode_relations(
 
     labels: the relations, in the order of their numbers.
     longest: word pieces per post, including special pieces and markers.
-    markers: their ids, of `add_markers`; (): those of the four new pieces.
+    markers: their ids, of `add_markers`; (): those of the four new pieces; None: no markers.
 
     Raises DataError for a relation that is not in `labels`.
     """
     number = {label: place for place, label in enumerate(labels)}
-    ids_of_markers = markers or tokenizer.convert_tokens_to_ids(list(MARKERS))
-    marker_ids: dict[str, int] = dict(zip(MARKERS, ids_of_markers, strict=True))
+    marked = markers is not None
+    if not markers:
+        markers = tokenizer.convert_tokens_to_ids(list(MARKERS)) if marked else _PLACEHOLDERS
+    marker_ids: dict[str, int] = dict(zip(MARKERS, markers, strict=True))
+    limit = longest if marked else longest + len(MARKERS) + len(_ENDS)
     mark = mark_as_released if style == RELEASED else mark_spans
     sentences = list(dict.fromkeys(post.tokens for post in posts.values()))  # pairs share them
     pieces_of = dict(zip(sentences, tokenize(sentences, tokenizer, None), strict=True))
     encoded = []
     for n, post in posts.items():
         ids, owners = pieces_of[post.tokens]
+        if not marked:  # words have no special pieces, but windows keep the two ends
+            ids, owners = [_ENDS[0], *ids, _ENDS[1]], [None, *owners, None]
         label = [number_of(post.relation, number, post)] if post.relation is not None else []
-        ids, places = _insert(mark(post), marker_ids, ids, owners)
+        pieces, places = _insert(mark(post), marker_ids, ids, owners)
         cut = False
-        if len(ids) > longest:
-            kept = _kept(len(ids), places, longest)
+        if len(pieces) > limit:
+            kept = _kept(len(pieces), places, limit)
             if kept is None:
                 continue
             cut = len(kept) > 1
-            ids, places = _shorten(ids, places, kept)
+            pieces, places = _shorten(pieces, places, kept)
         positions = [places[MARKERS[0]], places[MARKERS[2]]]
-        encoded.append(Encoded(n, ids, positions, label, cut=cut))
+        if not marked:
+            pieces, positions = _bare(pieces, places)
+        ids, words = map(list, zip(*pieces, strict=True))
+        encoded.append(Encoded(n, ids, positions, label, cut=cut, owners=words))
     return encoded
 
 
@@ -86,8 +101,8 @@ def _insert(
     markers: Mapping[str, int],
     ids: Sequence[int],
     owners: Sequence[int | None],
-) -> tuple[list[int], dict[str, int]]:
-    """Insert the markers' ids into a sentence's pieces. Returns the ids, and the markers' places.
+) -> tuple[list[_Piece], dict[str, int]]:
+    """Insert the markers into a sentence's pieces. Returns the pieces, and the markers' places.
 
     marked: the words and Markers in their order.
     markers: marker -> id.
@@ -96,19 +111,20 @@ def _insert(
     inner = [place for place, word in enumerate(owners) if word is not None]
     # If the tokenizer drops all words, only the two ends are left.
     start, stop = (inner[0], inner[-1] + 1) if inner else (len(ids) // 2, len(ids) // 2)
-    of_word: dict[int, list[int]] = {}
+    of_word: dict[int, list[_Piece]] = {}
     for place in inner:
-        of_word.setdefault(owners[place] or 0, []).append(ids[place])
-    result, word = list(ids[:start]), 0
+        owner = owners[place] or 0
+        of_word.setdefault(owner, []).append((ids[place], owner))
+    result, word = [(id, NO_WORD) for id in ids[:start]], 0
     places: dict[str, int] = {}
     for item in marked:
         if isinstance(item, Marker):
             places[item] = len(result)
-            result.append(markers[item])
+            result.append((markers[item], NO_WORD))
         else:
             result.extend(of_word.get(word, ()))
             word += 1
-    return [*result, *ids[stop:]], places
+    return [*result, *((id, NO_WORD) for id in ids[stop:])], places
 
 
 def mark_spans(post: Post) -> list[str]:
@@ -183,12 +199,20 @@ def _two_windows(length: int, places: Mapping[str, int], longest: int) -> list[r
 
 
 def _shorten(
-    ids: Sequence[int], places: Mapping[str, int], kept: Sequence[range]
-) -> tuple[list[int], dict[str, int]]:
+    pieces: Sequence[_Piece], places: Mapping[str, int], kept: Sequence[range]
+) -> tuple[list[_Piece], dict[str, int]]:
     """Return the kept pieces with the first and last one, and the markers' new places."""
-    old = [0, *(place for window in kept for place in window), len(ids) - 1]
+    old = [0, *(place for window in kept for place in window), len(pieces) - 1]
     new = {place: n for n, place in enumerate(old)}
-    return [ids[place] for place in old], {marker: new[at] for marker, at in places.items()}
+    return [pieces[place] for place in old], {marker: new[at] for marker, at in places.items()}
+
+
+def _bare(pieces: Sequence[_Piece], places: Mapping[str, int]) -> tuple[list[_Piece], list[int]]:
+    """Return the pieces of words alone, with the places of both entities' first and last pieces."""
+    words = [place for place, (_, owner) in enumerate(pieces) if owner != NO_WORD]
+    firsts = [bisect(words, places[MARKERS[n]]) for n in (0, 2)]
+    lasts = [bisect(words, places[MARKERS[n]]) - 1 for n in (1, 3)]
+    return [pieces[place] for place in words], [*firsts, *lasts]
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -215,7 +239,7 @@ class Relations(Head):
         return list(known)
 
     def collate(self, posts: Sequence[Encoded]) -> dict[str, Tensor]:
-        """Return markers (B, 2): places of the opening markers, and labels (B,)."""
+        """Return markers (B, 2 or 4): `positions` of each post, and labels (B,)."""
         batch = {"markers": torch.tensor([post.positions for post in posts])}
         if all(post.labels for post in posts):
             batch["labels"] = torch.tensor([post.labels[0] for post in posts])

@@ -65,6 +65,7 @@ def result(folder: Path, beside: Mapping[str, tuple[Path, bool]]) -> list[str]:
     for advice, (other, made) in beside.items():
         if other != folder:
             lines.append(_line(_read_metrics(other)) if made else f"not run: {advice} to compare")
+    lines += _words(metrics.get("words"))
     kind, where = ("summary", "metrics.json") if "runs" in metrics else ("model", "model")
     return [*lines, f"{kind:12}  {near(folder / where)}"]
 
@@ -89,6 +90,19 @@ def _line(metrics: dict[str, Any]) -> str:
         f"{_named(metrics['config']):12}  val F1 {figures(metrics, 'val', ['f1'])}{epoch}  "
         f"test P / R / F1 {figures(metrics, 'test')}"
     )
+
+
+def _words(words: Mapping[str, Any] | None) -> list[str]:
+    """Return a line on the vocabulary of a run on words. words: None for a run on word pieces."""
+    if words is None:
+        return []
+    shares = {"without a vector": words["without_vector"], "unknown": words["unknown"]}
+    parts = [words["vectors"] or "random"] + [
+        f"{kind}: " + ", ".join(f"{split} {100 * share:.1f} %" for split, share in given.items())
+        for kind, given in shares.items()
+        if given
+    ]
+    return [f"{'word vectors':12}  {'; '.join(parts)}"]
 
 
 def _named(config: Mapping[str, Any]) -> str:
@@ -148,7 +162,7 @@ def summarise(runs: Sequence[Path], folder: Path, about: dict[str, Any]) -> None
         {
             "task": first["task"],
             **about,
-            **{name: first[name] for name in ("label_version",) if name in first},
+            **{name: first[name] for name in ("label_version", "words") if name in first},
             "mean": _each(table, statistics.fmean),
             "deviation": _each(table, lambda x: statistics.stdev(x) if len(x) > 1 else 0.0),
             "runs": {

@@ -13,15 +13,16 @@ from model.config import ExtractorConfig
 from model.contract import System
 from model.encoder import load_saved
 from model.hvpnet.variants import TEXT_ONLY
-from model.systems import declared, encoding_style, model_class, names
+from model.systems import declared, model_class, names
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
-from pipeline.training.batches import Pictures
+from pipeline.training.batches import Collator, Pictures, Tensors
 from pipeline.training.config import BACKBONE
 from pipeline.training.encode import Encoded, load_tokenizer
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head
+from pipeline.training.inputs import collator, encode
 from pipeline.training.knowledge import Texts, with_texts
 from pipeline.training.possible import NEARLY_THE_SAME, task_of
 from pipeline.training.relations import MARKERS
@@ -71,11 +72,11 @@ class SavedModel:
 
     def encode(self, posts: Mapping[int, Post]) -> list[Encoded]:
         """Encode numbered posts for the model, without picture texts; see `Head.encode`."""
-        config = self.config
-        style = encoding_style(self.head.name, config.system, config.style)
-        return self.head.encode(
-            posts, self.tokenizer, self.labels, self.longest, style, config.marker_ids
-        )
+        return encode(self.head, posts, self.tokenizer, self.labels, self.longest, self.config)
+
+    def collator(self, pictures: Tensors | None) -> Collator:
+        """Return what makes batches of encoded posts. pictures: None for text-only."""
+        return collator(self.head, self.tokenizer, self.config, pictures)
 
     @property
     def reads_texts(self) -> bool:
@@ -100,6 +101,13 @@ def _check_tokenizer(
     tokenizer: PreTrainedTokenizerBase, config: ExtractorConfig, folder: Path
 ) -> None:
     """Raise DataError unless the tokenizer fits the model's encoder and markers."""
+    if declared(config.system).reads_words:
+        if len(tokenizer) != config.words:
+            raise DataError(
+                f"{folder}: expected a tokenizer of {config.words:,} words, one per vector, found "
+                f"one of {len(tokenizer):,}; make the model again"
+            )
+        return
     rows = config.encoder["vocab_size"]
     check_vocabulary(tokenizer, config.encoder_config(), rows, str(folder))
     markers = tuple(config.marker_ids)

@@ -125,7 +125,7 @@ class _Training(RunsModel):
     ADDED: ClassVar[Mapping[str, Any]] = {
         name: getattr(TrainConfig, name)
         for name in (
-            *("relation_head", "start_from", "system", "form", "optimizer"),
+            *("relation_head", "start_from", "system", "form", "word_vectors", "optimizer"),
             *("train_share", "train_seed", "with_replacement"),
             *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
         )
@@ -144,6 +144,10 @@ class _Training(RunsModel):
     variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
     style = luigi.OptionalChoiceParameter(choices=STYLES, default=None)
     encoder = luigi.OptionalStrParameter(default=None, description="hub name, folder, or scratch")
+    word_vectors = luigi.OptionalStrParameter(
+        default=None,
+        description="text file of word vectors in GloVe's form, for systems on words; none: random",
+    )
     start_from = luigi.OptionalStrParameter(
         default=None,
         description="output of TrainRE, TrainNER or ImportReleased: take its tokenizer and all "
@@ -265,13 +269,19 @@ class _Train(_Training):
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        return without_path(without_path(asdict(self.config), "encoder", SCRATCH), "start_from")
+        paths = {"encoder": SCRATCH, "start_from": None, "word_vectors": None}
+        settings = asdict(self.config)
+        for name, word in paths.items():
+            settings = without_path(settings, name, word)
+        return settings
 
     def sources(self) -> dict[str, Path]:
         start = self.config.start_from
         folders = {} if start is None else {"start_from": model_folder("--start-from", start)}
         file = systems.file_of(self.config.system)
         files = {} if file is None else {"system": file}
+        if (vectors := self.config.word_vectors) is not None:
+            files["word_vectors"] = existing("--word-vectors", vectors)
         return on_disk("encoder", self.config.encoder, SCRATCH) | folders | files
 
     @property

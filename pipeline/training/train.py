@@ -12,7 +12,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 
 from model.contract import System
 from model.encoder import quiet_transformers
-from model.systems import encoding_style
+from model.systems import declared, encoding_style
 from pipeline.corpus.label_version import about_labels
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.posts import load_labels, load_posts
@@ -22,13 +22,15 @@ from pipeline.engine.files import need_space, read_json, settle, size_of, write_
 from pipeline.errors import DataError
 from pipeline.extraction.config import PictureFiles
 from pipeline.extraction.index import StoredPyramids
-from pipeline.training.batches import Collator, Pictures
+from pipeline.training.batches import Pictures
 from pipeline.training.build import build
+from pipeline.training.build_words import build_words
 from pipeline.training.config import MOST_UNKNOWN, TrainConfig
 from pipeline.training.encode import Encoded, save_tokenizer
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
+from pipeline.training.inputs import collator, encode
 from pipeline.training.knowledge import log_texts, with_texts
 from pipeline.training.possible import check_training, model_folder
 from pipeline.training.reporting import TENSORBOARD, write_final
@@ -149,14 +151,20 @@ def train(
     labels = head.labels(labels, style)
     start = _start(config, pictures)
     made_by = None if texts is None else _made_by(texts, config)
-    tokenizer, model = build(
-        head, splits["train"].values(), labels, config, pictures, start, made_by
-    )
-    markers = _extractor(model).config.marker_ids
-    origin = {} if start is None else {"start": start.report(_extractor(model))}
-    unknown = check_words(splits["train"].values(), tokenizer, max_unknown, config.encoder_name)
+    model: System | FineTuned
+    about: dict[str, Any] = {}
+    if declared(config.system).reads_words:
+        tokenizer, model, about["words"] = build_words(head, splits, labels, config)
+    else:
+        training = splits["train"].values()
+        tokenizer, model = build(head, training, labels, config, pictures, start, made_by)
+        if start is not None:
+            about["start"] = start.report(_extractor(model))
+        name = config.encoder_name
+        about["unknown_words"] = check_words(training, tokenizer, max_unknown, name)
+    made = _extractor(model).config
     encoded = {
-        name: head.encode(chosen, tokenizer, labels, config.max_tokens, style, markers)
+        name: encode(head, chosen, tokenizer, labels, config.max_tokens, made)
         for name, chosen in splits.items()
     }
     log_shortened(splits, encoded, config.max_tokens)
@@ -179,7 +187,7 @@ def train(
     trainer = make_trainer(
         model,
         encoded,
-        Collator(tokenizer.pad_token_id, head.collate, pictures),
+        collator(head, tokenizer, made, pictures),
         config,
         folder,
         device,
@@ -211,8 +219,7 @@ def train(
             "drawn": len(drawn),
             "distinct": len(splits["train"]),
         },
-        **origin,
-        "unknown_words": unknown,  # share of the training posts' words
+        **about,
         "encoder_revision": _revision(model),
         "config": asdict(config),
     }
@@ -269,8 +276,9 @@ def _extractor(model: System | FineTuned) -> System:
 
 
 def _revision(model: System | FineTuned) -> str | None:
-    """Return the hub's commit of a downloaded encoder; None if it is from disk or scratch."""
-    return getattr(_extractor(model).encoder.config, "_commit_hash", None)
+    """Return the hub's commit of a downloaded encoder; None if there is none."""
+    encoder = getattr(_extractor(model), "encoder", None)
+    return None if encoder is None else getattr(encoder.config, "_commit_hash", None)
 
 
 def _log_unseen_words(encoded: Mapping[str, list[Encoded]]) -> None:

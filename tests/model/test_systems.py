@@ -32,6 +32,9 @@ def make(name: str, task: str) -> System:
         labels=LABELS, variant="hvpnet" if looks else "text-only"
     )
     config.system = name
+    config.form = next(iter(declared(name).forms), "")
+    if declared(name).reads_words:
+        config.words, config.characters = config.encoder["vocab_size"], "abcdefg"
     return model_class(task, name)(config).eval()
 
 
@@ -40,8 +43,16 @@ def batch(name: str, task: str) -> dict[str, torch.Tensor]:
     found = text_batch()
     if declared(name).reads_pictures:
         found |= picture_batch()
+    if declared(name).prepares:
+        found["characters"] = torch.zeros(2, 7, 4, dtype=torch.long)
+        for post, token, length in ((0, 0, 4), (0, 3, 2), (1, 4, 3)):
+            found["characters"][post, token, :length] = torch.arange(2, 2 + length)
+        alone = (found["characters"] == 0).all(-1) & (found["attention_mask"] > 0)
+        found["characters"][..., 0][alone] = 8
     if task == "re":
-        return found | {"markers": torch.tensor([[1, 4], [3, 2]]), "labels": torch.tensor([1, 4])}
+        ends = [[2, 5], [4, 2]] if declared(name).reads_words else [[], []]  # last words
+        markers = torch.tensor([[1, 4, *ends[0]], [3, 2, *ends[1]]])
+        return found | {"markers": markers, "labels": torch.tensor([1, 4])}
     words = torch.tensor([[1, 2, 4], [1, 3, -1]])
     return found | {"words": words, "labels": torch.tensor([[0, 1, 2], [4, 3, -100]])}
 
@@ -116,6 +127,8 @@ def test_one_post_alone_equals_the_same_in_a_batch(name: str, task: str) -> None
     alone = {key: tensor[1:] for key, tensor in both.items()}
     for key in ("input_ids", "attention_mask"):
         alone[key] = alone[key][:, :5]  # without padding
+    if "characters" in alone:
+        alone["characters"] = alone["characters"][:, :5, :3]
     if task == "ner":
         alone["words"] = alone["words"][:, :2]
     expected = answer(model, both)[-1:] if task == "re" else answer(model, both)[3:]

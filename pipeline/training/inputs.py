@@ -1,0 +1,50 @@
+"""Posts -> a model's inputs, as its system reads them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
+
+from model.config import ExtractorConfig
+from model.systems import declared, encoding_style, system_class
+from pipeline.corpus.post import Post
+from pipeline.training.batches import Collator, Tensors
+from pipeline.training.encode import Encoded
+from pipeline.training.heads import Head
+
+
+def encode(
+    head: Head,
+    posts: Mapping[int, Post],
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    longest: int,
+    config: ExtractorConfig,
+) -> list[Encoded]:
+    """Encode numbered posts for a model, without picture texts; see `Head.encode`.
+
+    config: the model's.
+    """
+    system = declared(config.system)
+    style = encoding_style(head.name, config.system, config.style)
+    markers = None if system.reads_words else config.marker_ids
+    encoded = head.encode(posts, tokenizer, labels, longest, style, markers)
+    if not system.prepares:
+        return encoded
+    prepare = system_class(config.system).prepare
+    return [
+        replace(post, prepared=prepare(config, posts[post.number].tokens, post.owners))
+        for post in encoded
+    ]
+
+
+def collator(
+    head: Head,
+    tokenizer: PreTrainedTokenizerBase,
+    config: ExtractorConfig,
+    pictures: Tensors | None,
+) -> Collator:
+    """Return what makes a model's batches. config: the model's. pictures: None for text-only."""
+    prepares = declared(config.system).prepares
+    own = system_class(config.system).collate if prepares else None
+    return Collator(tokenizer.pad_token_id, head.collate, pictures, own)
