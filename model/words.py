@@ -118,14 +118,18 @@ def bilstm(width: int, hidden: int) -> nn.LSTM:
 
 
 def read_all(lstm: nn.LSTM, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a bidirectional LSTM over sequences of different lengths, each to its own end.
+    """Run a bidirectional LSTM in float32 over sequences of different lengths, each to its end.
 
     inputs: (B, T, D). lengths: (B,), at least 1.
 
     Returns the outputs (B, T, 2H), zero after a sequence's end, and the last state of both
     directions (B, 2H).
     """
-    packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    outputs, (last, _) = lstm(packed)
+    # Not every processor has an LSTM in bfloat16.
+    with torch.autocast(inputs.device.type, enabled=False):
+        packed = pack_padded_sequence(
+            inputs.float(), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        outputs, (last, _) = lstm(packed)
     padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
     return padded, last.transpose(0, 1).flatten(1)

@@ -119,7 +119,7 @@ def decided_later() -> dict[tuple[str, str], str]:
         cells |= {(task, f.name): "the recipe's" for f in fields(TrainConfig)}
         cells |= {(task, "style"): code(TrainConfig.style)}
         cells |= {(task, name): "the system's" for name in ("variant", "form")}
-        cells[task, "start_from"] = "none"
+        cells[task, "start_from"] = cells[task, "word_vectors"] = "none"
         cells[task, "precision"], cells[task, "train_seed"] = "the machine's", "the run's"
     return cells
 

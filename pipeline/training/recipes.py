@@ -95,7 +95,7 @@ _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "ner": {"head_learning_rate": None},
 }
 ELSEWHERE = (  # settings that are in no recipe
-    *("system", "form", "variant", "style", "start_from"),
+    *("system", "form", "variant", "style", "start_from", "word_vectors"),
     *("train_share", "train_seed", "with_replacement"),
     *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
 )

@@ -245,8 +245,10 @@ class _Training(RunsModel):
     def lines(self) -> list[str]:
         from pipeline.training.results import result
 
+        own = {"system": HVPNET, "form": None, "word_vectors": None}  # of another system
+        other = "" if self.config.system == HVPNET else f"leave out --system {self.system} and "
         others = {
-            "add --variant text-only": self.clone(system=HVPNET, variant=TEXT_ONLY).folder,
+            f"{other}add --variant text-only": self.clone(**own, variant=TEXT_ONLY).folder,
             "leave out --knowledge": self.clone(**NO_KNOWLEDGE).folder,
         }
         made = {name: damage(run, self.paths.digests) is None for name, run in others.items()}

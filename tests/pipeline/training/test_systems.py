@@ -80,6 +80,51 @@ def test_bert_crf_has_recipes_of_entities_alone(world: World) -> None:
     assert "TrainRE" not in printed
 
 
+@pytest.fixture(scope="module")
+def vectors(world: World) -> Path:
+    """A file of vectors of some words of the posts."""
+    lines = (world.data / "own/posts.jsonl").read_text().splitlines()
+    words = sorted({word.lower() for line in lines for word in json.loads(line)["tokens"]})
+    file = world.data / "vectors.txt"
+    file.write_text("".join(f"{word} {n} {len(word)}\n" for n, word in enumerate(words[::2])))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("task", "system", "more"),
+    [
+        ("TrainNER", "cnn-bilstm-crf", ()),
+        ("TrainNER", "hbilstm-crf", ("--precision", "bfloat16")),
+        ("TrainRE", "pcnn", ("--form", "zeng")),
+    ],
+)
+def test_a_system_on_words_predicts_what_it_predicted(
+    world: World, vectors: Path, task: str, system: str, more: tuple[str, ...]
+) -> None:
+    given = ("--system", system, "--word-vectors", str(vectors), "--epochs", "1", *more)
+    rates = ("--learning-rate", "2e-3", "--warmup", "0.1")
+    run = world.result(task, *given, *rates)
+    again = world.run(task, "--dataset", "own", *given, *rates)
+    assert "vectors.txt; without a vector: train " in again.stdout + again.stderr
+    assert "word_vectors" in read_json(run / "manifest.json")["key"]["sources"]
+    lines = [*map(json.loads, (run / "predictions.jsonl").read_text().splitlines())]
+    fields = ("tokens", "head", "tail") if task == "TrainRE" else ("tokens",)
+    records = [{name: line[name] for name in fields} for line in lines]
+    predictions = Extractor.load(run).predict(records, strict=True)
+    if task == "TrainRE":
+        expected = [line["predicted_relation"] for line in lines]
+        assert [label_of(one) for one in predictions] == expected
+    else:
+        found = [[(e.start, e.end, e.label) for e in one.entities] for one in predictions]
+        entities = [line["predicted_entities"] for line in lines]
+        assert found == [[(e["start"], e["end"], e["label"]) for e in one] for one in entities]
+    precision = more if "--precision" in more else ()
+    evaluation = world.result("Evaluate", "--model", str(run), *precision)
+    evaluated = (evaluation / "predictions.jsonl").read_text().splitlines()
+    name = "predicted_relation" if task == "TrainRE" else "predicted_tags"
+    assert [json.loads(line)[name] for line in evaluated] == [line[name] for line in lines]
+
+
 def test_bert_crf_is_the_text_only_variant() -> None:
     given = {"dataset": "own", "encoder": "scratch", "precision": "float32"}
     runs = [
@@ -100,6 +145,27 @@ def test_bert_crf_is_the_text_only_variant() -> None:
             {"system": "mtb", "style": "released"},
             "--style released: expected --system",
         ),
+        (
+            "ner",
+            {"system": "hbilstm-crf", "encoder": "scratch"},
+            "--encoder: expected none with --system hbilstm-crf, which reads words .*, found scr",
+        ),
+        (
+            "ner",
+            {"system": "cnn-bilstm-crf", "knowledge": True},
+            "--knowledge: expected none with --system cnn-bilstm-crf",
+        ),
+        (
+            "re",
+            {"system": "pcnn", "relation_head": "cls"},
+            r"--relation-head: expected markers with --system pcnn, which has no \[CLS\], found",
+        ),
+        (
+            "re",
+            {"word_vectors": "glove.txt"},
+            "--word-vectors: expected a --system that reads words, such as .*pcnn, found hvpnet",
+        ),
+        ("re", {"system": "pcnn", "form": "cnn"}, "--form: expected opennre or zeng with --system"),
         ("re", {"system": "mtb", "form": "att"}, "--form: expected none with --system mtb, found"),
         ("re", {"system": "mtb", "recipe": "released"}, "--recipe released: expected --system"),
     ],
