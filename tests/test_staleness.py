@@ -96,6 +96,7 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
     "seeds": ("own", {f"{task}.seeds": "1,49" for task in ("TrainRE", "TrainNER")}),
     "share": ("own", {f"{task}.train_share": "0.5" for task in ("TrainRE", "TrainNER")}),
     "one epoch": ("own", {f"{task}.epochs": "1" for task in ("TrainRE", "TrainNER")}),
+    "sgd": ("own", {f"{task}.optimizer": "sgd" for task in ("TrainRE", "TrainNER")}),
     "no decay": ("own", {f"{task}.weight_decay": "0" for task in ("TrainRE", "TrainNER")}),
 }
 
@@ -402,6 +403,10 @@ TRAINING = [
     ("own", "system", "hvpnet",                              NOTHING),
     ("own", "optimizer", "adamw-uncorrected",               ".....TNO........1LKAD"),
     ("own", "optimizer", "adamw",                            NOTHING),
+    ("sgd", "momentum", "0.9",                              ".....TNO........1LKAD"),
+    ("sgd", "momentum", "0",                                 NOTHING),
+    ("own", "schedule", "step",                             ".....TNO........1LKAD"),
+    ("own", "schedule", "linear",                            NOTHING),
     ("own", "relation_head", "cls",                         ".....T.O........1LKAD"),  # not N's
     ("own", "relation_head", "markers",                      NOTHING),
     ("seeds", "relation_head", "cls",                       ".....T.O........1LKAD"),

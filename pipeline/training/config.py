@@ -10,19 +10,20 @@ SCRATCH = "scratch"  # a small encoder without pretrained weights, trained on th
 MOST_UNKNOWN = 0.1  # largest share of the training posts' words unknown to the tokenizer
 LEAST_TEXT = 8  # smallest --knowledge-tokens: separators and a few word pieces
 BACKBONE = "backbone.safetensors"  # weights written by ImportReleased and fine-tuning
-
-
-ADAMW, UNCORRECTED = "adamw", "adamw-uncorrected"
-OPTIMIZERS = (ADAMW, UNCORRECTED)
+ADAMW, UNCORRECTED, BERT_ADAM = "adamw", "adamw-uncorrected", "bert-adam"
+ADAM, SGD = "adam", "sgd"
+OPTIMIZERS = (ADAMW, UNCORRECTED, BERT_ADAM, ADAM, SGD)
+LINEAR, NONE, INVERSE, STEP = "linear", "none", "inverse", "step"
+SCHEDULES = (LINEAR, NONE, INVERSE, STEP)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """The settings that decide a training run's result, given its posts and pyramids.
 
-    The defaults are the paper's for relations (Appendix B.1). The learning rates are the peaks of
-    AdamW's schedule, which rises linearly over the share `warmup` of all steps, then falls
-    linearly to 0. Raises SettingError for a value out of range.
+    The defaults are the paper's for relations (Appendix B.1). Learning rates are peaks: a rate
+    rises linearly over `warmup`, then falls by `schedule`. Raises SettingError for a value out of
+    range.
     """
 
     system: str = HVPNET  # or another of model/systems.py
@@ -41,7 +42,9 @@ class TrainConfig:
     weight_decay: float = 0.01
     decay_all: bool = False  # also decay biases and normalisation
     warmup: float = 0.1  # a share of all steps; 1 and more: a number of steps
+    schedule: str = LINEAR  # or another of SCHEDULES: how rates fall, see optimizers.py
     optimizer: str = ADAMW  # or another of OPTIMIZERS
+    momentum: float = 0.0  # of sgd; the other optimizers have none
     evaluate_from: int = 8  # first epoch scored on val; at most the last epoch
     max_tokens: int = 80  # word pieces per post, including special pieces and markers
     dropout: float = 0.1  # before the head
@@ -69,7 +72,9 @@ class TrainConfig:
             check(_option(name), "a number, 0 or more", value or 0, 0 <= (value or 0) < inf)
         good = 0 <= self.warmup < 1 or (self.warmup < inf and self.warmup == int(self.warmup))
         check("--warmup", "a share below 1, or a whole number of steps", self.warmup, good)
-        check("--dropout", "a share from 0, below 1", self.dropout, 0 <= self.dropout < 1)
+        for name in ("momentum", "dropout"):
+            value = getattr(self, name)
+            check(_option(name), "a share from 0, below 1", value, 0 <= value < 1)
         tokens = self.knowledge_tokens
         check("--knowledge-tokens", f"{LEAST_TEXT} or more", tokens, tokens >= LEAST_TEXT)
         share, seed = self.train_share, self.train_seed or 0

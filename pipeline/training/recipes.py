@@ -10,7 +10,7 @@ from pipeline.corpus import DEMO
 from pipeline.engine.settings import changed
 from pipeline.errors import SettingError
 from pipeline.machine import AUTO, well_done
-from pipeline.training.config import SCRATCH, UNCORRECTED, TrainConfig
+from pipeline.training.config import SCRATCH, SGD, UNCORRECTED, TrainConfig
 
 LOW_RESOURCE, CROSS_TASK = "low-resource", "cross-task"
 COMMON = "common"  # Appendix B.1 for every system
@@ -168,6 +168,12 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
                 f"found {config.encoder}; leave one of them out"
             )
         config = replace(config, encoder=None)
+    if config.optimizer != SGD:
+        if values.get("momentum"):
+            raise SettingError(
+                f"--momentum: expected --optimizer {SGD} beside it, found {config.optimizer}"
+            )
+        config = replace(config, momentum=0.0)
     if variant == TEXT_ONLY:
         config = replace(config, finetune_backbone=False)
     if not config.knowledge:

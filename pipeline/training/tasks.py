@@ -35,7 +35,14 @@ from pipeline.errors import DataError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.grounding.tasks import GroundCrops
 from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.training.config import BACKBONE, MOST_UNKNOWN, OPTIMIZERS, SCRATCH, TrainConfig
+from pipeline.training.config import (
+    BACKBONE,
+    MOST_UNKNOWN,
+    OPTIMIZERS,
+    SCHEDULES,
+    SCRATCH,
+    TrainConfig,
+)
 from pipeline.training.possible import (
     BESIDE,
     check_evaluation,
@@ -125,7 +132,8 @@ class _Training(RunsModel):
     ADDED: ClassVar[Mapping[str, Any]] = {
         name: getattr(TrainConfig, name)
         for name in (
-            *("relation_head", "start_from", "system", "form", "word_vectors", "optimizer"),
+            *("relation_head", "start_from", "system", "form", "word_vectors"),
+            *("optimizer", "momentum", "schedule"),
             *("train_share", "train_seed", "with_replacement"),
             *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
         )
@@ -185,6 +193,12 @@ class _Training(RunsModel):
         default=None, description="apply weight decay to biases and normalisation too"
     )
     optimizer = luigi.OptionalChoiceParameter(choices=OPTIMIZERS, default=None)
+    momentum = luigi.OptionalFloatParameter(
+        default=None, description="momentum of the optimizer sgd"
+    )
+    schedule = luigi.OptionalChoiceParameter(
+        choices=SCHEDULES, default=None, description="how rates fall after the warm-up"
+    )
     warmup = luigi.OptionalFloatParameter(
         default=None, description="length of the warm-up: a share of all steps, or their number"
     )

@@ -1,4 +1,4 @@
-"""transformers' Trainer with our parameter groups and batches, and a log line per epoch."""
+"""transformers' Trainer with our parameter groups, rates, batches, and a log line per epoch."""
 
 import logging
 import shutil
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Sampler
 from torch.utils.tensorboard import SummaryWriter
 from transformers import Trainer, TrainingArguments
@@ -26,7 +27,7 @@ from pipeline.training.batches import BucketSampler, Collator
 from pipeline.training.config import TrainConfig
 from pipeline.training.encode import Encoded
 from pipeline.training.finetune import FineTuned
-from pipeline.training.optimizers import make_optimizer
+from pipeline.training.optimizers import make_optimizer, make_schedule
 from pipeline.training.reporting import TENSORBOARD, trackers
 
 EVAL_BATCH = 64
@@ -141,21 +142,37 @@ class _Seal(TrainerCallback):
 
 
 class _Trainer(Trainer):
-    """The Trainer with our parameter groups and batches of posts of similar length."""
+    """The Trainer with our parameter groups and rates, and batches of posts of similar length."""
 
     def __init__(self, config: TrainConfig, **options: Any) -> None:
         self.run_config = config
         super().__init__(**options)
 
     optimizer: torch.optim.Optimizer | None
+    lr_scheduler: LRScheduler | None
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             declared: Any = model or self.model
             config = self.run_config
             groups = optimizer_groups(declared, config)
-            self.optimizer = make_optimizer(config.optimizer, groups, config.learning_rate)
+            self.optimizer = make_optimizer(
+                config.optimizer, groups, config.learning_rate, config.momentum
+            )
         return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LRScheduler:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_schedule(
+                self.run_config.schedule,
+                optimizer or self.create_optimizer(),
+                self.args.get_warmup_steps(num_training_steps),
+                num_training_steps,
+                self.run_config.epochs,
+            )
+        return self.lr_scheduler
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Return the norm if clipping computed it. Computing it for the log costs 5 % of a step."""
@@ -255,7 +272,6 @@ def make_trainer(
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup,  # a value below 1 is a share of all steps
-        lr_scheduler_type="linear",
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
         eval_strategy="epoch",

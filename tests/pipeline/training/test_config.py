@@ -33,6 +33,8 @@ from pipeline.training.recipes import train_config
         ("train_share", float("nan"), "--train-share: expected a share above 0, up to 1, found"),
         ("train_seed", -1, "--train-seed: expected 0 or more, found -1"),
         ("dropout", 1.0, "--dropout: expected a share from 0, below 1, found 1.0"),
+        ("momentum", 1.0, "--momentum: expected a share from 0, below 1, found 1.0"),
+        ("momentum", 0.9, "--momentum: expected --optimizer sgd beside it, found adamw"),
     ],
 )
 def test_values_out_of_range(name: str, value: Any, message: str) -> None:

@@ -34,7 +34,7 @@ from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.recipes import train_config, train_preset
 from pipeline.training.train import open_pictures, train
-from pipeline.training.trainer import last_checkpoint, optimizer_groups
+from pipeline.training.trainer import last_checkpoint, make_trainer, optimizer_groups
 from tests.pipeline.training.test_reporting import scalars
 from tests.random_backbones import scaled_once  # noqa: F401  a fixture
 from tests.tiny import encoder_config, extractor_config
@@ -177,11 +177,23 @@ def test_same_seed_same_figures_and_predictions(world: Extracted, tmp_path: Path
     assert not torch.equal(results[0][1], results[2][1])
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "bert-adam", "schedule": "none", "variant": "text-only"},
+        {"optimizer": "adam", "schedule": "inverse", "variant": "text-only"},
+        {"optimizer": "sgd", "momentum": 0.9, "schedule": "step", "variant": "text-only"},
+    ],
+    ids=lambda settings: settings.get("optimizer", "adamw"),
+)
 def test_an_interrupted_run_ends_with_the_same_weights(
-    world: Extracted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], world: Extracted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(CONFIG, epochs=3, evaluate_from=1)
-    arguments = (HEADS["re"], world.posts, LABELS, config, world.stored)
+    config = replace(CONFIG, epochs=3, evaluate_from=1, **settings)
+    pictures = None if config.variant == "text-only" else world.stored
+    posts = world.posts if pictures else world.posts[::3]
+    arguments = (HEADS["re"], posts, LABELS, config, pictures)
     train(*arguments, tmp_path / "whole", "cpu")
 
     figures = training._figures
@@ -204,6 +216,26 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "stopped")
     )
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+def test_the_trainer_uses_the_optimizer_and_the_schedule(tmp_path: Path) -> None:
+    encoded = {name: [Encoded(0, [1, 2], [0, 1], [0])] for name in ("train", "val")}
+    model, collator = RelationExtractor(extractor_config()), Collator(0, HEADS["re"].collate)
+    config = TrainConfig(
+        epochs=5, learning_rate=1.0, warmup=0, schedule="step", optimizer="sgd", momentum=0.9
+    )
+    trainer = make_trainer(model, encoded, collator, config, tmp_path, "cpu")
+    trainer.create_optimizer_and_scheduler(10)
+    optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
+    assert optimizer is not None
+    assert schedule is not None
+    assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
+    rates: list[float] = []
+    for _ in range(10):
+        rates += {*schedule.get_last_lr()}
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1, 1, 1, 1, 0.8, 0.8, 0.8, 0.8, 0.64, 0.64])
 
 
 def checkpoint(folder: Path, step: int, best: int | None = None) -> Path:
