@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import tasks
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError, SettingError
 from pipeline.prediction.extractor import Extractor
-from pipeline.training.recipes import train_config
+from pipeline.training.recipes import COMMON, train_config, train_preset
 from pipeline.training.saved import SavedModel
 from tests.pipeline.prediction.trained import label_of
 from tests.world import World, make_world
@@ -72,6 +73,53 @@ def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
     [line] = [line for line in printed.splitlines() if line.startswith("--optimizer")]
     assert line.split()[1] == "adamw-uncorrected"
     assert line.split()[-1] == "adamw"  # the common recipe
+
+
+@pytest.mark.parametrize(
+    ("system", "task", "expected"),
+    [  # epochs, batch, rate, decay, optimizer, momentum, schedule, warm-up, clipping, dropout
+        ("umt", "ner", (24, 32, 5e-5, 0.01, "bert-adam", 0, "linear", 0.1, 0, 0.1)),
+        ("umt", "re", (12, 32, 5e-5, 0.01, "bert-adam", 0, "linear", 0.1, 0, 0.1)),
+        ("cnn-bilstm-crf", "ner", (50, 10, 0.015, 0, "sgd", 0.9, "inverse", 0, 5, 0.5)),
+        ("hbilstm-crf", "ner", (100, 1, 0.01, 0, "sgd", 0, "none", 0, 5, 0.5)),
+        ("pcnn", "re", (100, 160, 0.1, 1e-5, "sgd", 0, "linear", 300, 0, 0.5)),
+    ],
+)
+def test_published_settings(system: str, task: str, expected: tuple[object, ...]) -> None:
+    c = train_preset(task, "own", system=system)
+    assert expected == (
+        *(c.epochs, c.batch_size, c.learning_rate, c.weight_decay, c.optimizer, c.momentum),
+        *(c.schedule, c.warmup, c.max_grad_norm, c.dropout),
+    )
+    assert (c.evaluate_from, c.max_tokens, c.head_learning_rate) == (1, 128, None)
+    assert c.decay_all == (system == "pcnn")
+    common = train_preset(task, "own", COMMON)
+    assert train_preset(task, "own", COMMON, system=system) == replace(common, system=system)
+
+
+def test_umt_has_fewer_epochs_on_twitter2017() -> None:
+    epochs = {
+        name: train_preset("ner", name, system="umt").epochs
+        for name in ("twitter2015", "twitter2017")
+    }
+    assert epochs == {"twitter2015": 24, "twitter2017": 22}
+
+
+@pytest.mark.parametrize("system", ["mtb", "umt", "cnn-bilstm-crf", "hbilstm-crf", "pcnn"])
+@pytest.mark.parametrize("task", ["ner", "re"])
+def test_the_demo_trains_every_system_alike(task: str, system: str) -> None:
+    assert train_preset(task, "demo", system=system) == replace(
+        train_preset(task, "demo"), system=system
+    )
+
+
+def test_another_optimizer_leaves_the_recipes_momentum_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    momentums = {"mtb": {"re": {"optimizer": "sgd", "momentum": 0.9}}}
+    monkeypatch.setattr("pipeline.training.recipes._SYSTEMS", momentums)
+    for given, momentum in (({}, 0.9), ({"optimizer": "adam"}, 0.0)):
+        assert train_config("re", "own", {"system": "mtb", **given}).momentum == momentum
 
 
 def test_bert_crf_has_recipes_of_entities_alone(world: World) -> None:
