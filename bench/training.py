@@ -4,6 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +19,58 @@ from bench.clock import now
 from bench.extraction import rows_a_second
 from bench.material import CHANNELS, MNRE_PICTURES, MNRE_POSTS, REGIONS, Material
 from bench.memory import PeakMemory
-from bench.turns import in_turns
+from bench.turns import entry, in_turns
 from model.config import ExtractorConfig
+from model.contract import System
+from model.hvpnet.variants import HVPNET
 from model.ner import EntityTagger
-from pipeline.training.batches import Collator
+from model.systems import BERT_CRF, declared, encoding_style, names, variants_of
+from pipeline.corpus.post import Post
 from pipeline.training.build import build
+from pipeline.training.build_words import build_words
 from pipeline.training.config import TrainConfig
 from pipeline.training.encode import Encoded
+from pipeline.training.finetune import FineTuned
 from pipeline.training.head_of import HEADS
+from pipeline.training.inputs import collator, encode
 from pipeline.training.knowledge import Texts, with_texts
 from pipeline.training.trainer import make_trainer
 
 EPOCHS = 15  # as in the published script for relations, with batches of 16
+TAGS = ["O", "B-MISC", "I-MISC"]
 POSTS = 4_000  # number of MNRE's posts to train on
 
 
 class Loop:
-    """TrainRE's training loop on MNRE's texts, for a few steps at a time."""
+    """A training loop on MNRE's texts, for a few steps at a time.
 
-    def __init__(self, material: Material, device: str, posts: int = POSTS, **config: Any) -> None:
+    task: "re", or "ner" with heads and tails as entities.
+    """
+
+    def __init__(
+        self, material: Material, device: str, posts: int = POSTS, task: str = "re", **config: Any
+    ) -> None:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         self.config = TrainConfig(encoder=material.encoder, epochs=1, **config)
         transformers.set_seed(self.config.seed)
-        head, numbered = HEADS["re"], dict(enumerate(material.posts[:posts]))
-        labels = head.labels(sorted({str(p.relation) for p in numbered.values()}), "paper")
+        head, numbered = HEADS[task], dict(enumerate(map(_tagged, material.posts[:posts])))
+        known = TAGS if task == "ner" else sorted({str(p.relation) for p in numbered.values()})
+        labels = head.labels(known, encoding_style(task, self.config.system, "paper"))
         self.pictures = None
         if self.config.variant != "text-only":
             self.pictures = material.pyramids(posts)
-        self.tokenizer, self.model = build(
-            head, numbered.values(), labels, self.config, self.pictures
-        )
-        self.encoded = head.encode(numbered, self.tokenizer, labels, 80, "paper")
+        self.model: System | FineTuned
+        if declared(self.config.system).reads_words:
+            splits = {"train": numbered}
+            self.tokenizer, self.model, _ = build_words(head, splits, labels, self.config)
+        else:
+            self.tokenizer, self.model = build(
+                head, numbered.values(), labels, self.config, self.pictures
+            )
+        made = self.model.config
+        self.encoded = encode(head, numbered, self.tokenizer, labels, 80, made)
+        self.collator = collator(head, self.tokenizer, made, self.pictures)
         if self.config.knowledge:
             texts = _captions(len(self.encoded))
             tokens = self.config.knowledge_tokens
@@ -70,11 +91,10 @@ class Loop:
         sizes = []
         with tempfile.TemporaryDirectory() as folder:
             data = {"train": self.encoded, "val": self.encoded[:8]}
-            collator = Collator(self.tokenizer.pad_token_id, HEADS["re"].collate, self.pictures)
 
             def counting(posts: Sequence[Encoded]) -> dict[str, Tensor]:
                 sizes.append(sum(len(post.input_ids) for post in posts))
-                return collator(posts)
+                return self.collator(posts)
 
             trainer = make_trainer(
                 self.model, data, counting, self.config, Path(folder), self.device
@@ -85,6 +105,14 @@ class Loop:
             trainer.add_callback(clock)
             trainer.train()
         return clock.ended - clock.began, sum(sizes[2 : 2 + steps])
+
+
+def _tagged(post: Post) -> Post:
+    """Return a post whose head and tail are tagged as entities."""
+    tags = ["O"] * len(post.tokens)
+    for start, end in filter(None, (post.head, post.tail)):
+        tags[start:end] = [TAGS[1], *[TAGS[2]] * (end - start - 1)]
+    return replace(post, tags=tuple(tags))
 
 
 def _captions(posts: int) -> Texts:
@@ -175,6 +203,29 @@ def knowledge_cost(material: Material, device: str) -> dict[str, Any]:
     plain = Loop(material, device, **options)
     result = in_turns(lambda: loop.tokens_a_second(8), lambda: plain.tokens_a_second(16))
     return {**result, "unit": "pieces/s"}
+
+
+def systems(material: Material, device: str) -> dict[str, Any]:
+    """Training of the slowest system of Table 1 : text-only on the same BERT, batch 32.
+
+    `rates` has the posts a second of all of them, for each task.
+    """
+    text_only: dict[str, Any] = {"variant": "text-only"}
+    kinds = {"text-only": text_only, HVPNET: {"variant": HVPNET}} | {
+        name: {"system": name, "variant": variants_of(name)[0]}
+        for name in names()
+        if name not in (HVPNET, BERT_CRF)
+    }
+    rates: dict[str, dict[str, float]] = {}
+    slowest: list[dict[str, Any]] = []
+    for task in ("re", "ner"):
+        made = {n: k for n, k in kinds.items() if task in declared(k.get("system", HVPNET)).tasks}
+        loops = {n: Loop(material, device, task=task, batch_size=32, **k) for n, k in made.items()}
+        rounds = [{n: loop.posts_a_second(4) for n, loop in loops.items()} for _ in range(3)]
+        rates[task] = {n: statistics.median(one[n] for one in rounds) for n in loops}
+        last = min(rates[task], key=rates[task].__getitem__)
+        slowest.append(entry([one[last] for one in rounds], [one["text-only"] for one in rounds]))
+    return {**min(slowest, key=lambda one: one["ratio"]), "unit": "posts/s", "rates": rates}
 
 
 def whole_job(material: Material, device: str) -> dict[str, Any]:
