@@ -37,7 +37,8 @@ from model.hvpnet.variants import AT_CLS
 class System(PreTrainedModel):
     """A system without its head, from which the model of a task is derived.
 
-    All but `hidden` are literals in a system's file, as they are read without importing it.
+    All but `task` and `hidden` are literals in a system's file, as they are read without importing
+    it.
 
     tasks: those that it is made for.
     reads_pictures: True if `states` reads `pyramid` (B, R, ΣC, h, w) and `regions` (B, R).
@@ -50,6 +51,7 @@ class System(PreTrainedModel):
     tags_pieces: True if the CRF tags every piece, with the labels PAD, X (a later piece of a word),
         [CLS] and [SEP] beside the tags; False if it tags words, at their first piece.
     forms: names of the system's forms, the usual one first; `config.form` is the one chosen.
+    task: of the model, "ner" or "re"; the head's.
     hidden: H, set by the constructor.
     """
 
@@ -67,6 +69,7 @@ class System(PreTrainedModel):
     prepares: ClassVar[bool] = False
     tags_pieces: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ()
+    task: ClassVar[str]
     hidden: int
     # Made by the head.
     dropout: nn.Dropout

@@ -38,6 +38,8 @@ class EntityHead(System):
     code, which has labels for later pieces, [CLS] and [SEP].
     """
 
+    task = "ner"
+
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__(config)
         config.keys_to_ignore_at_inference = ["emissions"]

@@ -21,6 +21,8 @@ class RelationHead(System):
     trained.
     """
 
+    task = "re"
+
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__(config)
         self.dropout = nn.Dropout(config.dropout)

@@ -4,7 +4,8 @@ Each key of a checkpoint is converted, listed in `left_out` with the reason, or 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
@@ -14,8 +15,8 @@ from torch import Tensor
 from transformers import BertConfig
 
 from model.config import ExtractorConfig
+from model.contract import System
 from model.errors import ModelError
-from model.hvpnet.prefixed import PrefixedEncoder
 from model.hvpnet.variants import HVPNET, RELEASED, TEXT_ONLY
 from model.ner import EntityTagger
 from model.relation import RelationExtractor
@@ -45,7 +46,7 @@ class Imported:
     left_out: key that was not converted -> reason.
     """
 
-    model: PrefixedEncoder
+    model: System
     backbone: dict[str, Tensor]
     left_out: dict[str, str]
 
@@ -59,24 +60,32 @@ def import_released(state: Mapping[str, Tensor], labels: Sequence[str]) -> Impor
     Task, sizes, and the use of pictures follow from keys and shapes. Raises ReleasedError if a key
     is missing, unknown, or of a wrong shape.
     """
-    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    state = unwrapped(state)
     pictured = {key: tensor for key, tensor in state.items() if key.startswith(BACKBONE)}
     ours = _renamed({key: tensor for key, tensor in state.items() if key not in pictured})
     left_out = {key: "the ResNet's classifier, never used" for key in pictured if ".fc." in key}
-    if ours.pop(POSITIONS, None) is not None:
-        left_out["bert.embeddings.position_ids"] = "a constant, 0, 1, 2, …"
-    try:
+    left_out |= drop_positions(ours)
+    with known_form():
         config = _config(ours, labels, tagger=is_tagger(state))
-    except KeyError as error:
-        raise ReleasedError(f"not a published checkpoint: {error.args[0]} is missing") from error
     model = (EntityTagger if is_tagger(state) else RelationExtractor)(config)
-    _fill(model, ours)
+    fill(model, ours)
     backbone = {
         key.removeprefix(BACKBONE): tensor
         for key, tensor in pictured.items()
         if key not in left_out
     }
     return Imported(model.eval(), backbone, left_out)
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict without the prefix that training on several GPUs adds to its keys."""
+    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def drop_positions(ours: dict[str, Tensor]) -> dict[str, str]:
+    """Remove the encoder's constant, which old files hold. Returns its key with the reason."""
+    found = ours.pop(POSITIONS, None) is not None
+    return {"bert.embeddings.position_ids": "a constant, 0, 1, 2, …"} if found else {}
 
 
 def is_tagger(state: Mapping[str, Tensor]) -> bool:
@@ -104,12 +113,21 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> ExtractorConfig:
-    """Read sizes off the weights' shapes; other settings are those of the published code."""
+@contextmanager
+def known_form() -> Iterator[None]:
+    """Raise ReleasedError for a key that is not there, although it shows a size."""
+    try:
+        yield
+    except KeyError as error:
+        raise ReleasedError(f"not a published checkpoint: {error.args[0]} is missing") from error
+
+
+def bert_config(ours: Mapping[str, Tensor]) -> BertConfig:
+    """Read the sizes of the text encoder off its weights' shapes. ours: weights by our names."""
     words, hidden = ours["encoder.embeddings.word_embeddings.weight"].shape
     layers = {name.split(".")[3] for name in ours if name.startswith("encoder.encoder.layer.")}
     inner = ours["encoder.encoder.layer.0.intermediate.dense.weight"]
-    encoder = BertConfig(
+    return BertConfig(
         vocab_size=words,
         hidden_size=hidden,
         num_hidden_layers=len(layers),
@@ -118,6 +136,12 @@ def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> 
         max_position_embeddings=len(ours["encoder.embeddings.position_embeddings.weight"]),
         type_vocab_size=len(ours["encoder.embeddings.token_type_embeddings.weight"]),
     )
+
+
+def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> ExtractorConfig:
+    """Read sizes off the weights' shapes; other settings are those of the published code."""
+    encoder = bert_config(ours)
+    words, hidden = encoder.vocab_size, encoder.hidden_size
     shape: dict[str, Any] = {}
     pictured = any(name.startswith("prefix.") for name in ours)
     if pictured:
@@ -141,7 +165,8 @@ def _config(ours: Mapping[str, Tensor], labels: Sequence[str], tagger: bool) -> 
     )
 
 
-def _fill(model: PrefixedEncoder, ours: Mapping[str, Tensor]) -> None:
+def fill(model: System, ours: Mapping[str, Tensor]) -> None:
+    """Load weights by our names. Raises ReleasedError unless all keys and shapes fit the model."""
     expected = model.state_dict()
     faults = {
         "missing": [name for name in expected if name not in ours],

@@ -30,7 +30,7 @@ APART = {"features", "model"}  # they share an array, not a class
 HOMES = {
     "luigi": {"tasks.py", "pipeline/engine/", "pipeline/*/tasks.py"},
     "h5py": {"features/store.py"},
-    "torchcrf": {"model/ner.py"},
+    "torchcrf": {"model/ner.py", "model/zoo/umt.py"},
     "seqeval": {"pipeline/training/score.py"},
     "spacy": {"pipeline/grounding/noun_phrases.py"},
     "nltk": {"pipeline/grounding/noun_phrases.py"},

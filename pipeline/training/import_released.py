@@ -1,4 +1,4 @@
-"""A published `best_model.pth` -> a model folder of this project, and backbone weights."""
+"""A published checkpoint -> a model folder of this project, and its backbone's weights, if any."""
 
 import logging
 from pathlib import Path
@@ -9,6 +9,7 @@ from features.backbone import load_backbone
 from features.weights import read_state, save_state
 from model.hvpnet.variants import RELEASED
 from model.released import import_released, is_tagger
+from model.released_umt import GRID, import_umt, is_umt
 from pipeline.corpus.posts import load_labels
 from pipeline.engine.digests import in_a_word, of_file
 from pipeline.engine.files import write_json
@@ -20,7 +21,10 @@ from pipeline.training.encode import load_tokenizer, save_tokenizer
 from pipeline.training.entities import entity_labels
 from pipeline.training.relations import add_markers
 
-ARCHITECTURE = "resnet50"  # the backbone of all published checkpoints
+ARCHITECTURE = "resnet50"  # the backbone of HVPNeT's published checkpoints
+# Of UMT's, which do not hold it: torchvision's, with its published weights.
+UMT_PICTURES = ExtractConfig(backbone="resnet152", weights="IMAGENET1K_V1", grid=GRID)
+UMT_LONGEST = 128  # word pieces per post, on both data sets
 TYPES = ("MISC", "PER", "ORG", "LOC")  # entity types, in the order of the published labels
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ def import_into(
 
     tokenizer_name: hub name or folder of the encoder that the checkpoint was trained from.
     posts_folder: output of ReadPosts, for the names of the relations.
-    longest: word pieces per post.
+    longest: word pieces per post, of HVPNeT.
 
     Raises ReleasedError, WeightsError, DataError.
     """
@@ -44,8 +48,11 @@ def import_into(
         labels = entity_labels(tags, RELEASED)
     else:
         labels = load_labels(posts_folder, "re")
-    imported = import_released(state, labels)
+    imported = import_umt(state, labels) if is_umt(state) else import_released(state, labels)
     model = imported.model
+    if is_umt(state):
+        longest = UMT_LONGEST
+        model.config.pyramids = made_by(UMT_PICTURES, UMT_PICTURES.weights)
     tokenizer = load_tokenizer(
         tokenizer_name, "give the encoder's folder or its hub name with --tokenizer"
     )

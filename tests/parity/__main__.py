@@ -2,6 +2,7 @@
 
     python -m tests.parity hvpnet FOLDER
     python -m tests.parity grounding FOLDER
+    python -m tests.parity umt FOLDER
 
 FOLDER is a set such as `shared/golden/hvpnet/set_a`. Prints the largest difference of each
 quantity, and ends with 1 where one is too large.
@@ -15,8 +16,13 @@ from pathlib import Path
 from tests.parity.differences import Differences
 from tests.parity.grounding import grounding
 from tests.parity.hvpnet import hvpnet
+from tests.parity.umt import umt
 
-SETS: dict[str, Callable[[Path], Differences]] = {"hvpnet": hvpnet, "grounding": grounding}
+SETS: dict[str, Callable[[Path], Differences]] = {
+    "hvpnet": hvpnet,
+    "grounding": grounding,
+    "umt": umt,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
