@@ -47,6 +47,8 @@ class System(PreTrainedModel):
     reads_words: True if its tokens are words instead of word pieces, without special pieces and
         markers: a `WordEncoder` of `model/words.py`. The classifier of relations then gets the
         places (B, 4) of the first words of head and tail, and of their last words.
+    reads_texts: True if it always reads the pictures' texts, as `--knowledge` makes others do; by
+        default the names of the grounded objects.
     prepares: True if it reads something else that is made from a post's words: see `prepare`.
     tags_pieces: True if the CRF tags every piece, with the labels PAD, X (a later piece of a word),
         [CLS] and [SEP] beside the tags; False if it tags words, at their first piece.
@@ -66,6 +68,7 @@ class System(PreTrainedModel):
     reads_pictures: ClassVar[bool] = True
     markers: ClassVar[tuple[str, ...]] = ()
     reads_words: ClassVar[bool] = False
+    reads_texts: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     tags_pieces: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ()

@@ -40,6 +40,7 @@ class Declared:
     reads_pictures: bool = True
     markers: tuple[str, ...] = ()
     reads_words: bool = False
+    reads_texts: bool = False
     prepares: bool = False
     tags_pieces: bool = False
     forms: tuple[str, ...] = ()

@@ -149,14 +149,22 @@ class OfTexts(OfDataset):
     )
 
     @property
+    def usual_describer(self) -> str | None:
+        """The describer where none is chosen; None for that of DescribePictures."""
+        return None
+
+    @property
     def description(self) -> DescribePictures:
         """The stage that makes the picture texts."""
-        return DescribePictures.of(self.dataset, self.knowledge_from)
+        usual = () if self.usual_describer is None else (self.usual_describer,)
+        return DescribePictures.of(
+            self.dataset, self.knowledge_from if self.texts_are_chosen else usual
+        )
 
     @property
     def texts_are_chosen(self) -> bool:
         """True if the picture texts are named here, or DescribePictures is configured."""
-        stage = self.description
+        stage = DescribePictures(dataset=self.dataset)
         return bool(self.knowledge_from or stage.files or stage.describer)
 
 

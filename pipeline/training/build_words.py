@@ -16,6 +16,8 @@ from model.words import UNKNOWN, WordEncoder
 from pipeline.corpus.post import Post
 from pipeline.training.config import TrainConfig
 from pipeline.training.heads import Head
+from pipeline.training.inputs import words_of
+from pipeline.training.knowledge import Texts
 from pipeline.training.word_vectors import read_vectors
 
 PAD, UNK = "[PAD]", "[UNK]"
@@ -28,21 +30,29 @@ def build_words(
     splits: Mapping[str, Mapping[int, Post]],
     labels: Sequence[str],
     config: TrainConfig,
+    texts: Texts | None = None,
+    texts_made_by: Mapping[str, Any] | None = None,
 ) -> tuple[PreTrainedTokenizerBase, System, dict[str, Any]]:
     """Return tokenizer and untrained model, and a report on their vocabulary.
 
-    The model knows the words of the training posts, in lower case, and those words of the other
-    posts that have a vector in the file of `config.word_vectors`. A word without a vector of its
-    own takes that of the word with its digits replaced by 0; all others start at random.
+    The model knows the words of the training posts and of their pictures' texts, in lower case, and
+    those words of the other posts and texts that have a vector in the file of
+    `config.word_vectors`. A word without a vector of its own takes that of the word with its digits
+    replaced by 0; all others start at random.
 
     splits: split -> number -> post.
+    texts: the texts of the pictures, and the settings that made them; None: the model reads none.
 
     Raises DataError for a file that does not hold word vectors.
     """
-    words = {name: _words(posts.values()) for name, posts in splits.items()}
-    given = {} if config.word_vectors is None else _vectors(Path(config.word_vectors), words)
-    others = (word for name in words for word in words[name] if word in given)
-    every = dict.fromkeys([PAD, UNK, *words["train"], *others])
+    words = {name: _words(post.tokens for post in posts.values()) for name, posts in splits.items()}
+    told = (
+        {} if texts is None else {n: _words(map(words_of, texts([*p]))) for n, p in splits.items()}
+    )
+    read = [*words.values(), *told.values()]
+    given = {} if config.word_vectors is None else _vectors(Path(config.word_vectors), read)
+    others = (word for counts in read for word in counts if word in given)
+    every = dict.fromkeys([PAD, UNK, *words["train"], *told.get("train", ()), *others])
     vocabulary = {word: id for id, word in enumerate(every)}
     characters = {c for post in splits["train"].values() for word in post.tokens for c in word}
     kind = model_class(head.name, config.system)
@@ -56,6 +66,8 @@ def build_words(
             dropout=config.dropout,
             words=len(vocabulary),
             word_width=width,
+            knowledge_tokens=0 if texts is None else config.knowledge_tokens,
+            texts=dict(texts_made_by or {}),
             characters="".join(sorted(characters)),
             id2label=dict(enumerate(labels)),
             label2id={label: n for n, label in enumerate(labels)},
@@ -82,14 +94,14 @@ def word_tokenizer(vocabulary: Mapping[str, int]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNK)
 
 
-def _words(posts: Iterable[Post]) -> Counter[str]:
-    """Return the words of posts in lower case, in the order of their first occurrence."""
-    return Counter(_LOWER.normalize_str(word) for post in posts for word in post.tokens)
+def _words(sentences: Iterable[Iterable[str]]) -> Counter[str]:
+    """Return the words of sentences in lower case, in the order of their first occurrence."""
+    return Counter(_LOWER.normalize_str(word) for words in sentences for word in words)
 
 
-def _vectors(file: Path, words: Mapping[str, Counter[str]]) -> dict[str, np.ndarray]:
+def _vectors(file: Path, words: Iterable[Counter[str]]) -> dict[str, np.ndarray]:
     """Return the vector of each word that has one."""
-    every = list(dict.fromkeys(word for counts in words.values() for word in counts))
+    every = list(dict.fromkeys(word for counts in words for word in counts))
     found = read_vectors(file, {form for word in every for form in _forms(word)})
     forms = {word: next((form for form in _forms(word) if form in found), None) for word in every}
     return {word: found[form] for word, form in forms.items() if form is not None}

@@ -1,5 +1,6 @@
 """Posts -> a model's inputs, as its system reads them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,9 +9,11 @@ from transformers import PreTrainedTokenizerBase
 from model.config import ExtractorConfig
 from model.systems import declared, encoding_style, system_class
 from pipeline.corpus.post import Post
+from pipeline.training import knowledge
 from pipeline.training.batches import Collator, Tensors
 from pipeline.training.encode import Encoded
 from pipeline.training.heads import Head
+from pipeline.training.knowledge import Texts
 
 
 def encode(
@@ -36,6 +39,22 @@ def encode(
         replace(post, prepared=prepare(config, posts[post.number].tokens, post.owners))
         for post in encoded
     ]
+
+
+def with_texts(
+    encoded: Sequence[Encoded],
+    texts: Texts,
+    tokenizer: PreTrainedTokenizerBase,
+    config: ExtractorConfig,
+) -> list[Encoded]:
+    """Put the pictures' texts behind encoded posts; see `knowledge.with_texts`."""
+    split = words_of if declared(config.system).reads_words else str.split
+    return knowledge.with_texts(encoded, texts, tokenizer, config.knowledge_tokens, split)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, without punctuation, for systems on words."""
+    return re.findall(r"\w+", text)
 
 
 def collator(

@@ -14,7 +14,11 @@ Texts = Callable[[Sequence[int]], list[str]]  # numbers of posts -> the texts of
 
 
 def with_texts(
-    encoded: Sequence[Encoded], texts: Texts, tokenizer: PreTrainedTokenizerBase, most: int
+    encoded: Sequence[Encoded],
+    texts: Texts,
+    tokenizer: PreTrainedTokenizerBase,
+    most: int,
+    split: Callable[[str], list[str]] = str.split,
 ) -> list[Encoded]:
     """Put the text of each post's picture behind its sentence, as the second of a pair.
 
@@ -23,13 +27,14 @@ def with_texts(
     as `text [SEP]` for BERT and `</s> text </s>` for RoBERTa.
 
     most: pieces added per post, including separators; a longer text loses its end.
+    split: splits a text into words.
     """
     before, after = separators(tokenizer)
     room = most - len(before) - len(after)
     own = texts([post.number for post in encoded])
     different = list(dict.fromkeys(own))  # several posts may be of one text
-    split = tokenize([text.split() for text in different], tokenizer, None)
-    pieces_of = dict(zip(different, split, strict=True))
+    pieces = tokenize([split(text) for text in different], tokenizer, None)
+    pieces_of = dict(zip(different, pieces, strict=True))
     added = []
     for post, text_of_post in zip(encoded, own, strict=True):
         ids, owners = pieces_of[text_of_post]

@@ -13,6 +13,7 @@ from pipeline.machine import AUTO, well_done
 from pipeline.training.config import (
     BERT_ADAM,
     INVERSE,
+    LEAST_TEXT,
     NONE,
     SCRATCH,
     SGD,
@@ -126,6 +127,18 @@ _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "learning_rate": 0.015,
             "momentum": 0.9,
             "schedule": INVERSE,
+        },
+    },
+    "ocsga": {
+        "ner": {  # the code's sum over ten posts is ten times our mean, so the rate is too
+            **_WORD_TAGGER,
+            "epochs": 200,
+            "batch_size": 10,
+            "learning_rate": 0.05,
+            "weight_decay": 1e-8,
+            "decay_all": True,
+            "schedule": INVERSE,
+            "max_grad_norm": 0.0,
         },
     },
     "hbilstm-crf": {
@@ -264,7 +277,8 @@ def _of_words(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
 
     Raises SettingError for what needs word pieces or an encoder.
     """
-    for name in ("encoder", "start_from", "knowledge"):
+    reads_texts = declared(config.system).reads_texts
+    for name in ("encoder", "start_from", *(() if reads_texts else ("knowledge",))):
         if values.get(name):
             raise SettingError(
                 f"--{name.replace('_', '-')}: expected none with --system {config.system}, which "
@@ -275,6 +289,8 @@ def _of_words(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
             f"--relation-head: expected {AT_MARKERS} with --system {config.system}, which has no "
             f"[CLS], found {config.relation_head}"
         )
+    if reads_texts:
+        config = replace(config, knowledge=True, knowledge_tokens=LEAST_TEXT)
     return replace(config, encoder=None)
 
 

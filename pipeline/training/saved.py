@@ -22,8 +22,8 @@ from pipeline.training.config import BACKBONE
 from pipeline.training.encode import Encoded, load_tokenizer
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head
-from pipeline.training.inputs import collator, encode
-from pipeline.training.knowledge import Texts, with_texts
+from pipeline.training.inputs import collator, encode, with_texts
+from pipeline.training.knowledge import Texts
 from pipeline.training.possible import NEARLY_THE_SAME, task_of
 from pipeline.training.relations import MARKERS
 from pipeline.training.vocabulary import check_vocabulary
@@ -90,7 +90,7 @@ class SavedModel:
         """
         if texts is None or not self.reads_texts:
             return [*encoded]
-        return with_texts(encoded, texts, self.tokenizer, self.config.knowledge_tokens)
+        return with_texts(encoded, texts, self.tokenizer, self.config)
 
     def load(self) -> System:
         """Load the model with its weights. Raises EncoderError."""

@@ -22,9 +22,9 @@ from model.hvpnet.variants import (
 from pipeline import corpus
 from pipeline.corpus.post import Post
 from pipeline.corpus.tasks import OfDataset, ReadPosts
-from pipeline.description.config import OBJECTS
+from pipeline.description.config import FILE, OBJECTS
 from pipeline.description.tasks import OfTexts
-from pipeline.engine.files import near, need_space, size_of
+from pipeline.engine.files import near, need_space, read_json, size_of
 from pipeline.engine.listing import Listing
 from pipeline.engine.lists import Names, Numbers
 from pipeline.engine.outputs import damage
@@ -228,13 +228,18 @@ class _Training(RunsModel):
         """The recipe's settings, with the values given."""
         check("--max-unknown", "a share from 0 to 1", self.max_unknown, 0 <= self.max_unknown <= 1)
         check_trackers(self.report_to)
+        reads_texts = self.knowledge or systems.declared(self.system).reads_texts
         for name, value in (
             ("--knowledge-from", self.knowledge_from),
             ("--shuffle-knowledge", self.shuffle_knowledge),
         ):
-            check(name, "--knowledge beside it", value, self.knowledge or not value)
+            check(name, "--knowledge beside it", value, reads_texts or not value)
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
+
+    @property
+    def usual_describer(self) -> str | None:
+        return OBJECTS if systems.declared(self.system).reads_texts else None
 
     def with_pictures(self) -> bool:
         return self.config.variant != TEXT_ONLY
@@ -259,12 +264,16 @@ class _Training(RunsModel):
     def lines(self) -> list[str]:
         from pipeline.training.results import result
 
-        own = {"system": HVPNET, "form": None, "word_vectors": None}  # of another system
-        other = "" if self.config.system == HVPNET else f"leave out --system {self.system} and "
-        others = {
-            f"{other}add --variant text-only": self.clone(**own, variant=TEXT_ONLY).folder,
-            "leave out --knowledge": self.clone(**NO_KNOWLEDGE).folder,
-        }
+        reads_texts = systems.declared(self.system).reads_texts
+        others: dict[str, Path] = {}
+        if self.config.system == HVPNET:
+            others["add --variant text-only"] = self.clone(variant=TEXT_ONLY).folder
+        else:
+            own = {"system": HVPNET, "form": None, "word_vectors": None, "variant": TEXT_ONLY}
+            plain = self.clone(**own, **(NO_KNOWLEDGE if reads_texts else {}))
+            others[f"leave out --system {self.system} and add --variant text-only"] = plain.folder
+        if not reads_texts:
+            others["leave out --knowledge"] = self.clone(**NO_KNOWLEDGE).folder
         made = {name: damage(run, self.paths.digests) is None for name, run in others.items()}
         return result(self.folder, {name: (run, made[name]) for name, run in others.items()})
 
@@ -441,6 +450,12 @@ class OfModel(RunsModel):
 
     def saved_models(self) -> list[Path]:
         return [self.model_folder()]
+
+    @property
+    def usual_describer(self) -> str | None:
+        texts = read_json(self.model_folder() / "config.json").get("texts") or {}
+        describer: str | None = texts.get("describer")
+        return None if describer == FILE else describer  # other data have other files
 
     def with_pictures(self) -> bool:
         from pipeline.training.results import needs_pictures

@@ -30,8 +30,8 @@ from pipeline.training.encode import Encoded, save_tokenizer
 from pipeline.training.finetune import FineTuned, Pixels
 from pipeline.training.head_of import HEADS
 from pipeline.training.heads import Head, log_shortened, predict_into
-from pipeline.training.inputs import collator, encode
-from pipeline.training.knowledge import log_texts, with_texts
+from pipeline.training.inputs import collator, encode, with_texts
+from pipeline.training.knowledge import log_texts
 from pipeline.training.possible import check_training, model_folder
 from pipeline.training.reporting import TENSORBOARD, write_final
 from pipeline.training.shares import draw
@@ -151,10 +151,11 @@ def train(
     labels = head.labels(labels, style)
     start = _start(config, pictures)
     made_by = None if texts is None else _made_by(texts, config)
+    own = None if texts is None else _own_or_shuffled(texts, posts, config)
     model: System | FineTuned
     about: dict[str, Any] = {}
     if declared(config.system).reads_words:
-        tokenizer, model, about["words"] = build_words(head, splits, labels, config)
+        tokenizer, model, about["words"] = build_words(head, splits, labels, config, own, made_by)
     else:
         training = splits["train"].values()
         tokenizer, model = build(head, training, labels, config, pictures, start, made_by)
@@ -175,11 +176,9 @@ def train(
                 f"{config.max_tokens}, found none of {len(splits[needed])}"
             )
     _log_unseen_words(encoded)
-    if texts is not None:
-        own = _own_or_shuffled(texts, posts, config)
+    if own is not None:
         encoded = {
-            name: with_texts(chosen, own, tokenizer, config.knowledge_tokens)
-            for name, chosen in encoded.items()
+            name: with_texts(chosen, own, tokenizer, made) for name, chosen in encoded.items()
         }
         log_texts(encoded, config.knowledge_tokens)
     by_number = {post.number: post for post in encoded["train"]}

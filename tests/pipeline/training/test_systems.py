@@ -138,17 +138,36 @@ def vectors(world: World) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def objects(world: World) -> Path:
+    """A file of the names of objects in the pictures."""
+    lines = [*map(json.loads, (world.data / "own/posts.jsonl").read_text().splitlines())]
+    names = ("dog, cat", "person", "", "a red car, dog, person, cat, boat")
+    texts = {line["picture"]: names[n % len(names)] for n, line in enumerate(lines)}
+    file = world.data / "objects.jsonl"
+    rows = [json.dumps({"picture": name, "text": text}) for name, text in texts.items()]
+    file.write_text("\n".join(rows))
+    return file
+
+
+def _picture_and_text(line: str) -> tuple[str, str]:
+    fields = json.loads(line)
+    return fields["picture"], fields["text"]
+
+
 @pytest.mark.parametrize(
     ("task", "system", "more"),
     [
         ("TrainNER", "cnn-bilstm-crf", ()),
         ("TrainNER", "hbilstm-crf", ("--precision", "bfloat16")),
         ("TrainRE", "pcnn", ("--form", "zeng")),
+        ("TrainNER", "ocsga", ("--knowledge-from", "OBJECTS")),
     ],
 )
 def test_a_system_on_words_predicts_what_it_predicted(
-    world: World, vectors: Path, task: str, system: str, more: tuple[str, ...]
+    world: World, vectors: Path, objects: Path, task: str, system: str, more: tuple[str, ...]
 ) -> None:
+    more = tuple(str(objects) if option == "OBJECTS" else option for option in more)
     given = ("--system", system, "--word-vectors", str(vectors), "--epochs", "1", *more)
     rates = ("--learning-rate", "2e-3", "--warmup", "0.1")
     run = world.result(task, *given, *rates)
@@ -158,19 +177,46 @@ def test_a_system_on_words_predicts_what_it_predicted(
     lines = [*map(json.loads, (run / "predictions.jsonl").read_text().splitlines())]
     fields = ("tokens", "head", "tail") if task == "TrainRE" else ("tokens",)
     records = [{name: line[name] for name in fields} for line in lines]
+    if system == "ocsga":
+        texts = dict(map(_picture_and_text, objects.read_text().splitlines()))
+        own = [texts[Path(line["picture"]).name] for line in lines]
+        records = [r | {"picture_text": t} for r, t in zip(records, own, strict=True)]
+        assert read_json(run / "metrics.json")["words"]["unknown"]["train"] == 0
     predictions = Extractor.load(run).predict(records, strict=True)
     if task == "TrainRE":
         expected = [line["predicted_relation"] for line in lines]
         assert [label_of(one) for one in predictions] == expected
     else:
-        found = [[(e.start, e.end, e.label) for e in one.entities] for one in predictions]
-        entities = [line["predicted_entities"] for line in lines]
-        assert found == [[(e["start"], e["end"], e["label"]) for e in one] for one in entities]
-    precision = more if "--precision" in more else ()
-    evaluation = world.result("Evaluate", "--model", str(run), *precision)
+        found = [
+            [(" ".join(line["tokens"])[e.start : e.end], e.label) for e in one.entities]
+            for one, line in zip(predictions, lines, strict=True)
+        ]
+        assert any(found)
+        assert found == [
+            [
+                (" ".join(line["tokens"][e["start"] : e["end"]]), e["label"])
+                for e in line["predicted_entities"]
+            ]
+            for line in lines
+        ]
+    kept = more if {"--precision", "--knowledge-from"} & {*more} else ()
+    evaluation = world.result("Evaluate", "--model", str(run), *kept)
     evaluated = (evaluation / "predictions.jsonl").read_text().splitlines()
     name = "predicted_relation" if task == "TrainRE" else "predicted_tags"
     assert [json.loads(line)[name] for line in evaluated] == [line[name] for line in lines]
+
+
+def test_objects_are_read_where_no_texts_are_chosen(tmp_path: Path) -> None:
+    given = {"dataset": "own", "system": "ocsga", "precision": "float32"}
+    training = tasks.TrainNER(**given)
+    assert training.with_texts()
+    assert training.description.config.describer == "objects"
+    (tmp_path / "texts.jsonl").touch()
+    other = tasks.TrainNER(**given, knowledge_from=(str(tmp_path / "texts.jsonl"),))
+    assert other.description.config.describer == "file"
+    (tmp_path / "config.json").write_text('{"texts": {"describer": "ocr"}, "variant": "text-only"}')
+    evaluation = tasks.Evaluate(dataset="own", model=str(tmp_path))
+    assert evaluation.description.config.describer == "ocr"  # as the model's
 
 
 def test_bert_crf_is_the_text_only_variant() -> None:
