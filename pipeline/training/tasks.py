@@ -400,11 +400,13 @@ class _SummaryNER(_Summary):
 
 
 class ImportReleased(OfDataset):
-    """A published best_model.pth -> a model folder of this project, and backbone weights."""
+    """A published checkpoint -> a model folder of this project, and its backbone's weights."""
 
     RESULT = True
 
-    checkpoint = luigi.Parameter(description="a published best_model.pth")
+    checkpoint = luigi.Parameter(
+        description="a published best_model.pth of HVPNeT, or pytorch_model.bin of UMT"
+    )
     tokenizer = luigi.Parameter(
         default=TrainConfig.encoder, description="hub name or folder of the checkpoint's encoder"
     )

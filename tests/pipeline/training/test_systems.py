@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 import tasks
+from pipeline.corpus.labels import entities_of
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError, SettingError
 from pipeline.prediction.extractor import Extractor
 from pipeline.training.recipes import COMMON, train_config, train_preset
 from pipeline.training.saved import SavedModel
-from tests.pipeline.prediction.trained import label_of
-from tests.world import World, make_world
+from tests.pipeline.prediction.trained import in_words, label_of
+from tests.world import EXTRACT, World, make_world
 
 SCRATCH = ("--encoder", "scratch", "--epochs", "1", "--warmup", "0.1", "--learning-rate", "2e-3")
 
@@ -57,6 +58,29 @@ def test_a_saved_system_predicts_what_it_predicted(world: World, mtb: Path) -> N
     assert [line["predicted_relation"] for line in found] == [
         line["predicted_relation"] for line in lines
     ]
+
+
+@pytest.mark.parametrize("task", ["NER", "RE"])
+def test_umt_is_trained_saved_evaluated_and_predicts(world: World, task: str) -> None:
+    longer = ("--epochs", "3", "--batch-size", "2")  # until it tells words apart
+    run = world.result(f"Train{task}", "--system", "umt", *SCRATCH, *longer, *EXTRACT)
+    lines = [*map(json.loads, (run / "predictions.jsonl").read_text().splitlines())]
+    again = world.result("Evaluate", "--model", str(run), *EXTRACT)
+    evaluated = [*map(json.loads, (again / "predictions.jsonl").read_text().splitlines())]
+    answer = "predicted_tags" if task == "NER" else "predicted_relation"
+    assert [line[answer] for line in evaluated] == [line[answer] for line in lines]
+    given = ("tokens", "head", "tail")
+    records = [
+        {name: line[name] for name in given if name in line}
+        | {"picture": str(world.data / line["picture"])}
+        for line in lines
+    ]
+    predictions = [*Extractor.load(run).predict(records, strict=True, explain=True)]
+    if task == "NER":
+        assert [*map(in_words, predictions)] == [entities_of(line[answer]) for line in lines]
+    else:
+        assert [*map(label_of, predictions)] == [line[answer] for line in lines]
+    assert predictions[0].explanation == {}  # only HVPNeT has gates
 
 
 def test_a_model_of_an_unknown_system_is_refused(mtb: Path, tmp_path: Path) -> None:
