@@ -32,13 +32,13 @@ def scores(store: Path, stages: Sequence[str], dataset: str | None) -> list[str]
 
 def score_table(runs: Sequence[Path]) -> list[str]:
     """Return a table of training runs by their folders, with a line of headings."""
-    rows = [("run", "variant", "style", "seed", "val F1", "test P / R / F1", "")]
+    rows = [("run", "model", "style", "seed", "val F1", "test P / R / F1", "")]
     for run in runs:
         metrics = _read_metrics(run)
         config = metrics["config"]
         rows.append(
             (
-                *(str(near(run)), _named(config), config.get("style", PAPER), _seed(metrics)),
+                *(str(near(run)), _named(config), _style(config), _seed(metrics)),
                 *(figures(metrics, "val", ["f1"]), figures(metrics, "test"), _labels(metrics)),
             )
         )
@@ -113,6 +113,11 @@ def _named(config: Mapping[str, Any]) -> str:
         return name
     others = " of others" if config["shuffle_knowledge"] else ""
     return f"{name} + picture texts{others}"
+
+
+def _style(config: Mapping[str, Any]) -> str:
+    """Return a run's style; "" for another system than HVPNeT."""
+    return str(config.get("style", PAPER)) if config.get("system", HVPNET) == HVPNET else ""
 
 
 def _labels(metrics: dict[str, Any]) -> str:
