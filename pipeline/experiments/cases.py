@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from model.hvpnet.variants import PAPER
+from model.hvpnet.variants import HVPNET, PAPER
 from pipeline.corpus.labels import entities_of
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
@@ -50,7 +50,8 @@ def cases_into(
 ) -> None:
     """Write `results.json`, `cases.csv` and pictures of test, or val if there is no test.
 
-    runs: of one task on the same posts; the attention is that of the first that looks at pictures.
+    runs: of one task on the same posts; pictures are shown as the first that looks at them reads
+        them, of HVPNeT if there is one, whose attention is shown too.
     chosen: ids of the posts to show; empty: `most` posts on which the runs differ.
 
     Raises SettingError for runs of different tasks or posts; DataError for an unknown id.
@@ -59,7 +60,7 @@ def cases_into(
     split, posts = held_out(runs[0].task, load_posts(runs[0].posts))
     answers = [_lines(run, split, posts) for run in runs]
     rights = [[_is_right(line) for line in lines] for lines in answers]
-    first = next((place for place, run in enumerate(runs) if run.files is not None), 0)
+    first = _looking(runs)
     others = _compared_with(runs, first)
     gains = [_gain(own, first, others) for own in zip(*rights, strict=True)]
     where = f"{split} posts of {runs[0].metrics['dataset']}"
@@ -71,7 +72,8 @@ def cases_into(
         for rank, (place, case) in enumerate(zip(places, shown, strict=True), start=1):
             number = numbers[place]
             case |= regions_of(opened, number, looking.files, folder, rank)
-            case |= attention_of(opened, number, posts[number])
+            if looking.system == HVPNET:
+                case |= attention_of(opened, number, posts[number])
     results = {
         "task": runs[0].task,
         "dataset": runs[0].metrics["dataset"],
@@ -114,6 +116,16 @@ def _is_right(line: Line) -> bool:
     return gold == predicted
 
 
+def _looking(runs: Sequence[TrainedRun]) -> int:
+    """Return the place of the first run that looks at pictures, one of HVPNeT's if there is any.
+
+    Returns 0 if none does.
+    """
+    places = [place for place, run in enumerate(runs) if run.files is not None]
+    own = [place for place in places if runs[place].system == HVPNET]
+    return [*own, *places, 0][0]
+
+
 def _compared_with(runs: Sequence[TrainedRun], first: int) -> list[int]:
     """Return the places of the runs to compare the first with: text-only ones, or else all."""
     others = [place for place in range(len(runs)) if place != first]
@@ -147,6 +159,7 @@ def _about(run: TrainedRun) -> dict[str, str]:
         "name": run.name,
         "folder": run.short,
         "variant": config["variant"],
+        "system": run.system,
         "style": config.get("style", PAPER),
     }
 

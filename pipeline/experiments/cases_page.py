@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from features.grounding import Region
-from model.hvpnet.variants import RELEASED
+from model.hvpnet.variants import HVPNET, RELEASED
 from pipeline.corpus.labels import NO_RELATION
 from pipeline.pages import cells
 from pipeline.pages.drawing import Crop
@@ -92,6 +92,8 @@ def _about_attention(results: Mapping[str, Any]) -> str:
     if results["looking"] is None:
         return "No run looks at pictures."
     run = results["runs"][results["looking"]]
+    if run.get("system", HVPNET) != HVPNET:  # results older than this entry are HVPNeT's
+        return f"The pictures are those that {run['name']} reads; attention is HVPNeT's alone."
     released = run["style"] == RELEASED
     return LOOKS.format(
         token=TOKENS[results["task"]],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from features.pictures import PictureError, open_picture
-from model.hvpnet.variants import FLAT, ONE_TO_THREE
+from model.hvpnet.variants import FLAT, HVPNET, ONE_TO_THREE
 from pipeline.corpus.post import Post
 from pipeline.corpus.posts import load_posts
 from pipeline.engine.files import write_json
@@ -36,11 +36,11 @@ def gates_into(
 
     chosen: ids of the posts to show; empty: `most` posts, evenly spread over those with a picture.
 
-    Raises SettingError for a variant without a gate, or without matplotlib; DataError for an
+    Raises SettingError for a run without a gate, or without matplotlib; DataError for an
     unknown id, or a post without a picture.
     """
     check_installed()
-    _check_variant(run)
+    _check_kind(run)
     opened = OpenRun.open(run, device)
     split, posts = held_out(run.task, load_posts(run.posts))
     gates, there = _gates(opened, [*posts])
@@ -72,7 +72,12 @@ def gates_into(
         (folder / name).write_text(svg, encoding="utf-8")
 
 
-def _check_variant(run: TrainedRun) -> None:
+def _check_kind(run: TrainedRun) -> None:
+    if run.system != HVPNET:
+        raise SettingError(
+            f"{run.name}: expected a run of system {HVPNET}, as others have no gate, found one of "
+            f"{run.system}; choose another run"
+        )
     variant = run.metrics["config"]["variant"]
     if variant in (FLAT, ONE_TO_THREE):
         raise SettingError(

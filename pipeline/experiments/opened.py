@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from model.encoder import quiet_transformers
-from model.hvpnet.variants import ONLY_OBJECTS, TEXT_ONLY
+from model.hvpnet.variants import HVPNET, ONLY_OBJECTS, TEXT_ONLY
 from pipeline.description.texts import StoredTexts
 from pipeline.errors import SettingError
 from pipeline.experiments.runs import TrainedRun
@@ -35,10 +35,10 @@ class OpenRun:
         kind than those that the run was trained on.
         """
         if run.files is None or run.metrics["config"]["variant"] == TEXT_ONLY:
-            raise SettingError(
-                f"{run.name}: expected a run that looks at pictures, found a text-only one; choose "
-                "another variant"
-            )
+            kind = "a text-only one; choose another variant"
+            if run.system != HVPNET:
+                kind = f"one of system {run.system}, which reads text alone; choose another run"
+            raise SettingError(f"{run.name}: expected a run that looks at pictures, found {kind}")
         quiet_transformers()
         saved = SavedModel.open(run.model)
         pictures = open_pictures(run.files, [saved])

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from model.hvpnet.variants import HVPNET
 from pipeline.corpus.labels import NO_RELATION, clean_tags, entities_of
 from pipeline.engine.files import read_json
+from pipeline.experiments.published import title_of
 from pipeline.extraction.config import PictureFiles
 from pipeline.training.possible import PREDICTED
 
@@ -62,6 +64,11 @@ class TrainedRun:
         return str(self.metrics["task"])
 
     @property
+    def system(self) -> str:
+        """The system of the run's model; runs older than this setting are HVPNeT's."""
+        return str(self.metrics["config"].get("system", HVPNET))
+
+    @property
     def title(self) -> str:
         """Data set and task for headings, such as "mnre, relations" or "demo (hard), entities"."""
         demo = [k["settings"] for k in self.metrics.get("keys", ()) if k["stage"] == "MakeDemo"]
@@ -74,7 +81,7 @@ class TrainedRun:
         config = self.metrics.get("config", {})
         values = {name: _short(str(config.get(name))) for name in ABOUT if name in config}
         crops = ", ".join(f"{count} by {n}" for n, count in self.metrics.get("crops", {}).items())
-        values |= {"regions": crops} if crops else {}
+        values |= {REGIONS: crops} if crops else {}
         labels = self.metrics.get("label_version")
         values |= {"labels": labels} if labels else {}
         if "texts" in self.metrics:
@@ -87,12 +94,19 @@ def _short(value: str) -> str:
     return "/".join(Path(value).parts[-2:]) if Path(value).is_absolute() else value
 
 
+REGIONS = "regions"  # begins the setting that tells a run's crops
 ABOUT = ("encoder", "epochs", "batch_size", "learning_rate", "precision")  # of a run's settings
 
 
 def name_of(fields: Mapping[str, Any]) -> str:
-    """Return the name of a table's row: the values that tell it from others, except None."""
-    return ", ".join(str(value) for value in fields.values() if value is not None)
+    """Return the name of a table's row: the values that tell it from others, except None.
+
+    Another system's name replaces that of its variant.
+    """
+    shown = dict(fields)
+    if system := shown.pop("system", None):
+        shown["variant"] = title_of(system)
+    return ", ".join(str(value) for value in shown.values() if value is not None)
 
 
 @dataclass(frozen=True)

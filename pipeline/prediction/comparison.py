@@ -140,7 +140,7 @@ def _predict(
         return record_of(number, posts[number], root.absolute(), finds_entities, texts)
 
     def ask(task: str, alone: Extractor, records: Mapping[int, Record]) -> None:
-        predictions = alone.stream(records.values(), Options(explain=explain))
+        predictions = alone.stream(records.values(), Options(explain=explain and alone.explains))
         bar = tqdm(predictions, f"{task} {name}", len(records), unit="post", disable=None)
         for number, prediction in zip(records, bar, strict=True):
             answers[number][task] = prediction

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol, overload
 
 from model.encoder import quiet_transformers
+from model.hvpnet.variants import HVPNET
 from pipeline.engine.settings import check
 from pipeline.errors import DataError, SettingError
 from pipeline.machine import PRECISIONS, Machine, pick_device
 from pipeline.prediction.describe import RecordDescriber
 from pipeline.prediction.entities import Tagged, entities_of
 from pipeline.prediction.explain import EXPLAINERS
-from pipeline.prediction.forward import Forward
+from pipeline.prediction.forward import Forward, need_prefix
 from pipeline.prediction.pack import MANIFEST, open_packed
 from pipeline.prediction.pairs import pairs_of
 from pipeline.prediction.pictures import PictureReader, Seen
@@ -139,7 +140,8 @@ class Extractor:
             a file, or a PIL image.
         batch_size: number of posts that are in memory at once.
         min_score: leave out entities and relations that score less.
-        explain: add gates and attention to regions.
+        explain: add gates and attention to regions; SettingError for a model of another system
+            than HVPNeT.
         strict: raise DataError for a record that cannot be read, or a picture that cannot be used.
             Without it, the reason is in the prediction's `error` or `picture_status`.
         """
@@ -159,7 +161,13 @@ class Extractor:
     def stream(
         self, records: Iterable["Record | Prediction"], options: "Options"
     ) -> Iterator[Prediction]:
-        """Predict records in order. A Prediction in the input holds an error and is passed on."""
+        """Predict records in order. A Prediction in the input holds an error and is passed on.
+
+        Raises SettingError to explain a model of another system than HVPNeT.
+        """
+        if options.explain:
+            for model in self._models():
+                need_prefix(model.forward.saved)
         waiting = iter(records)
         while batch := list(islice(waiting, options.batch_size)):
             readable = [record for record in batch if isinstance(record, Record)]
@@ -180,6 +188,14 @@ class Extractor:
             for record, error in zip(records, errors, strict=True)
         ]
 
+    @property
+    def explains(self) -> bool:
+        """True if all of its models are HVPNeT's, which `explain` needs."""
+        return all(model.forward.saved.config.system == HVPNET for model in self._models())
+
+    def _models(self) -> list[Model]:
+        return [model for model in (self.entities, self.relations) if model is not None]
+
     def _refusal(self, record: Record) -> str | None:
         """Return an error message if these models cannot predict the record, else None."""
         if self.entities is None and record.entities is None and record.pair is None:
@@ -190,7 +206,7 @@ class Extractor:
         return None
 
     def _answers(self, records: Sequence[Record], options: "Options") -> list[Prediction]:
-        models = [model for model in (self.entities, self.relations) if model is not None]
+        models = self._models()
         readers = [model.pictures for model in models]
         seen = {reader: reader.read(records) for reader in dict.fromkeys(readers) if reader}
         batch = WithTexts.of(models, records)

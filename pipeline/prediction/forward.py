@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from model.contract import System
 from model.hvpnet.prefixed import PrefixedEncoder
+from model.hvpnet.variants import HVPNET
+from pipeline.errors import SettingError
 from pipeline.machine import BFLOAT16
 from pipeline.training.batches import Tensors
 from pipeline.training.encode import Encoded
@@ -39,19 +41,24 @@ class Forward:
         return isinstance(self.model, PrefixedEncoder) and self.model.prefix is not None
 
     def gates(self, pyramid: Tensor) -> Tensor:
-        """Return `PrefixedEncoder.gates`, on the CPU."""
-        assert isinstance(self.model, PrefixedEncoder)
+        """Return `PrefixedEncoder.gates`, on the CPU. Raises SettingError for other systems."""
+        model = self._prefixed()
         with self._computing():
-            return self.model.gates(pyramid.to(self.device)).cpu()
+            return model.gates(pyramid.to(self.device)).cpu()
 
     def attention_to_regions(self, posts: Sequence[Encoded], pictures: Tensors) -> Tensor:
-        """Return `PrefixedEncoder.attention_to_regions`, on the CPU."""
-        assert isinstance(self.model, PrefixedEncoder)
+        """Return `PrefixedEncoder.attention_to_regions`, on the CPU. Raises as `gates`."""
+        model = self._prefixed()
         batch = self._batch(posts, pictures)
         names = ("input_ids", "attention_mask", "pyramid", "regions", "segment_ids")
         inputs = {name: batch[name] for name in names if name in batch}
         with self._computing():
-            return self.model.attention_to_regions(**inputs).cpu()
+            return model.attention_to_regions(**inputs).cpu()
+
+    def _prefixed(self) -> PrefixedEncoder:
+        need_prefix(self.saved)
+        assert isinstance(self.model, PrefixedEncoder)
+        return self.model
 
     def _batch(self, posts: Sequence[Encoded], pictures: Tensors | None) -> dict[str, Tensor]:
         collator = self.saved.collator(pictures)
@@ -63,6 +70,15 @@ class Forward:
         low = torch.autocast(self.device.type, torch.bfloat16, enabled=self.low)
         with torch.inference_mode(), low:
             yield
+
+
+def need_prefix(saved: SavedModel) -> None:
+    """Raise SettingError for a model without gates and attention to regions."""
+    if saved.config.system != HVPNET:
+        raise SettingError(
+            f"{saved.folder}: expected a model of system {HVPNET}, as others have no gates or "
+            f"attention to explain, found one of {saved.config.system}; leave explain out"
+        )
 
 
 def _round_products(model: nn.Module) -> None:

@@ -34,10 +34,15 @@ def change(post: Post) -> Post:
 
 
 @pytest.fixture(scope="session")
-def pictured(tmp_path_factory: pytest.TempPathFactory) -> Pictured:
-    """The runs of RUNS, by name."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The posts that the runs are trained on."""
     grounding = GroundConfig(Grounders("salience", released=True), phrases="none")
-    trained = Trained.make(tmp_path_factory.mktemp("pictured"), grounding, change=change)
+    return Trained.make(tmp_path_factory.mktemp("pictured"), grounding, change=change)
+
+
+@pytest.fixture(scope="session")
+def pictured(trained: Trained) -> Pictured:
+    """The runs of RUNS, by name."""
     root = trained.root
     return {
         name: TrainedRun(
