@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from model.hvpnet.variants import HVPNET
 from pipeline.corpus.config import EASY
 from pipeline.engine.digests import Digests
 from pipeline.engine.outputs import damage, folders, partials, read_manifest
+from pipeline.experiments.published import title_of
 from pipeline.experiments.runs import TrainedRun
 from pipeline.training.config import TrainConfig
 
@@ -18,7 +20,8 @@ _SHOWN = {
     "GroundCrops": ("grounder", "phrases", "max_crops"),
     "ExtractPyramid": ("backbone", "weights", "grid", "pooling", "resize", "size"),
 }
-_NOT_SHOWN = ("variant", "seed", "evaluate_from")  # the name of a group opens with its variant
+# The name of a group opens with its variant or system.
+_NOT_SHOWN = ("variant", "system", "seed", "evaluate_from")
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,18 @@ def _named(
 ) -> list[Group]:
     every = [_settings(next(iter(runs.values()))[0].metrics) for runs in runs_of.values()]
     names = [*dict.fromkeys(name for settings in every for name in settings)]
-    differing = [name for name in names if name not in _NOT_SHOWN and _differs(name, every)]
     groups: list[Group] = []
     for settings, runs in zip(every, runs_of.values(), strict=True):
+        # Systems have settings of their own, so only runs of one system are told apart by them.
+        system = settings["system"]
+        same = [other for other in every if other["system"] == system]
         rest = [
             f"{name.replace('_', ' ')} {settings[name]}"
-            for name in differing
-            if settings.get(name) is not None
+            for name in names
+            if name not in _NOT_SHOWN and settings.get(name) is not None and _differs(name, same)
         ]
-        name = ", ".join([settings["variant"], *rest])
+        kind = settings["variant"] if system == HVPNET else title_of(system)
+        name = ", ".join([kind, *rest])
         taken = sum(group.name.partition(" #")[0] == name for group in groups)
         groups.append(
             Group(

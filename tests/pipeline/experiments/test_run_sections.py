@@ -83,6 +83,18 @@ def test_only_runs_that_differ_in_their_seed_are_averaged(tmp_path: Path, digest
     }
 
 
+def test_settings_of_systems_do_not_tell_their_runs_apart(tmp_path: Path, digests: Digests) -> None:
+    mtb = {"system": "mtb", "variant": "text-only", "epochs": 10, "dropout": 0.5}
+    changes: list[dict[str, Any]] = [{}, {"seed": 2}, mtb, {**mtb, "seed": 2}]
+    for number, change in enumerate(changes):
+        write_run(tmp_path, f"{number:016x}", digests, **change)
+    groups = {group.name: [*group.runs] for group in run_groups(tmp_path, ["own"], digests)}
+    assert groups == {"hvpnet": [1, 2], "MTB": [1, 2]}
+    write_run(tmp_path, "a" * 16, digests, **{**mtb, "epochs": 12})
+    groups = {group.name: [*group.runs] for group in run_groups(tmp_path, ["own"], digests)}
+    assert groups == {"hvpnet": [1, 2], "MTB, epochs 10": [1, 2], "MTB, epochs 12": [1]}
+
+
 def test_runs_older_than_a_setting_have_its_default(tmp_path: Path, digests: Digests) -> None:
     write_run(tmp_path, "a" * 16, digests)
     write_run(tmp_path, "b" * 16, digests, seed=2, train_share=1.0, start_from=None)
