@@ -307,6 +307,8 @@ PARAMETERS = [
     ("own", "TrainNER.system", "bert-crf",                  "......N.............."),
     ("words", "TrainNER.system", "bert-crf",                 NOTHING),  # the same training
     ("own", "Table1.knowledge", "none",                      NOTHING),
+    ("own", "Table1.systems", "all",                        "................1...."),
+    ("own", "Table1.systems", "hvpnet",                      NOTHING),  # its row is there
     ("own", "LowResource.tasks", "ner",                     ".................L..."),
     ("own", "LowResource.seeds", "7",                       ".................L..."),
     ("own", "LowResource.seeds", "1",                        NOTHING),  # the paper's first
@@ -337,6 +339,8 @@ PARAMETERS = [
     ("own", "Cases.variants", "only-objects",               "....................D"),
     ("own", "Cases.styles", "released",                     "....................D"),
     ("own", "Cases.quick", "true",                           NOTHING),
+    ("own", "Cases.systems", "mtb",                         "....................D"),
+    ("own", "Cases.systems", "hvpnet",                       NOTHING),
     ("own", "Cases.posts", "17",                            "....................D"),
     ("own", "Cases.most", "3",                              "....................D"),
     ("own", "Cases.device", "cpu",                           NOTHING),

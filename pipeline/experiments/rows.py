@@ -13,6 +13,7 @@ import numpy as np
 from model.hvpnet.variants import TEXT_ONLY
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError
+from pipeline.experiments.published import note_of
 from pipeline.experiments.runs import (
     CONTROLS,
     NO_PICTURE,
@@ -39,6 +40,7 @@ CONTROLLED = {
 }
 WITHOUT_TEXTS = "without picture texts"  # the same training without them
 ON_OTHERS = "trained on other posts' texts"  # the same training on other posts' picture texts
+SYSTEM = "system"  # the text-only row, for a row of another system than HVPNeT
 CROPS = "crops "  # a row that differs in its crops alone
 ALONE = "alone"  # the same training with the same settings, not started from another run
 
@@ -47,7 +49,8 @@ ALONE = "alone"  # the same training with the same settings, not started from an
 class Row:
     """Runs that differ only in their seed.
 
-    fields: what tells the row from others: variant, style, crops, share, and the like.
+    fields: what tells the row from others: variant, style, crops, share, and the like; `system` if
+        that is not HVPNeT.
     runs: finished runs, by seed.
     controls: outputs of Controls, a folder for each run; empty for a row without any.
     alone: fields of the row of the same data set and task that was not started from another run.
@@ -69,6 +72,12 @@ class Row:
     def is_text_only(self) -> bool:
         """True if the row's runs use no pictures."""
         return bool(self.fields.get("variant") == TEXT_ONLY)
+
+    @property
+    def system(self) -> str | None:
+        """The system of the row's runs; None for HVPNeT."""
+        system: str | None = self.fields.get("system")
+        return system
 
 
 @dataclass
@@ -139,11 +148,12 @@ def _compared(number: int, rows: Mapping[int, Row]) -> dict[str, tuple[int, str]
     row = rows[number]
 
     def rest(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: v for name, v in fields.items() if name not in ("variant", "crops")}
+        return {n: v for n, v in fields.items() if n not in ("variant", "crops", "system")}
 
     compared = {}
     for other, candidate in rows.items():
-        if candidate.is_text_only and rest(candidate.fields) == rest(row.fields):
+        is_text_only = candidate.is_text_only and candidate.system is None
+        if is_text_only and other != number and rest(candidate.fields) == rest(row.fields):
             compared[TEXT_ONLY] = (other, "")
         if candidate.fields == row.alone:
             compared[ALONE] = (other, "")
@@ -156,8 +166,6 @@ def _compared(number: int, rows: Mapping[int, Row]) -> dict[str, tuple[int, str]
         alike = {**candidate.fields, "crops": crops[1]} == row.fields
         if other < number and alike and None not in crops:
             compared[f"{CROPS}{crops[0]}"] = (other, "")
-    if row.is_text_only:
-        compared.pop(TEXT_ONLY, None)
     controls = controls_of(row.controls[0]) if row.controls else []
     return compared | {control: (number, control) for control in controls}
 
@@ -200,7 +208,12 @@ def _figures(
 
 
 def _words(row: Row, differences: Mapping[str, Interval]) -> list[str]:
-    words = [sentence(row.name, name, difference) for name, difference in differences.items()]
+    words = [
+        sentence(row.name, SYSTEM if row.system and name == TEXT_ONLY else name, difference)
+        for name, difference in differences.items()
+    ]
+    if row.system and (note := note_of(row.system, row.task)):
+        words.append(f"{row.name}: {note}")
     if row.fields.get("crops") == ENTITIES_LEAKED:
         words.append(
             f"{row.name}: its crops show the entities asked about, which leaks part of the answer: "
@@ -270,7 +283,7 @@ def _controls(row: Row, split: str) -> dict[str, Any]:
 def sentence(name: str, other: str, difference: Interval) -> str:
     """Say in words what a row's difference of F1 to another shows.
 
-    other: "text-only", "alone", "crops …", WITHOUT_TEXTS, ON_OTHERS, or a control.
+    other: "text-only", SYSTEM, "alone", "crops …", WITHOUT_TEXTS, ON_OTHERS, or a control.
     """
     is_control = other in CONTROLLED
     sign = -1 if is_control else 1
@@ -291,6 +304,7 @@ def sentence(name: str, other: str, difference: Interval) -> str:
         return f"{name}: its own picture texts add {gain} to training on those of others: {shown}"
     what = {
         TEXT_ONLY: "pictures add",
+        SYSTEM: "over text-only the system adds",
         ALONE: "the first training adds",
         WITHOUT_TEXTS: "picture texts add",
     }[other]

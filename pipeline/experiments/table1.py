@@ -5,10 +5,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from model.hvpnet.variants import TEXT_ONLY
+from model.hvpnet.variants import HVPNET, TEXT_ONLY
 from pipeline.engine.files import write_json
 from pipeline.experiments.markup import details, figure, floats, notes, sentences, table
-from pipeline.experiments.published import TABLE_1, footnote
+from pipeline.experiments.published import TABLE_1, cited_name, footnote
 from pipeline.experiments.rows import (
     CONTROLLED,
     ON_OTHERS,
@@ -18,7 +18,7 @@ from pipeline.experiments.rows import (
     score_rows,
     write_csv,
 )
-from pipeline.experiments.runs import CONTROLS
+from pipeline.experiments.runs import CONTROLS, REGIONS
 from pipeline.pages.charts import intervals_chart
 from pipeline.training.results import PRF, aligned
 
@@ -28,6 +28,7 @@ OVER = {
     WITHOUT_TEXTS: "F1 over no picture texts",
     ON_OTHERS: "F1 over training on other texts",
 }
+CITED = "cited P / R / F1"
 CHART = "table1-{dataset}-{task}.svg"
 
 
@@ -87,22 +88,27 @@ def section(results: Mapping[str, Any], folder: Path) -> str:
         chart = (folder / CHART.format(dataset=dataset, task=task)).read_text(encoding="utf-8")
         parts.append(
             f"<h2>Table 1: {escape(rows[0]['title'])}</h2>"
-            f"{measured(rows)}{figure(chart)}"
+            f"{measured(rows, cited)}{figure(chart)}"
             f"{sentences(words for row in rows for words in row['words'])}"
             f"{by_class(rows)}{_cited(cited)}"
         )
     return "".join(parts)
 
 
-def measured(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of measured rows of one data set and task."""
+def measured(rows: Sequence[Mapping[str, Any]], cited: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return the table of measured rows of one data set and task.
+
+    cited: the paper's rows, which a table with other systems shows beside the measured ones.
+    """
     split, seeds = rows[0]["split"], sorted({int(seed) for row in rows for seed in row["seeds"]})
     head = ["measured", "P", "R", "F1", "95 %", "F1 on val"]
     shown = _controls(rows)
     over = [name for name in OVER if any(name in row["differences"] for row in rows)]
     head += [*shown, *(OVER[name] for name in over)]
+    beside = _beside(rows, cited)
+    head += [CITED] * len(beside[0])
     cells = []
-    for row in rows:
+    for row, published in zip(rows, beside, strict=True):
         mean, spread = row["mean"], row["deviation"]
         own = [floats(mean[split][n], spread[split][n]) for n in PRF]
         interval = row["interval"]
@@ -115,7 +121,7 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         gains = [_gain(row["differences"].get(name)) for name in over]
         spanned = f"{interval['low']:.2f} to {interval['high']:.2f}"
-        cells.append([row["name"], *own, spanned, val, *controls, *gains])
+        cells.append([row["name"], *own, spanned, val, *controls, *gains, *published])
     caption = (
         f"{_about(rows)}. {rows[0]['posts']:,} posts of {split}; "
         f"seeds {', '.join(map(str, seeds))}: mean ± sample deviation. 95 %: interval of the mean "
@@ -124,7 +130,34 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> str:
     if shown:
         given = "; ".join(f"{name}: {CONTROLLED[name][0]}" for name in shown)
         caption += f" Controls, F1 of the same models ({given})."
+    if beside[0]:
+        caption += " Cited: the paper's figures, not measured here."
     return table(head, cells, caption)
+
+
+def _beside(
+    rows: Sequence[Mapping[str, Any]], cited: Sequence[Mapping[str, Any]]
+) -> list[list[str]]:
+    """Return a cell of cited P / R / F1 for each row.
+
+    No cell for a table of HVPNeT alone, or if nothing is cited of the data set.
+    """
+    figures = {}
+    if any("system" in row["fields"] for row in rows):
+        figures = {
+            row["system"]: " / ".join(f"{row[name]:.2f}" for name in PRF)
+            for row in cited
+            if row["dataset"] == rows[0]["dataset"]
+        }
+    return [[figures.get(_cited_name(row), "")] if figures else [] for row in rows]
+
+
+def _cited_name(row: Mapping[str, Any]) -> str | None:
+    """Return the paper's name of a measured row; the paper's rows read no picture texts."""
+    fields = row["fields"]
+    if fields["knowledge"]:
+        return None
+    return cited_name(row["task"], fields["variant"], fields.get("system", HVPNET))
 
 
 def _gain(difference: Mapping[str, float] | None) -> str:
@@ -136,16 +169,18 @@ def _gain(difference: Mapping[str, float] | None) -> str:
 def _about(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the runs' settings in a line; a setting that rows differ in names its rows.
 
-    Text-only rows may lack a setting, such as the number of regions.
+    Rows that use no pictures may lack the number of regions.
     """
     names: dict[str, list[str]] = {}
     for row in rows:
         for setting in row["about"].split("; "):
             names.setdefault(setting, []).append(row["name"])
-    every = {row["name"] for row in rows if row["fields"].get("variant") != TEXT_ONLY}
-    every = every or {row["name"] for row in rows}
+    every = {row["name"] for row in rows}
+    looking = {row["name"] for row in rows if row["fields"].get("variant") != TEXT_ONLY}
     return "; ".join(
-        setting if every <= {*own} else f"{setting} ({' and '.join(own)})"
+        setting
+        if (looking if setting.startswith(REGIONS) else every) <= {*own}
+        else f"{setting} ({' and '.join(own)})"
         for setting, own in names.items()
     )
 
@@ -196,8 +231,10 @@ def text(results: Mapping[str, Any]) -> list[str]:
         split, seeds = rows[0]["split"], len(rows[0]["seeds"])
         title = f"{rows[0]['title']}, {split}, mean of {seeds}"
         shown = _controls(rows)
+        beside = _beside(rows, results.get("cited", ()))
         cells = [[title, "P / R / F1", *(f"F1 {control}" for control in shown)]]
-        for row in rows:
+        cells[0] += [CITED] * len(beside[0])
+        for row, published in zip(rows, beside, strict=True):
             mean, spread = row["mean"][split], row["deviation"][split]
             controls = [row["controls"].get(control) for control in shown]
             cells.append(
@@ -205,6 +242,7 @@ def text(results: Mapping[str, Any]) -> list[str]:
                     row["name"],
                     " / ".join(floats(mean[name], spread[name]) for name in PRF),
                     *(floats(c["mean"]["f1"], c["deviation"]["f1"]) if c else "" for c in controls),
+                    *published,
                 ]
             )
         lines += [*aligned(cells), *(words for row in rows for words in row["words"])]

@@ -20,6 +20,8 @@ from model.hvpnet.variants import (
     TEXT_ONLY,
     VARIANTS,
 )
+from model.systems import BERT_CRF, declared, variants_of
+from model.systems import names as system_names
 from pipeline.corpus import DEMO
 from pipeline.corpus.files import clip, is_file_name
 from pipeline.corpus.post import Post
@@ -39,7 +41,7 @@ from pipeline.experiments.runs import OTHERS, TrainedRun, name_of
 from pipeline.grounding.config import READ_PHRASES
 from pipeline.grounding.phrases import MODES
 from pipeline.machine import DEVICES, PRECISIONS
-from pipeline.training.possible import check_training
+from pipeline.training.possible import PREDICTED, check_training
 from pipeline.training.recipes import CROSS_TASK, LOW_RESOURCE
 from pipeline.training.tasks import NO_KNOWLEDGE, OfModel, TrainNER, TrainRE
 
@@ -47,6 +49,8 @@ TRAININGS: Mapping[str, type[TrainRE] | type[TrainNER]] = {"re": TrainRE, "ner":
 # Tasks of a data set, unless --tasks says otherwise; other data sets have both.
 TASKS = {"mnre": ("re",), "twitter2015": ("ner",), "twitter2017": ("ner",)}
 BOTH = ("re", "ner")
+ALL = "all"  # in --systems: those made for the data set's task
+OF_HVPNET = {HVPNET: HVPNET, BERT_CRF: TEXT_ONLY}  # system -> the variant that it is
 NO_TEXTS, SHUFFLED_TEXTS = "none", "shuffled:"  # in Table1 --knowledge
 QUICK = (0.05, 0.2, 0.5)  # shares of LowResource with --quick
 Training = TrainRE | TrainNER
@@ -235,9 +239,12 @@ class _Experiment(Stage):
         for name in sorted(name for name in names if is_given(training, name)):
             words = (name, f"{name}s", f"{name.removeprefix('train_')}s")
             instead = [f"use --{word.replace('_', '-')}" for word in words if word in own]
+            why = f"{self.STAGE} chooses it"
+            if name == "system" and not instead:
+                why = f"{self.STAGE} trains {HVPNET} alone"
             raise SettingError(
                 f"--{training.STAGE}-{name.replace('_', '-')}: expected no value, here or in "
-                f"luigi.cfg, as {self.STAGE} chooses it; {[*instead, 'remove it'][0]}"
+                f"luigi.cfg, as {why}; {[*instead, 'remove it'][0]}"
             )
 
     def _kinds(self) -> list[Runs]:
@@ -332,6 +339,70 @@ def finished(training: Training, name: str) -> TrainedRun:
     return TrainedRun(training.folder, name, posts, training.root, files, texts)
 
 
+class _OfSystems(_Experiment):
+    """An experiment that also compares other systems of the paper's Table 1."""
+
+    systems = Names(
+        default=(),
+        choices=(ALL, *system_names()),
+        description=f"other systems than HVPNeT; {ALL}: those made for the data set's task",
+    )
+
+    def of_hvpnet(self, task: str, variants: Sequence[str]) -> list[dict[str, str]]:
+        """Return the fields of a row for each variant. variants: those if none are given."""
+        asked = [name for name in self._asked() if task in declared(name).tasks]
+        more = [OF_HVPNET[name] for name in asked if name in OF_HVPNET]
+        return [{"variant": v} for v in dict.fromkeys([*(self.variants or variants), *more])]
+
+    def of_others(self, task: str) -> list[dict[str, str]]:
+        """Return the fields of a row for each other system that is made for a task."""
+        return [
+            {"variant": variants_of(name)[0], "system": name}
+            for name in self._asked()
+            if name not in OF_HVPNET and task in declared(name).tasks
+        ]
+
+    def check_options(self) -> None:
+        super().check_options()
+        for dataset, task, name in self._unsuited():
+            if name in self.systems:
+                raise SettingError(
+                    f"--systems: expected systems made for {PREDICTED[task]} ({dataset}), found "
+                    f"{name}, made for {' and '.join(PREDICTED[t] for t in declared(name).tasks)}; "
+                    f"choose the task with --tasks, or give --systems {ALL}, which leaves it out"
+                )
+
+    def left_out(self) -> list[str]:
+        """Return a line for each data set and task that leaves out some of all systems."""
+        missing: dict[tuple[str, str], list[str]] = {}
+        for dataset, task, name in self._unsuited():
+            missing.setdefault((dataset, task), []).append(name)
+        return [
+            f"{dataset}, {PREDICTED[task]}: without {', '.join(names)}, made for another task"
+            for (dataset, task), names in missing.items()
+        ]
+
+    def lines(self) -> list[str]:
+        return [*self.left_out(), *super().lines()]
+
+    def _asked(self) -> list[str]:
+        every = [name for name in system_names() if name != HVPNET]
+        return every if ALL in self.systems else [*self.systems]
+
+    def _unsuited(self) -> Iterator[tuple[str, str, str]]:
+        """Yield data set, task and system where the system is not made for the task."""
+        for dataset in self.datasets:
+            for task in self.tasks_of(dataset):
+                for name in self._asked():
+                    if task not in declared(name).tasks:
+                        yield dataset, task, name
+
+
+def reads_pieces(system: str) -> bool:
+    """Return True if a system reads word pieces, and so can read a picture's text behind them."""
+    return not getattr(declared(system), "reads_words", False)
+
+
 class _Scores(_Experiment):
     """An experiment that gives scores: it prints its table."""
 
@@ -341,8 +412,8 @@ class _Scores(_Experiment):
         return [*text(read_json(self.folder / "results.json")), str(near(self.folder))]
 
 
-class Table1(_Scores):
-    """Table 1: scores of the variants over seeds, with controls and intervals."""
+class Table1(_OfSystems, _Scores):
+    """Table 1: scores of variants and systems over seeds, with controls and intervals."""
 
     crops = Names(
         default=(),
@@ -360,33 +431,39 @@ class Table1(_Scores):
             Runs(dataset, task, fields, self._trainings(dataset, task, fields))
             for dataset in self.datasets
             for task in self.tasks_of(dataset)
-            for fields in self._fields(dataset)
+            for fields in self._fields(dataset, task)
         ]
 
-    def _fields(self, dataset: str) -> Iterator[dict[str, Any]]:
-        variants = self.variants or (TEXT_ONLY, HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS)
+    def _fields(self, dataset: str, task: str) -> Iterator[dict[str, Any]]:
+        own = self.of_hvpnet(task, (TEXT_ONLY, HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS))
         for style in self.styles:
-            for variant in variants:
-                if style == RELEASED and variant in (FLAT, ONE_TO_THREE):
+            for kind in own:
+                if style == RELEASED and kind["variant"] in (FLAT, ONE_TO_THREE):
                     continue  # these need blocks, which the published code does not have
-                for crops in self.crops if self.crops and variant != TEXT_ONLY else (None,):
-                    named = style if len(self.styles) > 1 else None
-                    for texts in self._texts(dataset) or (None,):
-                        yield {
-                            "variant": variant,
-                            "style": named,
-                            "crops": crops,
-                            "knowledge": texts,
-                        }
+                yield from self._inputs(dataset, kind, style)
+        for kind in self.of_others(task):
+            yield from self._inputs(dataset, kind, PAPER)
+
+    def _inputs(
+        self, dataset: str, kind: Mapping[str, str], style: str
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the fields of a row for each choice of crops and texts that is read."""
+        named = style if len(self.styles) > 1 else None
+        crops = self.crops if kind["variant"] != TEXT_ONLY else ()
+        texts = self._texts(dataset) if reads_pieces(kind.get("system", HVPNET)) else {}
+        for phrases in crops or (None,):
+            for name in texts or (None,):
+                yield {**kind, "style": named, "crops": phrases, "knowledge": name}
 
     def _texts(self, dataset: str) -> dict[str | None, dict[str, Any]]:
         """Return the options of each training on picture texts, by the row's name of the texts."""
         return dict(texts_of(value, dataset) for value in self.knowledge)
 
     def _trainings(self, dataset: str, task: str, fields: Mapping[str, Any]) -> dict[int, Training]:
-        style = fields["style"] or self.styles[0]
-        values = {"variant": fields["variant"], "style": style, "crops": fields["crops"]}
-        values |= self._texts(dataset).get(fields["knowledge"], {})
+        values = {name: fields[name] for name in ("variant", "system", "crops") if name in fields}
+        values["style"] = PAPER if "system" in fields else fields["style"] or self.styles[0]
+        without = NO_KNOWLEDGE if self.knowledge else {}
+        values |= self._texts(dataset).get(fields["knowledge"], without)
         return {
             seed: self.training(dataset, task, seed=seed, **values) for seed in self.seeds_used()
         }
@@ -592,12 +669,17 @@ class _Shown(_Experiment):
     def rows(self) -> list[Runs]:
         seed = self.seeds_used()[0]
         return [
-            Runs(dataset, task, {"variant": variant}, {seed: run})
+            Runs(dataset, task, kind, {seed: run})
             for dataset in self.datasets
             for task in self.tasks_of(dataset)
-            for variant in self.variants or self.default_variants
-            for run in [self.training(dataset, task, variant=variant, style=self.style, seed=seed)]
+            for kind in self.kinds(task)
+            for style in [PAPER if "system" in kind else self.style]
+            for run in [self.training(dataset, task, **kind, style=style, seed=seed)]
         ]
+
+    def kinds(self, task: str) -> list[dict[str, str]]:
+        """Return the fields of a row for each run of a task."""
+        return [{"variant": variant} for variant in self.variants or self.default_variants]
 
     def check_options(self) -> None:
         super().check_options()
@@ -658,10 +740,13 @@ class Gates(_Shown):
         return self.evidence(self.rows(), controls=False)
 
 
-class Cases(_Shown):
+class Cases(_OfSystems, _Shown):
     """Table 2: posts with the predictions of all runs, and the attention to their pictures."""
 
     default_variants = (HVPNET, FLAT, ONE_TO_THREE, ONLY_OBJECTS, TEXT_ONLY)
+
+    def kinds(self, task: str) -> list[dict[str, str]]:
+        return [*self.of_hvpnet(task, self.default_variants), *self.of_others(task)]
 
     def work(self, folder: Path) -> list[Path]:
         from pipeline.corpus.posts import load_posts

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.experiments.published import TABLE_1, footnote
+from pipeline.experiments.published import TABLE_1, cited_name, footnote
 from pipeline.experiments.rows import Row, score_rows, sentence
 from pipeline.experiments.runs import TrainedRun
 from pipeline.experiments.significance import Interval
-from pipeline.experiments.table1 import measured
+from pipeline.experiments.table1 import measured, text
 from pipeline.training.score import relation_scores
 
 GOLD = ["friends", "None", "borders", "friends", "borders", "None"] * 5
@@ -117,6 +117,78 @@ def test_rows_with_texts_are_compared_with_those_without_and_with_others(tmp_pat
     assert others["words"][-1] == "text-only, shuffled llm: no controls, as it is one"
 
 
+def systems_beside(folder: Path, task: str = "re") -> list[dict[str, Any]]:
+    """Rows of text-only, hvpnet, mtb, umt and umt with texts."""
+    fields = [
+        *({"variant": "text-only", "knowledge": None}, {"variant": "hvpnet", "knowledge": None}),
+        {"variant": "text-only", "system": "mtb", "knowledge": None},
+        *({"variant": "hvpnet", "system": "umt", "knowledge": text} for text in (None, "llm")),
+    ]
+    answers = [wrong(0, 2, 3), wrong(0, 2), wrong(0), GOLD, GOLD]
+    return score_rows(
+        [
+            Row("own", task, of, {1: run(folder / str(n), answer)})
+            for n, (of, answer) in enumerate(zip(fields, answers, strict=True))
+        ]
+    )
+
+
+def test_systems_are_compared_with_hvpnets_text_only(tmp_path: Path) -> None:
+    text_only, hvpnet, mtb, umt, told = systems_beside(tmp_path)
+    assert [row["name"] for row in (mtb, umt, told)] == ["MTB", "UMT", "UMT, llm"]
+    assert [*text_only["differences"]] == []
+    assert [*hvpnet["differences"]] == [*mtb["differences"]] == ["text-only"]
+    assert [*told["differences"]] == ["without picture texts"]
+    gain = mtb["mean"]["test"]["f1"] - text_only["mean"]["test"]["f1"]
+    assert mtb["differences"]["text-only"]["value"] == pytest.approx(gain)
+    [said] = mtb["words"]
+    assert said.startswith(f"MTB: over text-only the system adds {gain:+.2f} F1, 95 % interval")
+    assert umt["words"][1] == (
+        "UMT: no code of it for relations is published: its form here is this project's own"
+    )
+
+
+def cited(*names: str) -> list[dict[str, Any]]:
+    figures = {"precision": 1.0, "recall": 2.0, "f1": 3.5}
+    return [{"dataset": "own", "system": name, **figures} for name in names]
+
+
+def test_cited_figures_stand_beside_the_rows_of_systems(tmp_path: Path) -> None:
+    rows = systems_beside(tmp_path)
+    elsewhere = [{**row, "dataset": "other", "f1": 99.0} for row in cited("MTB")]
+    results = {"rows": rows, "cited": [*cited("HVPNeT", "BERT-CRF", "MTB", "UMT"), *elsewhere]}
+    head, *lines = text(results)[: 1 + len(rows)]
+    assert head.endswith("cited P / R / F1")
+    ends = [line.endswith("1.00 / 2.00 / 3.50") for line in lines]
+    assert ends == [False, True, True, True, False]  # no text-only for relations, none with texts
+    page = measured(rows, results["cited"])
+    assert page.count("<td>1.00 / 2.00 / 3.50</td>") == 3
+    assert "Cited: the paper's figures" in page.replace("&#x27;", "'")
+
+
+def test_a_table_of_hvpnet_alone_has_no_cited_column(tmp_path: Path) -> None:
+    rows = systems_beside(tmp_path)[:2]
+    assert "cited" not in measured(rows, cited("HVPNeT"))
+    assert "cited" not in text({"rows": rows, "cited": cited("HVPNeT")})[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "variant", "system", "name"),
+    [
+        ("re", "text-only", "mtb", "MTB"),
+        ("re", "hvpnet", "bert-sg", "BERT+SG"),
+        ("ner", "hvpnet", "adapcoatt", "AdapCoAtt-BERT-CRF"),
+        ("ner", "text-only", "cnn-bilstm-crf", "CNN-BiLSTM-CRF"),
+        ("ner", "hvpnet", "mine", "mine"),
+        ("ner", "text-only", "hvpnet", "BERT-CRF"),
+        ("re", "text-only", "hvpnet", None),
+        ("re", "only-objects", "hvpnet", "HVPNeT-OnlyObj"),
+    ],
+)
+def test_the_papers_names(task: str, variant: str, system: str, name: str | None) -> None:
+    assert cited_name(task, variant, system) == name
+
+
 def test_crops_that_leak_the_answer_are_named(tmp_path: Path) -> None:
     rows = [
         Row("own", "re", {"variant": "hvpnet", "crops": crops}, {1: run(tmp_path / crops, GOLD)})
@@ -141,6 +213,11 @@ def test_settings_of_some_rows_are_told_from_those_of_all(tmp_path: Path) -> Non
     text = measured(score_rows(rows))
     assert "epochs 3; regions 5 by faoa (flat); regions 6 by faoa (hvpnet). 30 posts" in text
     assert "epochs 3; regions 5 by faoa. 30 posts" in measured(score_rows(rows[:2]))
+    fields = {"variant": "text-only", "system": "mtb", "knowledge": None}
+    about = {"config": {"epochs": 10}}
+    mtb = Row("own", "re", fields, {1: run(tmp_path / "mtb", GOLD, about=about)})
+    three = measured(score_rows([*rows[:2], mtb]))
+    assert "epochs 3 (text-only and flat); regions 5 by faoa; epochs 10 (MTB). 30" in three
 
 
 def test_runs_on_other_posts_are_not_compared(tmp_path: Path) -> None:

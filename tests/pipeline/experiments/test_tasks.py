@@ -121,6 +121,18 @@ def test_what_was_trained_before_is_used(world: World, first: Path, both: tuple[
     assert "making" not in said
 
 
+def test_a_system_is_a_row_beside_the_variants(world: World, table: Path) -> None:
+    options = ("--tasks", "re", "--seeds", "1", "--variants", "text-only", "--systems", "mtb")
+    folder, said = experiment(world, "Table1", *options)
+    text_only, mtb = results(folder)["rows"]
+    assert text_only["seeds"]["1"] == results(table)["rows"][0]["seeds"]["1"]
+    run = world.store / mtb["seeds"]["1"]["run"]
+    assert json.loads((run / "metrics.json").read_text())["config"]["system"] == "mtb"
+    assert "MTB: over text-only the system adds" in said
+    [line] = [line for line in world.printed("Scores").splitlines() if str(run) in line]
+    assert line.split()[1] == "mtb"
+
+
 def test_a_curve_has_a_point_for_each_share(world: World, table: Path) -> None:
     options = ("--tasks", "re", "--seeds", "1", "--shares", "25,50", "--variants", "hvpnet")
     folder, _ = experiment(world, "LowResource", *options)
@@ -237,6 +249,8 @@ def test_prune_keeps_the_runs_that_a_table_was_made_of(world: World, table: Path
         (("LowResource", "--TrainRE-train-share", "1"), "LowResource chooses it; use --shares"),
         (("Cases", "--TrainNER-seed", "2"), "as Cases chooses it; use --seeds"),
         (("CrossTask", "--TrainNER-start-from", "x"), "as CrossTask chooses it; remove it"),
+        (("Table1", "--systems", "mbt"), "--systems: expected some of all, hvpnet, bert-crf, "),
+        (("Table1", "--systems", "mtb", "--tasks", "ner"), "found mtb, made for relations; choose"),
         (("Table1", "--crops", "types", "--tasks", "re"), "--crops: expected a grounder that"),
         (("Report", "--datasets", "nothing"), "expected runs or experiments on nothing, found"),
         (("Report", "--name", "a/b"), "--name: expected the plain name of a folder, found"),
