@@ -89,13 +89,20 @@ def test_a_system_is_a_row_with_its_own_settings(tmp_path: Path) -> None:
         tasks=RELATIONS,
         variants=("hvpnet",),
         systems=("mtb",),
-        styles=("paper", "released"),
+        styles=("released", "paper"),
     )
     found = configs(rows)
-    assert [*found] == ["hvpnet, paper", "hvpnet, released", "MTB, paper"]
+    assert [*found] == ["hvpnet, released", "hvpnet, paper", "MTB, paper"]
     config = found["MTB, paper"]
     assert (config.system, config.variant, config.style) == ("mtb", "text-only", "paper")
     assert (config.epochs, config.dropout, config.optimizer) == (10, 0.5, "adamw-uncorrected")
+
+
+def test_a_system_has_the_equations_style_whatever_is_asked(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tasks": RELATIONS, "variants": ("hvpnet",), "systems": ("mtb",)}
+    _, rows = table1(tmp_path, styles=("released",), **options)
+    styles = {name: config.style for name, config in configs(rows).items()}
+    assert styles == {"hvpnet": "released", "MTB": "paper"}
 
 
 def test_options_of_trainings_are_of_systems_too(tmp_path: Path) -> None:
@@ -118,8 +125,8 @@ def test_bert_crf_and_hvpnet_are_variants(tmp_path: Path) -> None:
 def test_all_leaves_out_what_is_made_for_another_task(tmp_path: Path) -> None:
     table, rows = table1(tmp_path, variants=("flat",), systems=("all",))
     names = {task: [row.name for row in rows if row.task == task] for task in ("re", "ner")}
-    assert {"flat", "MTB"} <= {*names["re"]} - {"text-only"} == {*names["re"]}
-    assert {"flat", "text-only"} <= {*names["ner"]} - {"MTB"} == {*names["ner"]}
+    assert {"flat", "MTB"} <= {*names["re"]} - {"text-only", "hvpnet"} == {*names["re"]}
+    assert {"flat", "text-only"} <= {*names["ner"]} - {"MTB", "hvpnet"} == {*names["ner"]}
     relations, entities = table.left_out()
     assert "bert-crf" in relations.removeprefix("own, relations: without ")
     assert "mtb" in entities.removeprefix("own, entities: without ")
