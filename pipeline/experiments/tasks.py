@@ -196,6 +196,7 @@ class _Experiment(Stage):
         All runs of a data set and task have the precision of the first, whatever outputs exist.
         """
         given = {"dataset": dataset, "seeds": (), "system": HVPNET, **values}
+        given |= unread(TRAININGS[task](**given))
         self._decided.setdefault(task, {*given}).intersection_update(given)
         if (dataset, task) not in self._precisions:
             self._precisions[dataset, task] = TRAININGS[task](**given).config.precision
@@ -332,6 +333,24 @@ class _Experiment(Stage):
         }
 
 
+def unread(training: Training) -> dict[str, Any]:
+    """Return the options that a training's system does not read, with values of no effect.
+
+    They may be given for the trainings of other systems.
+    """
+    system = declared(training.system)
+    values: dict[str, Any] = {} if training.form in (None, *system.forms) else {"form": None}
+    if system.reads_words:
+        values |= {"encoder": None, "start_from": None}
+    else:
+        values["word_vectors"] = None
+    if system.reads_texts:
+        return values
+    if system.reads_words:
+        return values | NO_KNOWLEDGE
+    return values if training.knowledge else values | {"knowledge_from": ()}
+
+
 def finished(training: Training, name: str) -> TrainedRun:
     """Return a finished training as experiments read it."""
     posts = ReadPosts(dataset=training.dataset).folder
@@ -400,7 +419,7 @@ class _OfSystems(_Experiment):
 
 def reads_pieces(system: str) -> bool:
     """Return True if a system reads word pieces, and so can read a picture's text behind them."""
-    return not getattr(declared(system), "reads_words", False)
+    return not declared(system).reads_words
 
 
 class _Scores(_Experiment):

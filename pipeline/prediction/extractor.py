@@ -286,10 +286,10 @@ class Extractor:
         predictions: Sequence[Prediction],
         seen: Mapping[Reader, Seen],
     ) -> list[Prediction]:
-        """Add an explanation by each model that has gates."""
+        """Add an explanation by each model that looks at pictures."""
         parts: list[dict[str, Any]] = [{} for _ in predictions]
         for name, model in (("entities", self.entities), ("relations", self.relations)):
-            if model is not None and model.pictures is not None and model.forward.has_gates:
+            if model is not None and model.pictures is not None:
                 explain = EXPLAINERS[name]
                 records = batch.of_model(model)
                 explanations = explain(model.forward, records, predictions, seen[model.pictures])

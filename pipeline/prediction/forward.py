@@ -35,11 +35,6 @@ class Forward:
         with self._computing():
             return self.model(**self._batch(posts, pictures))
 
-    @property
-    def has_gates(self) -> bool:
-        """True for HVPNeT with pictures: its predictions can be explained."""
-        return isinstance(self.model, PrefixedEncoder) and self.model.prefix is not None
-
     def gates(self, pyramid: Tensor) -> Tensor:
         """Return `PrefixedEncoder.gates`, on the CPU. Raises SettingError for other systems."""
         model = self._prefixed()
