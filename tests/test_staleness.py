@@ -96,6 +96,7 @@ CONTEXTS: dict[str, tuple[str, dict[str, str]]] = {  # data set, and what else i
     "seeds": ("own", {f"{task}.seeds": "1,49" for task in ("TrainRE", "TrainNER")}),
     "share": ("own", {f"{task}.train_share": "0.5" for task in ("TrainRE", "TrainNER")}),
     "one epoch": ("own", {f"{task}.epochs": "1" for task in ("TrainRE", "TrainNER")}),
+    "pcnn": ("own", {"TrainRE.system": "pcnn"}),
     "sgd": ("own", {f"{task}.optimizer": "sgd" for task in ("TrainRE", "TrainNER")}),
     "no decay": ("own", {f"{task}.weight_decay": "0" for task in ("TrainRE", "TrainNER")}),
 }
@@ -305,6 +306,9 @@ PARAMETERS = [
     ("own", "Table1.knowledge", "FILES/captions.jsonl",     "................1...."),
     ("own", "TrainRE.system", "mtb",                        ".....T.O............."),
     ("own", "TrainNER.system", "bert-crf",                  "......N.............."),
+    ("pcnn", "TrainRE.form", "zeng",                        ".....T.O............."),
+    ("pcnn", "TrainRE.form", "opennre",                      NOTHING),  # the usual one
+    ("pcnn", "TrainRE.word_vectors", "FILES/words.json",    ".....T.O............."),
     ("words", "TrainNER.system", "bert-crf",                 NOTHING),  # the same training
     ("own", "Table1.knowledge", "none",                      NOTHING),
     ("own", "Table1.systems", "all",                        "................1...."),
@@ -427,6 +431,7 @@ READ = [
     ("own", "DescribePictures.weights", "captioner/model.safetensors",     "....V................"),
     ("knows", "DescribePictures.files", "captions.jsonl",                  "....VTNO........1LKAD"),
     ("own", "ShowCrops.texts", "captions.jsonl",                           "...........S........."),
+    ("pcnn", "TrainRE.word_vectors", "words.json",                         ".....T.O............."),
     ("own", "TrainRE.encoder", "encoder/model.safetensors",                ".....T.O........1LKAD"),
     ("own", "TrainNER.encoder", "encoder/model.safetensors",               "......N.........1LKAD"),
     ("own", "TrainRE.start_from", "start/model/model.safetensors",         ".....T.O........1L.AD"),

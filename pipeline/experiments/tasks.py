@@ -347,7 +347,7 @@ def unread(training: Training) -> dict[str, Any]:
     if system.reads_texts:
         return values
     if system.reads_words:
-        return values | NO_KNOWLEDGE
+        return {**values, **NO_KNOWLEDGE}
     return values if training.knowledge else values | {"knowledge_from": ()}
 
 
