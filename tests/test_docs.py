@@ -15,6 +15,7 @@ from typing import Any
 import luigi
 import pytest
 import typer.main
+from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import _no_value
 
 import tasks
@@ -144,6 +145,13 @@ def test_a_task_has_the_options_of_its_table(task: str) -> None:
     options = {option(name) for name, _ in KINDS[task].get_params()}
     extra = {"--relation-head"} if task == "TrainNER" else set()  # one table for both trainings
     assert task_tables()[task].keys() == options | extra
+
+
+def test_no_option_begins_options_of_luigi() -> None:
+    """Luigi first parses without knowing the task; it would refuse such an option as ambiguous."""
+    for rows in task_tables().values():
+        for name in rows:
+            CmdlineParser._build_parser(root_task=None).parse_known_args([name, "x"])
 
 
 @pytest.mark.parametrize("task", KINDS)

@@ -413,8 +413,8 @@ TRAINING = [
     ("own", "optimizer", "adamw",                            NOTHING),
     ("sgd", "momentum", "0.9",                              ".....TNO........1LKAD"),
     ("sgd", "momentum", "0",                                 NOTHING),
-    ("own", "schedule", "step",                             ".....TNO........1LKAD"),
-    ("own", "schedule", "linear",                            NOTHING),
+    ("own", "rate_schedule", "step",                        ".....TNO........1LKAD"),
+    ("own", "rate_schedule", "linear",                       NOTHING),
     ("own", "relation_head", "cls",                         ".....T.O........1LKAD"),  # not N's
     ("own", "relation_head", "markers",                      NOTHING),
     ("seeds", "relation_head", "cls",                       ".....T.O........1LKAD"),

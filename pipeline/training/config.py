@@ -22,8 +22,8 @@ class TrainConfig:
     """The settings that decide a training run's result, given its posts and pyramids.
 
     The defaults are the paper's for relations (Appendix B.1). Learning rates are peaks: a rate
-    rises linearly over `warmup`, then falls by `schedule`. Raises SettingError for a value out of
-    range.
+    rises linearly over `warmup`, then follows `rate_schedule`. Raises SettingError for a value
+    out of range.
     """
 
     system: str = HVPNET  # or another of model/systems.py
@@ -42,7 +42,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     decay_all: bool = False  # also decay biases and normalisation
     warmup: float = 0.1  # a share of all steps; 1 and more: a number of steps
-    schedule: str = LINEAR  # or another of SCHEDULES: how rates fall, see optimizers.py
+    rate_schedule: str = LINEAR  # or another of SCHEDULES: how rates fall, see optimizers.py
     optimizer: str = ADAMW  # or another of OPTIMIZERS
     momentum: float = 0.0  # of sgd; the other optimizers have none
     evaluate_from: int = 8  # first epoch scored on val; at most the last epoch

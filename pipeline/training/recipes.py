@@ -126,7 +126,7 @@ _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "batch_size": 10,
             "learning_rate": 0.015,
             "momentum": 0.9,
-            "schedule": INVERSE,
+            "rate_schedule": INVERSE,
         },
     },
     "ocsga": {
@@ -147,7 +147,7 @@ _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epochs": 100,
             "batch_size": 1,
             "learning_rate": 0.01,
-            "schedule": NONE,
+            "rate_schedule": NONE,
         },
     },
     "pcnn": {

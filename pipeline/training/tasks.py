@@ -133,7 +133,7 @@ class _Training(RunsModel):
         name: getattr(TrainConfig, name)
         for name in (
             *("relation_head", "start_from", "system", "form", "word_vectors"),
-            *("optimizer", "momentum", "schedule"),
+            *("optimizer", "momentum", "rate_schedule"),
             *("train_share", "train_seed", "with_replacement"),
             *("knowledge", "knowledge_tokens", "shuffle_knowledge"),
         )
@@ -196,7 +196,7 @@ class _Training(RunsModel):
     momentum = luigi.OptionalFloatParameter(
         default=None, description="momentum of the optimizer sgd"
     )
-    schedule = luigi.OptionalChoiceParameter(
+    rate_schedule = luigi.OptionalChoiceParameter(
         choices=SCHEDULES, default=None, description="how rates fall after the warm-up"
     )
     warmup = luigi.OptionalFloatParameter(

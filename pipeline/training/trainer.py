@@ -166,7 +166,7 @@ class _Trainer(Trainer):
     ) -> LRScheduler:
         if self.lr_scheduler is None:
             self.lr_scheduler = make_schedule(
-                self.run_config.schedule,
+                self.run_config.rate_schedule,
                 optimizer or self.create_optimizer(),
                 self.args.get_warmup_steps(num_training_steps),
                 num_training_steps,

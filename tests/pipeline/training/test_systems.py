@@ -112,7 +112,7 @@ def test_published_settings(system: str, task: str, expected: tuple[object, ...]
     c = train_preset(task, "own", system=system)
     assert expected == (
         *(c.epochs, c.batch_size, c.learning_rate, c.weight_decay, c.optimizer, c.momentum),
-        *(c.schedule, c.warmup, c.max_grad_norm, c.dropout),
+        *(c.rate_schedule, c.warmup, c.max_grad_norm, c.dropout),
     )
     assert (c.evaluate_from, c.max_tokens, c.head_learning_rate) == (1, 128, None)
     assert c.decay_all == (system == "pcnn")

@@ -181,9 +181,9 @@ def test_same_seed_same_figures_and_predictions(world: Extracted, tmp_path: Path
     "settings",
     [
         {},
-        {"optimizer": "bert-adam", "schedule": "none", "variant": "text-only"},
-        {"optimizer": "adam", "schedule": "inverse", "variant": "text-only"},
-        {"optimizer": "sgd", "momentum": 0.9, "schedule": "step", "variant": "text-only"},
+        {"optimizer": "bert-adam", "rate_schedule": "none", "variant": "text-only"},
+        {"optimizer": "adam", "rate_schedule": "inverse", "variant": "text-only"},
+        {"optimizer": "sgd", "momentum": 0.9, "rate_schedule": "step", "variant": "text-only"},
     ],
     ids=lambda settings: settings.get("optimizer", "adamw"),
 )
@@ -222,7 +222,7 @@ def test_the_trainer_uses_the_optimizer_and_the_schedule(tmp_path: Path) -> None
     encoded = {name: [Encoded(0, [1, 2], [0, 1], [0])] for name in ("train", "val")}
     model, collator = RelationExtractor(extractor_config()), Collator(0, HEADS["re"].collate)
     config = TrainConfig(
-        epochs=5, learning_rate=1.0, warmup=0, schedule="step", optimizer="sgd", momentum=0.9
+        epochs=5, learning_rate=1.0, warmup=0, rate_schedule="step", optimizer="sgd", momentum=0.9
     )
     trainer = make_trainer(model, encoded, collator, config, tmp_path, "cpu")
     trainer.create_optimizer_and_scheduler(10)
