@@ -33,6 +33,7 @@ from pathlib import Path
 
 import luigi
 
+from model.systems import check_own
 from pipeline.corpus import DEMO
 from pipeline.corpus.tasks import ImportPosts, MakeDemo, ReadPosts
 from pipeline.description.tasks import DescribePictures, ShowCrops
@@ -111,4 +112,6 @@ class Prune(Listing):
 
 console.set_up()
 configuration.read_own(Path(__file__).resolve().parent)
+with configuration.errors_in_one_line():
+    check_own()
 command_line.check(sys.argv[1:], module=__name__)

@@ -1,10 +1,11 @@
 """The contract of a system: what it reads, and what it gives to the heads of the two tasks.
 
-A system is a file in `model/zoo/` with one subclass of `System` or `TextEncoder`; its name is the
-file's, with "-" for "_". It turns a batch into a state for each token. The heads in `ner.py` and
-`relation.py` do the rest: the CRF over the states of words, and the classifier of the joined states
-of two entities. A system may replace the step between its states and their scores, and may add a
-loss. Example, a BERT whose words also see the mean of the picture's last block:
+A system is a file in `model/zoo/`, or in the folder that the environment variable HVPNET_SYSTEMS
+names, with one subclass of `System` or `TextEncoder`; its name is the file's, with "-" for "_". It
+turns a batch into a state for each token. The heads in `ner.py` and `relation.py` do the rest: the
+CRF over the states of words, and the classifier of the joined states of two entities. A system may
+replace the step between its states and their scores, and may add a loss. Example, a BERT whose
+words also see the mean of the picture's last block:
 
     class PictureWords(TextEncoder):
         def __init__(self, config):

@@ -2,4 +2,4 @@
 
 
 class ModelError(ValueError):
-    """An encoder or a checkpoint that cannot be used. The message is one line."""
+    """An encoder, a checkpoint or a system that cannot be used. The message is one line."""

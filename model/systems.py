@@ -1,14 +1,19 @@
 """Find systems by their names, and derive the models of the two tasks from them.
 
-Names are those of files in `model/zoo/`, with "-" for "_", and `hvpnet`. Listing them imports
-nothing else.
+Names are those of files in `model/zoo/` and in the user's own folder, with "-" for "_", and
+`hvpnet`. Listing them imports nothing else.
 """
 
 import ast
+import os
+import sys
 from dataclasses import dataclass, fields
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ModelError
@@ -18,18 +23,46 @@ if TYPE_CHECKING:  # importing it loads torch
     from model.contract import System
 
 BERT_CRF = "bert-crf"  # what hvpnet's variant text-only is
+OWN = "HVPNET_SYSTEMS"  # environment variable: the user's own folder of systems
 _ZOO = Path(__file__).parent / "zoo"
 
 
 def names() -> list[str]:
     """Return the names of all systems, hvpnet first."""
-    files = (file.stem for file in _ZOO.glob("[!_]*.py"))
-    return [HVPNET, *sorted([BERT_CRF, *(stem.replace("_", "-") for stem in files)])]
+    return [HVPNET, *sorted([BERT_CRF, *_files(_ZOO), *_own()])]
 
 
 def file_of(name: str) -> Path | None:
-    """Return the file of a system; None for hvpnet and bert-crf."""
-    return None if name in _WITHOUT_FILE else _ZOO / f"{name.replace('-', '_')}.py"
+    """Return the file of a system of `names`; None for hvpnet and bert-crf."""
+    return None if name in _WITHOUT_FILE else (_own() | _files(_ZOO))[name]
+
+
+def digest_of(name: str) -> str:
+    """Return the hexadecimal SHA-256 of a system's file; "" for a system without one."""
+    file = file_of(name)
+    return "" if file is None else sha256(file.read_bytes()).hexdigest()
+
+
+def check_own() -> None:
+    """Raise ModelError if HVPNET_SYSTEMS names no folder, or one with a system of a known name."""
+    folder = os.environ.get(OWN)
+    if folder and not Path(folder).is_dir():
+        raise ModelError(f"{OWN}: expected a folder of systems, found none at {folder}")
+    for name, file in _own().items():
+        if name in _WITHOUT_FILE or name in _files(_ZOO):
+            raise ModelError(
+                f"{file}: expected a name that no other system has, found {name}; rename the file"
+            )
+
+
+def _own() -> dict[str, Path]:
+    """Return the files of the user's systems by their names."""
+    folder = os.environ.get(OWN)
+    return _files(Path(folder).absolute()) if folder else {}
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {file.stem.replace("_", "-"): file for file in sorted(folder.glob("[!_]*.py"))}
 
 
 @dataclass(frozen=True)
@@ -49,19 +82,27 @@ class Declared:
 _WITHOUT_FILE = {HVPNET: Declared(), BERT_CRF: Declared(tasks=("ner",), reads_pictures=False)}
 
 
-@cache
 def declared(name: str) -> Declared:
     """Read what a system declares from its file, without importing it.
 
-    Raises ModelError for a value that is not a literal.
+    Raises ModelError for a value that is not a literal, or a file that is not Python.
     """
     file = file_of(name)
-    if file is None:
-        return _WITHOUT_FILE[name]
+    return _WITHOUT_FILE[name] if file is None else _declared_in(file)
+
+
+@cache
+def _declared_in(file: Path) -> Declared:
     known = {field.name for field in fields(Declared)}
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise ModelError(
+            f"{file}:{error.lineno}: expected Python, found an error: {error.msg}"
+        ) from error
     values = {
         target.id: _literal(file, line.value)
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        for node in tree.body
         if isinstance(node, ast.ClassDef)
         for line in node.body
         if isinstance(line, (ast.Assign, ast.AnnAssign)) and line.value is not None
@@ -106,7 +147,7 @@ def system_class(name: str) -> "type[System]":
 
     if name == HVPNET:
         return PrefixedEncoder
-    module = import_module(f"model.zoo.{name.replace('-', '_')}")
+    module = _module_of(name)
     classes = [
         value
         for value in vars(module).values()
@@ -120,7 +161,24 @@ def system_class(name: str) -> "type[System]":
     return classes[0]
 
 
+def _module_of(name: str) -> ModuleType:
+    if name in _own():
+        return _loaded(_own()[name])
+    return import_module(f"model.zoo.{name.replace('-', '_')}")
+
+
 @cache
+def _loaded(file: Path) -> ModuleType:
+    """Import a user's file, under a name that no installed module has."""
+    spec = spec_from_file_location(f"hvpnet_system_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # transformers looks up the module of a class
+    spec.loader.exec_module(module)
+    return module
+
+
 def model_class(task: str, name: str) -> "type[System]":
     """Return the class of a task's models of a system: the head on the system.
 

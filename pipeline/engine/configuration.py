@@ -5,37 +5,43 @@ import re
 import sys
 from collections.abc import Iterator
 from configparser import Error, InterpolationError, InterpolationSyntaxError, RawConfigParser
+from contextlib import contextmanager
 from pathlib import Path
 
 from luigi.configuration import LuigiConfigParser, get_config
 
 import pipeline
-from pipeline.errors import SettingError
+from pipeline.errors import FAMILY, SettingError
 
 # Group 1 is what configparser interprets: an escaped per cent sign, or a reference to an option.
 _REFERENCE = re.compile(r"(%%|%\([^)]+\)s)|%")
 
 
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """On Luigi's command line, print an error that the user can fix and exit, without a traceback.
+
+    The exit code is Luigi's for an exception. Elsewhere the error is raised.
+    """
+    try:
+        yield
+    except FAMILY as error:
+        if "luigi.cmdline" not in sys.modules:
+            raise
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(int(get_config().get("retcode", "unhandled_exception", raw=True)))
+
+
+@errors_in_one_line()
 def read_own(checkout: Path) -> None:
     """Read the luigi.cfg that comes with the package; one in the current folder overrides it.
 
     Relative paths in it are relative to the checkout or, if the package was installed without one,
-    to the current folder. Raises SettingError for a setting that cannot be read; on Luigi's command
-    line, prints the error as one line and exits with Luigi's code for an exception.
+    to the current folder. Raises SettingError for a setting that cannot be read.
 
     checkout: the folder to look for luigi.cfg in.
     """
     config = get_config()
-    try:
-        _read(config, checkout)
-    except SettingError as error:
-        if "luigi.cmdline" not in sys.modules:
-            raise
-        print(error, file=sys.stderr, flush=True)
-        sys.exit(int(config.get("retcode", "unhandled_exception", raw=True)))
-
-
-def _read(config: LuigiConfigParser, checkout: Path) -> None:
     packaged = str(Path(pipeline.__path__[0]) / "luigi.cfg")
     files = [packaged, *config._config_paths]
     for file in filter(os.path.exists, files):

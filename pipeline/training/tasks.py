@@ -31,7 +31,7 @@ from pipeline.engine.outputs import damage
 from pipeline.engine.paths import paths
 from pipeline.engine.settings import check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
-from pipeline.errors import DataError
+from pipeline.errors import DataError, SettingError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
 from pipeline.grounding.tasks import GroundCrops
 from pipeline.machine import DEVICES, PRECISIONS
@@ -63,6 +63,19 @@ NO_KNOWLEDGE: Mapping[str, Any] = {
     "knowledge_from": (),
     "shuffle_knowledge": False,
 }
+
+
+class SystemName(luigi.Parameter):
+    """The name of a system. Names are looked up at use: the user's folder may be set by then."""
+
+    @property
+    def _choices(self) -> list[str]:
+        return systems.names()
+
+    def normalize(self, x: str) -> str:
+        if x not in self._choices:
+            raise SettingError(f"--system: expected one of {', '.join(self._choices)}, found {x!r}")
+        return x
 
 
 class RunsModel(ReadsPyramids, OfTexts):
@@ -140,8 +153,9 @@ class _Training(RunsModel):
     }
     RESULT = True
 
-    system = luigi.ChoiceParameter(
-        choices=systems.names(), default=TrainConfig.system, description="one of Table 1's systems"
+    system = SystemName(
+        default=TrainConfig.system,
+        description=f"one of Table 1's systems, or of your own in the folder {systems.OWN}",
     )
     form = luigi.OptionalStrParameter(
         default=None, description="form of a system that has several, such as pcnn"
@@ -513,7 +527,7 @@ class Recipes(Listing):
     """The settings of the recipes for both tasks on a data set."""
 
     dataset = luigi.Parameter(default="mnre")
-    system = luigi.ChoiceParameter(choices=systems.names(), default=TrainConfig.system)
+    system = SystemName(default=TrainConfig.system)
     variant = luigi.OptionalChoiceParameter(choices=VARIANTS, default=None)
 
     def lines(self) -> list[str]:

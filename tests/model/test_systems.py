@@ -1,6 +1,8 @@
 """The systems of the zoo: one battery for all of them, and what is their own."""
 
+import inspect
 import textwrap
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from model import contract, systems, zoo
+from model import contract
 from model.config import ExtractorConfig
 from model.contract import System
 from model.encoder import TextEncoder, load_saved
@@ -16,7 +18,16 @@ from model.errors import ModelError
 from model.groups import ParameterGroup
 from model.ner import EntityHead
 from model.relation import RelationHead
-from model.systems import BERT_CRF, declared, file_of, model_class, names, system_class
+from model.systems import (
+    BERT_CRF,
+    check_own,
+    declared,
+    digest_of,
+    file_of,
+    model_class,
+    names,
+    system_class,
+)
 from tests.tiny import extractor_config, picture_batch, text_batch
 
 ZOO = [name for name in names() if name not in ("hvpnet", BERT_CRF)]
@@ -90,14 +101,14 @@ def test_each_file_has_one_system_and_declares_it() -> None:
         assert (found.tasks, found.reads_pictures) == (told.tasks, told.reads_pictures)
         assert (found.markers, found.forms) == (told.markers, told.forms)
         assert found.tags_pieces == told.tags_pieces
-        assert file_of(name) == Path(str(found.__module__.replace(".", "/") + ".py")).resolve()
+        assert file_of(name) == Path(inspect.getfile(found))
 
 
-def write_system(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
-    """Write a file of the zoo into a folder of its own. Returns the system's name."""
-    monkeypatch.setattr(systems, "_ZOO", folder)
-    monkeypatch.setattr(zoo, "__path__", [str(folder)])
-    name = f"of-{folder.name.replace('_', '-')}"  # modules stay imported
+def write_system(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str = "my-own"
+) -> str:
+    """Write a system into a folder that HVPNET_SYSTEMS names. Returns its name."""
+    monkeypatch.setenv("HVPNET_SYSTEMS", str(folder))
     (folder / f"{name.replace('-', '_')}.py").write_text(text)
     return name
 
@@ -121,6 +132,57 @@ def test_a_file_of_two_systems_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     name = write_system(tmp_path, monkeypatch, lines)
     with pytest.raises(ModelError, match=r"expected one subclass of System, found A, B$"):
         system_class(name)
+
+
+def test_a_file_that_is_not_python_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_system(tmp_path, monkeypatch, "class A:\ntasks = 1\n")
+    with pytest.raises(ModelError, match=r"my_own\.py:2: expected Python, found an error: "):
+        declared(name)
+
+
+def test_a_folder_of_ones_own_adds_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HVPNET_SYSTEMS", raising=False)
+    before = names()
+    line = "from model.contract import System\nclass A(System): tasks = ('re',)\n"
+    name = write_system(tmp_path, monkeypatch, line)
+    (tmp_path / "_helper.py").write_text("")
+    check_own()
+    assert {*names()} == {*before, name}
+    assert file_of(name) == tmp_path / "my_own.py"
+    assert digest_of(name) == sha256(line.encode()).hexdigest()
+    assert digest_of("hvpnet") == ""
+    assert declared(name).tasks == system_class(name).tasks == ("re",)
+
+
+def test_two_folders_may_have_a_system_of_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in ("re", "ner"):
+        (tmp_path / task).mkdir()
+        line = f"from model.contract import System\nclass A(System): tasks = ('{task}',)\n"
+        name = write_system(tmp_path / task, monkeypatch, line)
+        assert declared(name).tasks == model_class(task, name).tasks == (task,)
+
+
+@pytest.mark.parametrize("name", ["mtb", "bert-crf", "hvpnet"])
+def test_a_name_that_exists_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_system(tmp_path, monkeypatch, "", name)
+    with pytest.raises(ModelError, match=f"no other system has, found {name}; rename the file"):
+        check_own()
+
+
+@pytest.mark.parametrize("place", ["nowhere", "file.py"])
+def test_what_is_no_folder_is_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file.py").write_text("")
+    monkeypatch.setenv("HVPNET_SYSTEMS", str(tmp_path / place))
+    with pytest.raises(ModelError, match=f"^HVPNET_SYSTEMS: expected a folder .*{place}$"):
+        check_own()
 
 
 @pytest.mark.parametrize("task", ["ner", "re"])
