@@ -13,6 +13,7 @@ class ExtractorConfig(PreTrainedConfig):
     encoder: the text encoder's configuration as a plain dictionary; empty for systems on words.
     system: name in `model/systems.py`.
     form: of those that the system declares; "" if it has one form alone.
+    system_digest: hexadecimal SHA-256 of the system's file at training; "" for one without a file.
     style, variant: names in `model/hvpnet/variants.py`.
     block_channels: channels of the pyramid's four blocks.
     grid: side of the pyramid's maps, in cells.
@@ -38,6 +39,7 @@ class ExtractorConfig(PreTrainedConfig):
         encoder: dict[str, Any] | None = None,
         system: str = HVPNET,
         form: str = "",
+        system_digest: str = "",
         style: str = PAPER,
         variant: str = HVPNET,
         block_channels: tuple[int, ...] = (256, 512, 1024, 2048),
@@ -57,6 +59,7 @@ class ExtractorConfig(PreTrainedConfig):
         self.encoder = encoder or {}
         self.system = system
         self.form = form
+        self.system_digest = system_digest
         self.style = style
         self.variant = variant
         self.block_channels = list(block_channels)

@@ -15,7 +15,7 @@ from model.config import ExtractorConfig
 from model.contract import System
 from model.encoder import TextEncoder, load_encoder
 from model.hvpnet.prefixed import PrefixedEncoder
-from model.systems import declared, model_class
+from model.systems import declared, digest_of, model_class
 from pipeline.corpus.post import Post
 from pipeline.errors import SettingError
 from pipeline.training.batches import Pictures
@@ -78,6 +78,7 @@ def build(
             encoder={k: v for k, v in encoder_config.to_dict().items() if k != "_name_or_path"},
             system=config.system,
             form=config.form,
+            system_digest=digest_of(config.system),
             style=config.style,
             variant=config.variant,
             knowledge_tokens=0 if texts is None else config.knowledge_tokens,

@@ -13,7 +13,7 @@ from model.config import ExtractorConfig
 from model.contract import System
 from model.encoder import load_saved
 from model.hvpnet.variants import TEXT_ONLY
-from model.systems import declared, model_class, names
+from model.systems import OWN, check_own, declared, digest_of, file_of, model_class, names
 from pipeline.corpus.post import Post
 from pipeline.errors import DataError
 from pipeline.extraction.config import ExtractConfig
@@ -46,14 +46,28 @@ class SavedModel:
 
     @classmethod
     def open(cls, folder: Path) -> "SavedModel":
-        """Open a folder made by training or ImportReleased. Raises DataError, AccessError."""
+        """Open a folder made by training or ImportReleased.
+
+        Logs a warning if the system's file is not that of the training. Raises DataError,
+        ModelError, AccessError.
+        """
         need_readable(folder)
+        check_own()
         head = HEADS[task_of(folder)]
         config = ExtractorConfig.from_pretrained(folder)
         if config.system not in names():
             raise DataError(
                 f"{folder}: expected a model of one of the systems {', '.join(names())}, found one "
-                f"of {config.system!r}"
+                f"of {config.system!r}; set {OWN} to the folder of its file"
+            )
+        if config.system_digest not in ("", digest_of(config.system)):
+            log.warning(
+                "%s: expected the file of system %s as at training (sha256 %s…), found another: "
+                "%s; predictions may differ",
+                folder,
+                config.system,
+                config.system_digest[:16],
+                file_of(config.system),
             )
         tokenizer = load_tokenizer(str(folder), "make the model again")
         _check_tokenizer(tokenizer, config, folder)

@@ -86,7 +86,9 @@ def test_a_model_of_an_unknown_system_is_refused(mtb: Path, tmp_path: Path) -> N
     model = Path(shutil.copytree(mtb / "model", tmp_path / "model"))
     config = read_json(model / "config.json") | {"system": "../mine"}
     (model / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DataError, match=r"systems hvpnet, .*, found one of '\.\./mine'$"):
+    with pytest.raises(
+        DataError, match=r"systems hvpnet, .*, found one of '\.\./mine'; set HVPNET_SYSTEMS"
+    ):
         SavedModel.open(model)
 
 
