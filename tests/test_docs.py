@@ -20,6 +20,7 @@ from luigi.parameter import _no_value
 
 import tasks
 from bench.__main__ import AT_LEAST, AT_MOST, RESULTS
+from model.systems import OWN
 from pipeline.corpus import locate, read
 from pipeline.corpus.tasks import OfDataset
 from pipeline.description.config import CAPTIONER_WEIGHTS
@@ -225,6 +226,8 @@ def check_command(words: list[str]) -> None:
         assert set(rest) <= set(targets)
     elif program == "pip":
         check_installation(rest)
+    elif program == "export":
+        assert rest == [f"{OWN}=systems"]
     elif program == "source":
         assert rest == [".venv/bin/activate"]
     else:
@@ -263,7 +266,9 @@ ALL = {
 
 
 @pytest.mark.parametrize("command", ALL)
-def test_commands_are_known(command: str) -> None:
+def test_commands_are_known(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gated_picture.py").touch()  # as docs/models.md names its example
+    monkeypatch.setenv(OWN, str(tmp_path))
     check_command(ALL[command])
 
 

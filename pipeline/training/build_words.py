@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from model.config import ExtractorConfig
 from model.contract import System
-from model.systems import model_class
+from model.systems import digest_of, model_class
 from model.words import UNKNOWN, WordEncoder
 from pipeline.corpus.post import Post
 from pipeline.training.config import TrainConfig
@@ -61,6 +61,7 @@ def build_words(
         ExtractorConfig(
             system=config.system,
             form=config.form,
+            system_digest=digest_of(config.system),
             style=config.style,
             variant=config.variant,
             dropout=config.dropout,
