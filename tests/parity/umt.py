@@ -174,4 +174,4 @@ def _compare_gradients(model: nn.Module, arrays: Mapping[str, Any], found: Diffe
     names = [our_name(name) for name in arrays["grad_names"].tolist()]
     assert {*names} == {*ours}, {*names} ^ {*ours}
     for name, theirs in zip(names, arrays["grad_norms"], strict=True):
-        found.note("gradient norms (relative)", abs(ours[name] / theirs - 1))
+        found.note("gradient norms (relative)", abs(ours[name] - theirs) / (theirs or 1.0))
