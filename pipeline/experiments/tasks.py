@@ -417,11 +417,6 @@ class _OfSystems(_Experiment):
                         yield dataset, task, name
 
 
-def reads_pieces(system: str) -> bool:
-    """Return True if a system reads word pieces, and so can read a picture's text behind them."""
-    return not declared(system).reads_words
-
-
 class _Scores(_Experiment):
     """An experiment that gives scores: it prints its table."""
 
@@ -469,7 +464,8 @@ class Table1(_OfSystems, _Scores):
         """Yield the fields of a row for each choice of crops and texts that is read."""
         named = style if len(self.styles) > 1 else None
         crops = self.crops if kind["variant"] != TEXT_ONLY else ()
-        texts = self._texts(dataset) if reads_pieces(kind.get("system", HVPNET)) else {}
+        reads_words = declared(kind.get("system", HVPNET)).reads_words
+        texts = {} if reads_words else self._texts(dataset)
         for phrases in crops or (None,):
             for name in texts or (None,):
                 yield {**kind, "style": named, "crops": phrases, "knowledge": name}

@@ -3,15 +3,12 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import tasks
-from model.systems import declared
 from pipeline.errors import SettingError
-from pipeline.experiments import tasks as tables
 from pipeline.experiments.tasks import Runs
 from pipeline.training.config import TrainConfig
 from tests.model.test_systems import write_system
@@ -152,8 +149,6 @@ def own_system(folder: Path, patch: pytest.MonkeyPatch, pictures: bool, words: b
     lines = f"class A:\n    reads_pictures = {pictures}\n    reads_words = {words}\n"
     name = write_system(folder, patch, lines)
     patch.setattr(tasks.TrainNER.system, "_choices", {*tasks.TrainNER.system._choices, name})
-    told = declared(name)
-    patch.setattr(tables, "declared", lambda one: SimpleNamespace(**vars(told), reads_words=words))
     return name
 
 
@@ -209,6 +204,22 @@ def test_texts_are_chosen_by_the_table_for_systems_that_read_none_too(
             systems=(name,),
             knowledge=(texts,),
         )
+
+
+def test_options_that_a_system_does_not_read_are_of_the_others(tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("word 0.5")
+    given = {
+        "TrainNER.word_vectors": str(vectors),
+        "TrainNER.encoder": "scratch",
+        "TrainNER.knowledge": "true",
+        "DescribePictures.files": "FILES/captions.jsonl",
+    }
+    options: dict[str, Any] = {"variants": ("text-only",), "systems": ("cnn-bilstm-crf",)}
+    _, rows = table1(tmp_path / "world", given, tasks=ENTITIES, **options)
+    own, words = configs(rows).values()
+    assert (own.encoder, own.knowledge, own.word_vectors) == ("scratch", True, None)
+    assert (words.encoder, words.knowledge, words.word_vectors) == (None, False, str(vectors))
 
 
 @pytest.mark.parametrize(
