@@ -1,6 +1,6 @@
 """Parameters with several values, separated by commas."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import luigi
@@ -9,11 +9,24 @@ from pipeline.errors import SettingError
 
 
 class Names(luigi.Parameter):
-    """A parameter of several words, such as mnre,twitter2017. choices: the words allowed."""
+    """A parameter of several words, such as mnre,twitter2017.
 
-    def __init__(self, *args: Any, choices: Sequence[str] = (), **options: Any) -> None:
-        self.words = tuple(choices)
+    choices: the words allowed, or what returns them when they are needed.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        choices: Sequence[str] | Callable[[], Sequence[str]] = (),
+        **options: Any,
+    ) -> None:
+        self.choices = choices
         super().__init__(*args, **options)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words allowed; none: all."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
 
     def parse(self, x: str) -> tuple[str, ...]:
         words = tuple(dict.fromkeys(filter(None, map(str.strip, x.split(",")))))

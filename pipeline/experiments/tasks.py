@@ -363,7 +363,7 @@ class _OfSystems(_Experiment):
 
     systems = Names(
         default=(),
-        choices=(ALL, *system_names()),
+        choices=lambda: (ALL, *system_names()),
         description=f"other systems than HVPNeT; {ALL}: those made for the data set's task",
     )
 

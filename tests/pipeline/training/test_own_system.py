@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from model.systems import names
 from pipeline.corpus.labels import entities_of
 from pipeline.engine.digests import in_a_word, of_file
 from pipeline.engine.files import read_json
@@ -148,7 +149,7 @@ def test_a_wrong_folder_is_one_line_of_each_command(
 def test_a_wrong_name_is_refused_with_the_right_ones(own: Own) -> None:
     done = own.world.run("TrainRE", "--system", "gated-pictures")
     assert done.returncode != 0
+    known = ", ".join(sorted({*names(), "gated-picture"}))
     assert done.stderr.splitlines() == [
-        "--system: expected one of bert-crf, gated-picture, hvpnet, mtb, found 'gated-pictures'; "
-        "did you mean gated-picture?"
+        f"--system: expected one of {known}, found 'gated-pictures'; did you mean gated-picture?"
     ]

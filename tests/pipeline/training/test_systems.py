@@ -108,6 +108,7 @@ def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
         ("cnn-bilstm-crf", "ner", (50, 10, 0.015, 0, "sgd", 0.9, "inverse", 0, 5, 0.5)),
         ("hbilstm-crf", "ner", (100, 1, 0.01, 0, "sgd", 0, "none", 0, 5, 0.5)),
         ("pcnn", "re", (100, 160, 0.1, 1e-5, "sgd", 0, "linear", 300, 0, 0.5)),
+        ("ocsga", "ner", (200, 10, 0.05, 1e-8, "sgd", 0, "inverse", 0, 0, 0.5)),
     ],
 )
 def test_published_settings(system: str, task: str, expected: tuple[object, ...]) -> None:
@@ -117,7 +118,7 @@ def test_published_settings(system: str, task: str, expected: tuple[object, ...]
         *(c.rate_schedule, c.warmup, c.max_grad_norm, c.dropout),
     )
     assert (c.evaluate_from, c.max_tokens, c.head_learning_rate) == (1, 128, None)
-    assert c.decay_all == (system == "pcnn")
+    assert c.decay_all == (system in ("ocsga", "pcnn"))
     common = train_preset(task, "own", COMMON)
     assert train_preset(task, "own", COMMON, system=system) == replace(common, system=system)
 
