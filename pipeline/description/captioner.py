@@ -105,18 +105,25 @@ class Captioner:
     def texts(self, pictures: Sequence[Image]) -> list[str]:
         """Return a caption for each picture, without the prompt.
 
-        Raises WeightsError if the model's processor refuses the prompt or a picture.
+        Raises WeightsError if the model or its processor refuses the prompt or a picture.
         """
         inputs = self._inputs(list(pictures)).to(self._device, self._dtype)
         steps = _Steps()
-        with torch.inference_mode():
-            output = self._model.generate(
-                **inputs,
-                max_new_tokens=self._length,
-                do_sample=False,
-                num_beams=1,
-                logits_processor=transformers.LogitsProcessorList([steps]),
-            )
+        try:
+            with torch.inference_mode():
+                output = self._model.generate(
+                    **inputs,
+                    max_new_tokens=self._length,
+                    do_sample=False,
+                    num_beams=1,
+                    logits_processor=transformers.LogitsProcessorList([steps]),
+                )
+        except (ValueError, LookupError, RuntimeError) as error:
+            raise WeightsError(
+                f"{self._folder}: cannot write {self._length} tokens after the prompt "
+                f"{self._prompt!r}: {one_line(error)}; a shorter prompt or --length may fit, and "
+                "fewer pictures at once (--batch-size) need less memory"
+            ) from error
         new = output[:, output.shape[1] - steps.count :]
         return [
             on_one_line(text)

@@ -1,6 +1,6 @@
 """Describe the pictures of records as DescribePictures does, without a store."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -64,12 +64,21 @@ class RecordDescriber:
         ]
 
     def _look(self, records: Sequence[Record]) -> list[str | PictureError]:
+        """Return the text of each record's picture; one that several share is described once."""
         assert self._describer is not None
+        sources = {_key(record.pictures[0]): record.pictures[0] for record in records}
         with ThreadPoolExecutor(self.machine.threads) as executor:
-            read = [*executor.map(_read, [record.pictures[0] for record in records])]
+            read = [*executor.map(_read, sources.values())]
         pictures = [picture for picture in read if isinstance(picture, Image)]
         texts = iter(self._describer.texts(pictures))
-        return [seen if isinstance(seen, PictureError) else next(texts) for seen in read]
+        found = [seen if isinstance(seen, PictureError) else next(texts) for seen in read]
+        by_key = dict(zip(sources, found, strict=True))
+        return [by_key[_key(record.pictures[0])] for record in records]
+
+
+def _key(source: Source) -> Hashable:
+    """Return the same key for the same file, or the same image that a caller opened."""
+    return id(source) if isinstance(source, Image) else source
 
 
 def _read(source: Source) -> Read:

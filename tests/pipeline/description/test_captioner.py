@@ -110,6 +110,12 @@ def test_a_prompt_that_the_processor_refuses(llava: Path, tmp_path: Path) -> Non
     assert "\n" not in str(error.value)
 
 
+def test_a_text_that_does_not_fit_into_the_model_is_one_line(blip: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot write 2 tokens after the prompt 'a a ") as error:
+        Captioner(blip, "a " * 999, 2).texts(PICTURES[:1])
+    assert "\n" not in str(error.value)
+
+
 # --- models that cannot be loaded
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from PIL.Image import Image
 
 from features.weights import WeightsError
+from pipeline.description.captioner import Captioner
 from pipeline.description.config import DescribeConfig
 from pipeline.errors import DataError
 from pipeline.prediction.extractor import Extractor
@@ -89,6 +91,25 @@ def test_a_picture_that_cannot_be_used_has_no_text(captioned: Path) -> None:
     record = {"tokens": ["a", "b"], "head": [0, 1], "tail": [1, 2], "picture": "none.jpg"}
     found = Extractor.load(captioned).predict(record)
     assert (found.picture_text, found.picture_status) == ("", "missing")
+
+
+def test_a_picture_of_several_records_is_described_once(
+    world: World, captioned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    texts = Captioner.texts
+
+    def counted(captioner: Captioner, pictures: list[Image]) -> list[str]:
+        seen.append(len(pictures))
+        return texts(captioner, pictures)
+
+    monkeypatch.setattr(Captioner, "texts", counted)
+    pictures = [str(world.data / line["picture"]) for line in lines_of(captioned)[:2]]
+    record = {"tokens": ["a", "b"], "head": [0, 1], "tail": [1, 2]}
+    records = [{**record, "picture": pictures[n]} for n in (0, 1, 0, 0)]
+    found = [*Extractor.load(captioned).predict(records)]
+    assert seen == [2]
+    assert found[0].picture_text == found[2].picture_text == found[3].picture_text
 
 
 def test_a_packed_captioner_needs_no_other_folder(
