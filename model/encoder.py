@@ -22,9 +22,16 @@ from model.hvpnet.dropout import quicken
 # Encoders that pass the prefix on to each of their layers. Others drop it silently (DeBERTa-v2,
 # MPNet) or share the same layer (ALBERT).
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
+VISUAL_BERT = "visual_bert"  # also loaded, for the system visualbert alone
 _SETTINGS = {"attn_implementation": attention.NAME, "dtype": "float32"}
 # Keys and shapes are checked here: transformers' own error does not name the mismatched weights.
 _CHECKED: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+# The names in VisualBERT's original files (.th) -> transformers'. No other encoder has such names.
+_ORIGINAL = {
+    r"^bert\.bert\.": "visual_bert.",
+    r"embeddings\.projection\.": "embeddings.visual_projection.",
+    r"embeddings\.(position|token_type)_embeddings_visual\.": r"embeddings.visual_\1_embeddings.",
+}
 # Exceptions of transformers' loaders for files that are missing, cut short or damaged.
 _DAMAGED = (
     *(OSError, ValueError, TypeError, RuntimeError, LookupError),
@@ -75,13 +82,14 @@ def load_encoder(name: str, ask_hub: Callable[[str], None]) -> PreTrainedModel:
         if loaded is None:
             if not Path(name).is_dir():
                 ask_hub(name)
-            loaded = AutoModel.from_pretrained(name, **_CHECKED, **_SETTINGS)
+            loaded = _load(name)
         model, info = loaded
     except _DAMAGED as error:
         reason = _first_line(error)
         advice = _AGAIN if Path(name).is_dir() else _ELSEWHERE
         raise EncoderError(f"encoder {name!r} can't be loaded ({reason}); {advice}") from error
-    check_encoder(model.config)
+    if model.config.model_type != VISUAL_BERT:
+        check_encoder(model.config)
     _check_weights(name, info)
     _check_finite(name, model)
     return model
@@ -124,12 +132,18 @@ def _from_cache(name: str) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
     if Path(name).is_dir():
         return None
     try:
-        loaded: tuple[PreTrainedModel, Mapping[str, Any]] = AutoModel.from_pretrained(
-            name, local_files_only=True, **_CHECKED, **_SETTINGS
-        )
-        return loaded
+        return _load(name, local_files_only=True)
     except OSError:
         return None
+
+
+def _load(name: str, **options: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    loaded: tuple[PreTrainedModel, Mapping[str, Any]] = AutoModel.from_pretrained(
+        name, key_mapping=_ORIGINAL, **options, **_CHECKED, **_SETTINGS
+    )
+    if loaded[0].config.model_type == VISUAL_BERT:
+        loaded[0].config.pad_token_id = 0  # transformers' default is 1, a piece of the text
+    return loaded
 
 
 def load_saved(kind: type[System], folder: Path) -> System:

@@ -25,6 +25,7 @@ from model.config import ExtractorConfig
 from model.encoder import TextEncoder
 from model.groups import ParameterGroup
 from model.zoo._cross_layer import CrossLayer, initialise
+from model.zoo._regions import picture_cells
 
 AUXILIARY = ("PAD", "O", "B", "I", "X", "[CLS]", "[SEP]")  # labels: tags without entity types
 HALF = 0.5  # share of each CRF's scores in the emissions
@@ -97,7 +98,7 @@ class UMT(TextEncoder):
         pyramid, regions = inputs.pop("pyramid"), inputs.pop("regions")
         text = self.dropout(self.read(**inputs).last_hidden_state)
         mask = inputs["attention_mask"].bool()
-        cells = self._cells(pyramid, regions)
+        cells = picture_cells(pyramid, regions, self.region_keys.in_features).to(self.dtype)
         words = self.text_layer(text, text, mask)  # T
         seen = self.text_to_image(words, self.region_keys(cells))  # Q
         image = self.image_to_text(self.region_queries(cells), words, mask)  # P
@@ -107,11 +108,6 @@ class UMT(TextEncoder):
         if self.auxiliary is not None:
             states.append(self.auxiliary.layer(text, text, mask))
         return torch.cat(states, dim=-1)
-
-    def _cells(self, pyramid: Tensor, regions: Tensor) -> Tensor:
-        """Return the cells (B, hw, C) of the picture's last block; all-zero where it is missing."""
-        last = pyramid[:, 0, -self.region_keys.in_features :].to(self.dtype)
-        return last.where(regions[:, 0, None, None, None], 0).flatten(2).transpose(1, 2)
 
     @property
     def emission_width(self) -> int:

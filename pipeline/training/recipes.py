@@ -92,6 +92,24 @@ _UMT: Mapping[str, Any] = {
     "evaluate_from": 1,
     "max_tokens": 128,
 }
+_MTB: Mapping[str, Any] = {  # OpenNRE's, with MNRE's batch and epochs
+    "epochs": 10,
+    "batch_size": 32,
+    "learning_rate": 2e-5,
+    "warmup": 300.0,
+    "optimizer": UNCORRECTED,
+    "evaluate_from": 1,
+    "max_tokens": 128,
+    "dropout": 0.5,
+}
+_VISUALBERT: Mapping[str, Any] = {  # a published tagger's (RiTUAL)
+    "batch_size": 32,
+    "learning_rate": 5e-5,
+    "warmup": 0.0,
+    "evaluate_from": 1,
+    "max_tokens": 128,
+    "max_grad_norm": 1.0,
+}
 _WORD_TAGGER: Mapping[str, Any] = {
     "optimizer": SGD,
     "weight_decay": 0.0,
@@ -103,21 +121,16 @@ _WORD_TAGGER: Mapping[str, Any] = {
 }
 # Settings of other systems, as published: what differs from TrainConfig's defaults.
 _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "mtb": {
-        "re": {  # OpenNRE's, with MNRE's batch and epochs
-            "epochs": 10,
-            "batch_size": 32,
-            "learning_rate": 2e-5,
-            "warmup": 300.0,
-            "optimizer": UNCORRECTED,
-            "evaluate_from": 1,
-            "max_tokens": 128,
-            "dropout": 0.5,
-        },
-    },
+    "mtb": {"re": _MTB},
+    "bert-sg": {"re": _MTB},  # MEGA's, whose baseline it is
     "umt": {
         "ner": {**_UMT, "epochs": 24},
         "re": {**_UMT, "epochs": 12},  # ours: none is published; batch and epochs as HVPNeT's
+    },
+    "adapcoatt": {"ner": {**_UMT, "epochs": 24}},  # its BERT form is of UMT's table
+    "visualbert": {
+        "ner": {**_VISUALBERT, "epochs": 20},
+        "re": {**_VISUALBERT, "epochs": 12},  # ours: none is published; epochs as HVPNeT's
     },
     "cnn-bilstm-crf": {
         "ner": {  # Ma & Hovy's; the number of epochs is ours
@@ -166,7 +179,10 @@ _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 # Systems with other epochs on a data set.
-_EPOCHS: Mapping[tuple[str, str], int] = {("umt", "twitter2017"): 22}
+_EPOCHS: Mapping[tuple[str, str], int] = {
+    ("umt", "twitter2017"): 22,
+    ("adapcoatt", "twitter2017"): 22,
+}
 # The published scripts use other parameter groups for text-only training.
 _RELEASED_TEXT_ONLY: Mapping[str, Mapping[str, Any]] = {
     "re": {"decay_all": False},

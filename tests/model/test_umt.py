@@ -16,6 +16,7 @@ from model.released import ReleasedError
 from model.released_umt import import_umt, is_umt
 from model.systems import model_class
 from model.zoo._cross_layer import CrossLayer
+from model.zoo._regions import picture_cells
 from pipeline.corpus.post import Post
 from pipeline.engine.files import read_json
 from pipeline.extraction.config import ExtractConfig
@@ -115,8 +116,8 @@ def states_of(given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def test_cells_keep_their_channels() -> None:
-    model, given = make("umt", "re"), batch("umt", "re")
-    cells = model._cells(given["pyramid"], given["regions"])
+    given = batch("umt", "re")
+    cells = picture_cells(given["pyramid"], given["regions"], CHANNELS[-1])
     last = given["pyramid"][:, 0, -CHANNELS[-1] :]
     assert torch.equal(cells[1, 2], last[1, :, 1, 0])  # the second row's first cell
 

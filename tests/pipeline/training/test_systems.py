@@ -104,7 +104,11 @@ def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
     ("system", "task", "expected"),
     [  # epochs, batch, rate, decay, optimizer, momentum, schedule, warm-up, clipping, dropout
         ("umt", "ner", (24, 32, 5e-5, 0.01, "bert-adam", 0, "linear", 0.1, 0, 0.1)),
+        ("bert-sg", "re", (10, 32, 2e-5, 0.01, "adamw-uncorrected", 0, "linear", 300, 0, 0.5)),
         ("umt", "re", (12, 32, 5e-5, 0.01, "bert-adam", 0, "linear", 0.1, 0, 0.1)),
+        ("adapcoatt", "ner", (24, 32, 5e-5, 0.01, "bert-adam", 0, "linear", 0.1, 0, 0.1)),
+        ("visualbert", "ner", (20, 32, 5e-5, 0.01, "adamw", 0, "linear", 0, 1, 0.1)),
+        ("visualbert", "re", (12, 32, 5e-5, 0.01, "adamw", 0, "linear", 0, 1, 0.1)),
         ("cnn-bilstm-crf", "ner", (50, 10, 0.015, 0, "sgd", 0.9, "inverse", 0, 5, 0.5)),
         ("hbilstm-crf", "ner", (100, 1, 0.01, 0, "sgd", 0, "none", 0, 5, 0.5)),
         ("pcnn", "re", (100, 160, 0.1, 1e-5, "sgd", 0, "linear", 300, 0, 0.5)),
@@ -123,15 +127,19 @@ def test_published_settings(system: str, task: str, expected: tuple[object, ...]
     assert train_preset(task, "own", COMMON, system=system) == replace(common, system=system)
 
 
-def test_umt_has_fewer_epochs_on_twitter2017() -> None:
+@pytest.mark.parametrize("system", ["umt", "adapcoatt"])
+def test_umt_has_fewer_epochs_on_twitter2017(system: str) -> None:
     epochs = {
-        name: train_preset("ner", name, system="umt").epochs
+        name: train_preset("ner", name, system=system).epochs
         for name in ("twitter2015", "twitter2017")
     }
     assert epochs == {"twitter2015": 24, "twitter2017": 22}
 
 
-@pytest.mark.parametrize("system", ["mtb", "umt", "cnn-bilstm-crf", "hbilstm-crf", "pcnn"])
+@pytest.mark.parametrize(
+    "system",
+    ["mtb", "bert-sg", "umt", "adapcoatt", "visualbert", "cnn-bilstm-crf", "hbilstm-crf", "pcnn"],
+)
 @pytest.mark.parametrize("task", ["ner", "re"])
 def test_the_demo_trains_every_system_alike(task: str, system: str) -> None:
     assert train_preset(task, "demo", system=system) == replace(
