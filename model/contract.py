@@ -54,6 +54,7 @@ class System(PreTrainedModel):
     tags_pieces: True if the CRF tags every piece, with the labels PAD, X (a later piece of a word),
         [CLS] and [SEP] beside the tags; False if it tags words, at their first piece.
     forms: names of the system's forms, the usual one first; `config.form` is the one chosen.
+    untrained: starts of the names of parameters that get no gradient, as in the published network.
     task: of the model, "ner" or "re"; the head's.
     hidden: H, set by the constructor.
     """
@@ -73,6 +74,7 @@ class System(PreTrainedModel):
     prepares: ClassVar[bool] = False
     tags_pieces: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ()
+    untrained: ClassVar[tuple[str, ...]] = ()
     task: ClassVar[str]
     hidden: int
     # Made by the head.

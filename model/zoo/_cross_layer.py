@@ -1,12 +1,10 @@
 """A layer of BERT whose words may attend to other states than their own."""
 
-from math import sqrt
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.hvpnet.dropout import Dropout
+from model.zoo._attention import in_heads, shares_of
 
 DROPOUT = 0.1  # everywhere in the layer, as in BERT
 EPSILON = 1e-12  # of BERT's LayerNorm
@@ -44,7 +42,7 @@ class CrossLayer(nn.Module):
         mask: (B, S) bool, False for states that are not attended to; None: all are.
         """
         shares = self.dropout(self.attention(states, source, mask))
-        mixed = (shares @ self._split(self.value(source))).transpose(1, 2).flatten(2)
+        mixed = (shares @ in_heads(self.value(source), self.heads)).transpose(1, 2).flatten(2)
         states = self.attention_norm(states + self.dropout(self.merge(mixed)))
         inner = functional.gelu(self.inner(states))
         changed: Tensor = self.norm(states + self.dropout(self.outer(inner)))
@@ -55,14 +53,8 @@ class CrossLayer(nn.Module):
 
         Arguments as for `forward`.
         """
-        queries, keys = self._split(self.query(states)), self._split(self.key(source))
-        scores = queries @ keys.transpose(2, 3) / sqrt(queries.shape[-1])
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min)
-        return scores.softmax(-1)
-
-    def _split(self, states: Tensor) -> Tensor:
-        return states.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, H / heads)
+        queries, keys = self.query(states), self.key(source)
+        return shares_of(in_heads(queries, self.heads), in_heads(keys, self.heads), mask)
 
 
 def initialise(module: nn.Module) -> None:

@@ -11,12 +11,14 @@ from pipeline.engine.settings import changed
 from pipeline.errors import SettingError
 from pipeline.machine import AUTO, well_done
 from pipeline.training.config import (
+    ADAM,
     BERT_ADAM,
     INVERSE,
     LEAST_TEXT,
     NONE,
     SCRATCH,
     SGD,
+    STEP,
     UNCORRECTED,
     TrainConfig,
 )
@@ -110,6 +112,16 @@ _VISUALBERT: Mapping[str, Any] = {  # a published tagger's (RiTUAL)
     "max_tokens": 128,
     "max_grad_norm": 1.0,
 }
+_UMGF: Mapping[str, Any] = {
+    "epochs": 30,
+    "batch_size": 16,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "rate_schedule": STEP,
+    "optimizer": ADAM,
+    "evaluate_from": 1,
+    "max_tokens": 128,
+}
 _WORD_TAGGER: Mapping[str, Any] = {
     "optimizer": SGD,
     "weight_decay": 0.0,
@@ -131,6 +143,12 @@ _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "visualbert": {
         "ner": {**_VISUALBERT, "epochs": 20},
         "re": {**_VISUALBERT, "epochs": 12},  # ours: none is published; epochs as HVPNeT's
+    },
+    "umgf": {
+        # The published classifier has no dropout before it.
+        "ner": {**_UMGF, "learning_rate": 1e-4, "dropout": 0.0},
+        # Ours: none is published. The graph has the head's rate.
+        "re": {**_UMGF, "learning_rate": 3e-5, "head_learning_rate": 1e-4},
     },
     "cnn-bilstm-crf": {
         "ner": {  # Ma & Hovy's; the number of epochs is ours

@@ -61,6 +61,7 @@ class Start:
 
         The numbers are counts of parameters. model: the new one, before its first step.
         """
+        assert isinstance(model, TextEncoder)
         new, old = _parts(model), self.parts
         both = bool(old["prefix"] and new["prefix"])
         added = len(self.saved.tokenizer) - self.pieces
@@ -78,7 +79,7 @@ class Start:
             "new": {
                 "head": new["head"],
                 "prefix": 0 if both else new["prefix"],
-                "marker pieces": added * model.hidden,
+                "marker pieces": added * model.encoder.get_input_embeddings().embedding_dim,
             },
         }
         groups = {kind: {n: c for n, c in group.items() if c} for kind, group in groups.items()}

@@ -419,7 +419,8 @@ class ImportReleased(OfDataset):
     RESULT = True
 
     checkpoint = luigi.Parameter(
-        description="a published best_model.pth of HVPNeT, or pytorch_model.bin of UMT"
+        description="a published best_model.pth of HVPNeT, pytorch_model.bin of UMT, or UMGF's "
+        "model.pt"
     )
     tokenizer = luigi.Parameter(
         default=TrainConfig.encoder, description="hub name or folder of the checkpoint's encoder"

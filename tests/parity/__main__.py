@@ -3,6 +3,7 @@
     python -m tests.parity hvpnet FOLDER
     python -m tests.parity grounding FOLDER
     python -m tests.parity umt FOLDER
+    python -m tests.parity umgf FOLDER
 
 FOLDER is a set such as `shared/golden/hvpnet/set_a`. Prints the largest difference of each
 quantity, and ends with 1 where one is too large.
@@ -16,12 +17,14 @@ from pathlib import Path
 from tests.parity.differences import Differences
 from tests.parity.grounding import grounding
 from tests.parity.hvpnet import hvpnet
+from tests.parity.umgf import umgf
 from tests.parity.umt import umt
 
 SETS: dict[str, Callable[[Path], Differences]] = {
     "hvpnet": hvpnet,
     "grounding": grounding,
     "umt": umt,
+    "umgf": umgf,
 }
 
 

@@ -6,8 +6,7 @@ import.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from model.released_umt import import_umt, our_name
 from model.zoo.umt import AUXILIARY
 from tests.parity.differences import Differences, Vectors
+from tests.parity.watch import watched
 
 # Absolute, save for gradients. Published with the vectors: at least twice what other processors,
 # float64 and an independent implementation differ by.
@@ -94,26 +94,12 @@ def umt(folder: Path) -> Differences:
     return found
 
 
-@contextmanager
-def _watched(model: nn.Module) -> Iterator[dict[str, tuple[Any, Any]]]:
-    """Name of a module -> arguments and output of its last call."""
-    seen: dict[str, tuple[Any, Any]] = {}
-
-    def note(name: str) -> Any:
-        return lambda _, arguments, output: seen.update({name: (arguments, output)})
-
-    hooks = [part.register_forward_hook(note(name)) for name, part in model.named_modules()]
-    yield seen
-    for hook in hooks:
-        hook.remove()
-
-
 @torch.no_grad()
 def _compare_states(
     model: Any, given: Mapping[str, Tensor], arrays: Mapping[str, Any], found: Differences
 ) -> None:
     """The states of each step as the model computes them, and all scores, padding included."""
-    with _watched(model) as seen:
+    with watched(model) as seen:
         states = model.states(**given)
 
     def some(tensor: Tensor, places: str) -> Tensor:
@@ -143,7 +129,7 @@ def _compare_tagging(
     labels, mask = torch.from_numpy(arrays["labels"]), given["attention_mask"].bool()
     words = torch.arange(mask.shape[1]).where(mask, -1)
     model.zero_grad()
-    with _watched(model) as seen:
+    with watched(model) as seen:
         answer = model(**given, words=words, labels=labels)
     differ = answer.tags.where(mask, -1).numpy() != arrays["tags"]
     found.note("labels and tags that differ", float(differ.sum()))

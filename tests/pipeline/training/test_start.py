@@ -106,6 +106,12 @@ def test_relations_start_from_entities(runs: Path) -> None:
     assert start.report(model)["new"] == {"head": 2 * (2 * 128) + 2, "marker pieces": 4 * 128}
 
 
+def test_another_system_gets_markers_as_wide_as_the_encoder(runs: Path) -> None:
+    _, model, start = built("re", runs / "ner", Drawn(), system="umgf")
+    assert model.hidden == 128 + 80
+    assert start.report(model)["new"]["marker pieces"] == 4 * 128
+
+
 def test_entities_start_from_relations_and_keep_the_markers(runs: Path) -> None:
     old = Start.open(runs / "re/model", Drawn())
     tokenizer, model, start = built("ner", runs / "re", Drawn(), variant="only-objects")

@@ -109,6 +109,8 @@ def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
         ("adapcoatt", "ner", (24, 32, 5e-5, 0.01, "bert-adam", 0, "linear", 0.1, 0, 0.1)),
         ("visualbert", "ner", (20, 32, 5e-5, 0.01, "adamw", 0, "linear", 0, 1, 0.1)),
         ("visualbert", "re", (12, 32, 5e-5, 0.01, "adamw", 0, "linear", 0, 1, 0.1)),
+        ("umgf", "ner", (30, 16, 1e-4, 0, "adam", 0, "step", 0, 0, 0)),
+        ("umgf", "re", (30, 16, 3e-5, 0, "adam", 0, "step", 0, 0, 0.1)),
         ("cnn-bilstm-crf", "ner", (50, 10, 0.015, 0, "sgd", 0.9, "inverse", 0, 5, 0.5)),
         ("hbilstm-crf", "ner", (100, 1, 0.01, 0, "sgd", 0, "none", 0, 5, 0.5)),
         ("pcnn", "re", (100, 160, 0.1, 1e-5, "sgd", 0, "linear", 300, 0, 0.5)),
@@ -121,7 +123,8 @@ def test_published_settings(system: str, task: str, expected: tuple[object, ...]
         *(c.epochs, c.batch_size, c.learning_rate, c.weight_decay, c.optimizer, c.momentum),
         *(c.rate_schedule, c.warmup, c.max_grad_norm, c.dropout),
     )
-    assert (c.evaluate_from, c.max_tokens, c.head_learning_rate) == (1, 128, None)
+    assert (c.evaluate_from, c.max_tokens) == (1, 128)
+    assert c.head_learning_rate == (1e-4 if (system, task) == ("umgf", "re") else None)
     assert c.decay_all == (system in ("ocsga", "pcnn"))
     common = train_preset(task, "own", COMMON)
     assert train_preset(task, "own", COMMON, system=system) == replace(common, system=system)
