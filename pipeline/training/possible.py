@@ -151,8 +151,22 @@ def check_start(model: Path, config: Mapping[str, Any]) -> None:
     config: settings of the training, by the names of TrainConfig.
     """
     task_of(model)
+    saved = read_json(model / "config.json")
+    check_encoder(model, saved)
     check_tokenizer_files(model, "make the model again")
-    check_prefix(model, read_json(model / "config.json"), config)
+    check_prefix(model, saved, config)
+
+
+def check_encoder(model: Path, saved: Mapping[str, Any]) -> None:
+    """Raise SettingError unless a saved model has a text encoder to start from.
+
+    saved: its settings, by the names of ExtractorConfig.
+    """
+    if not saved.get("encoder"):
+        raise SettingError(
+            f"--start-from {model}: expected a model with a text encoder, found one of system "
+            f"{saved.get('system')}, which reads words; start from another run"
+        )
 
 
 def check_prefix(model: Path, saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from model.encoder import TextEncoder
 from model.hvpnet.prefixed import PrefixedEncoder
 from pipeline.training.batches import Pictures
 from pipeline.training.config import BACKBONE
-from pipeline.training.possible import check_prefix
+from pipeline.training.possible import check_encoder, check_prefix
 from pipeline.training.results import metrics_of
 from pipeline.training.saved import SavedModel, check_pyramids
 
@@ -37,10 +37,11 @@ class Start:
     def open(cls, folder: Path, pictures: Pictures | None) -> "Start":
         """Load a model for a training with these pictures; None: text-only.
 
-        Raises DataError, EncoderError; also if the model has a prefix and was trained on another
-        kind of pyramids.
+        Raises SettingError for a model without an encoder; DataError, EncoderError; also if the
+        model has a prefix and was trained on another kind of pyramids.
         """
         saved = SavedModel.open(folder)
+        check_encoder(folder, saved.config.to_dict())
         if pictures is not None and not saved.is_text_only:
             check_pyramids(saved.config, pictures, folder)
         model, tokenizer = saved.load(), saved.tokenizer

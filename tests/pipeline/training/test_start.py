@@ -19,6 +19,7 @@ from pipeline.errors import DataError, SettingError
 from pipeline.extraction.config import ExtractConfig
 from pipeline.extraction.rows import made_by
 from pipeline.training.build import build
+from pipeline.training.build_words import build_words
 from pipeline.training.config import BACKBONE, SCRATCH, TrainConfig
 from pipeline.training.encode import save_tokenizer
 from pipeline.training.evaluate import evaluate_into
@@ -220,6 +221,19 @@ def test_a_damaged_run_is_refused(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "run/model/config.json").unlink()
     with pytest.raises(DataError, match="expected a model folder made by training"):
         check_start(tmp_path / "run/model", {"variant": "text-only"})
+
+
+def test_a_run_on_words_is_refused_before_and_in_training(tmp_path: Path) -> None:
+    config = replace(CONFIG, system="hbilstm-crf", encoder=None, variant="text-only")
+    training = {"train": dict(enumerate(POSTS))}
+    tokenizer, model, _ = build_words(HEADS["ner"], training, LABELS["ner"], config)
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tokenizer, tmp_path)
+    message = "expected a model with a text encoder, found one of system hbilstm-crf, which reads"
+    with pytest.raises(SettingError, match=message):
+        check_start(tmp_path, {"variant": "text-only"})
+    with pytest.raises(SettingError, match=message):
+        Start.open(tmp_path, None)
 
 
 def test_an_encoder_beside_a_run_is_refused() -> None:
