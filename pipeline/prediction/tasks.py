@@ -7,7 +7,6 @@ from typing import Any
 
 import luigi
 
-from model.hvpnet.variants import HVPNET, TEXT_ONLY
 from pipeline.corpus.post import SPLITS, Post
 from pipeline.corpus.tasks import ReadPosts
 from pipeline.engine.files import near, need_space, size_of
@@ -46,10 +45,6 @@ def models_named(option: str, value: str) -> Models:
     if not models:
         raise SettingError(f"{option}: expected the output of TrainNER or TrainRE, found none")
     return models
-
-
-# Options of a training with the same settings that reads the sentence alone.
-WORDS_ALONE = {"system": HVPNET, "variant": TEXT_ONLY, **NO_KNOWLEDGE}
 
 
 class Predict(RunsModel):
@@ -157,9 +152,9 @@ class ShowPredictions(RunsModel):
             same = {"dataset": self.dataset, "crops": self.crops, "seeds": ()}
             runs = [kind(**same) for kind in (TrainNER, TrainRE)]
             texts = {"knowledge_from": self.knowledge_from} if self.knowledge_from else {}
-            sides.append([run.clone(**texts) if run.knowledge else run for run in runs])
+            sides.append([run.clone(**texts) if run.with_texts() else run for run in runs])
             if self.beside is None:
-                sides.append([run.clone(**WORDS_ALONE) for run in sides[0]])
+                sides.append([run.text_only(**NO_KNOWLEDGE) for run in sides[0]])
         return sides
 
     @cached_property
@@ -195,6 +190,10 @@ class ShowPredictions(RunsModel):
 
     def saved_models(self) -> list[Path]:
         return [model for models in self.named.values() for model in models.values()]
+
+    def describers(self) -> set[str | None]:
+        trained = [run for runs in self.trainings for run in runs if run.with_texts()]
+        return super().describers().union(*(run.describers() for run in trained))
 
     def check_posts(self, posts: Sequence[Post]) -> None:
         from pipeline.prediction.posts import posts_to_predict

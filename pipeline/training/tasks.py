@@ -41,6 +41,7 @@ from pipeline.training.config import (
     OPTIMIZERS,
     SCHEDULES,
     SCRATCH,
+    SGD,
     TrainConfig,
 )
 from pipeline.training.possible import (
@@ -90,6 +91,18 @@ class RunsModel(ReadsPyramids, OfTexts):
     def saved_models(self) -> list[Path]:
         """Return the folders of the saved models that the stage runs."""
         return []
+
+    def describers(self) -> set[str | None]:
+        """Return the usual describers of the models that read texts; None: no particular one."""
+        made = [read_json(model / "config.json").get("texts") for model in self.saved_models()]
+        names = {texts.get("describer") for texts in made if texts}
+        return {None if name == FILE else name for name in names}  # other data have other files
+
+    @property
+    def usual_describer(self) -> str | None:
+        """The models' own describer, if they have one in common."""
+        describers = self.describers()
+        return describers.pop() if len(describers) == 1 else None
 
     def requires(self) -> list[Stage]:
         if not self.with_texts():
@@ -251,9 +264,18 @@ class _Training(RunsModel):
         precision = self.precision or precision_at_hand(self)
         return train_config(self.TASK, self.dataset, {**self.param_kwargs, "precision": precision})
 
-    @property
-    def usual_describer(self) -> str | None:
-        return OBJECTS if systems.declared(self.system).reads_texts else None
+    def describers(self) -> set[str | None]:
+        return {OBJECTS} if systems.declared(self.system).reads_texts else {None}
+
+    def text_only(self, **options: Any) -> Any:
+        """Return HVPNeT's text-only training with the same options, as far as it reads them.
+
+        options: those to change.
+        """
+        unread: dict[str, Any] = {"form": None, "word_vectors": None}
+        if self.optimizer != SGD:  # momentum is then of the optimizer in the system's recipe
+            unread["momentum"] = None
+        return self.clone(system=HVPNET, variant=TEXT_ONLY, **unread, **options)
 
     def with_pictures(self) -> bool:
         return self.config.variant != TEXT_ONLY
@@ -283,8 +305,7 @@ class _Training(RunsModel):
         if self.config.system == HVPNET:
             others["add --variant text-only"] = self.clone(variant=TEXT_ONLY).folder
         else:
-            own = {"system": HVPNET, "form": None, "word_vectors": None, "variant": TEXT_ONLY}
-            plain = self.clone(**own, **(NO_KNOWLEDGE if reads_texts else {}))
+            plain = self.text_only(**(NO_KNOWLEDGE if reads_texts else {}))
             others[f"leave out --system {self.system} and add --variant text-only"] = plain.folder
         if not reads_texts:
             others["leave out --knowledge"] = self.clone(**NO_KNOWLEDGE).folder
@@ -467,12 +488,6 @@ class OfModel(RunsModel):
 
     def saved_models(self) -> list[Path]:
         return [self.model_folder()]
-
-    @property
-    def usual_describer(self) -> str | None:
-        texts = read_json(self.model_folder() / "config.json").get("texts") or {}
-        describer: str | None = texts.get("describer")
-        return None if describer == FILE else describer  # other data have other files
 
     def with_pictures(self) -> bool:
         from pipeline.training.results import needs_pictures

@@ -267,6 +267,17 @@ def test_without_models_the_data_sets_own_are_trained_with_pictures_and_without(
         ]
 
 
+def test_systems_are_shown_beside_text_only_and_read_their_own_texts(made: World) -> None:
+    options = {"TrainNER.system": "ocsga", "TrainRE.system": "pcnn", "TrainRE.form": "zeng"}
+    with made.places.configured({**OPTIONS, **options}):
+        stage = shown(made)
+        runs, beside = stage.trainings
+        assert [run.config.system for run in (*runs, *beside)] == ["ocsga", "pcnn"] + 2 * ["hvpnet"]
+        assert stage.description.config.describer == "objects"
+        other = stage.clone(knowledge_from=("ocr",))
+        assert other.trainings[0][0].description.config.describer == "ocr"
+
+
 def test_each_training_is_in_the_key(made: World) -> None:
     with made.places.configured(OPTIONS):
         stage = shown(made)

@@ -251,9 +251,28 @@ def test_objects_are_read_where_no_texts_are_chosen(tmp_path: Path) -> None:
     (tmp_path / "texts.jsonl").touch()
     other = tasks.TrainNER(**given, knowledge_from=(str(tmp_path / "texts.jsonl"),))
     assert other.description.config.describer == "file"
-    (tmp_path / "config.json").write_text('{"texts": {"describer": "ocr"}, "variant": "text-only"}')
-    evaluation = tasks.Evaluate(dataset="own", model=str(tmp_path))
-    assert evaluation.description.config.describer == "ocr"  # as the model's
+    model = {"texts": {"describer": "ocr"}, "architectures": ["EntityTagger"]}
+    (tmp_path / "config.json").write_text(json.dumps(model))
+    for stage in (tasks.Evaluate, tasks.Predict, tasks.ShowPredictions):
+        running = stage(dataset="own", model=str(tmp_path))
+        assert running.description.config.describer == "ocr"  # as the model's
+
+
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        (tasks.TrainNER, {"system": "cnn-bilstm-crf", "momentum": 0.5, "word_vectors": "glove"}),
+        (tasks.TrainRE, {"system": "pcnn", "form": "zeng"}),
+    ],
+)
+def test_text_only_beside_a_system_leaves_out_what_it_does_not_read(
+    task: type[tasks.TrainRE], options: dict[str, object]
+) -> None:
+    run = task(dataset="own", precision="float32", epochs=3, **options)
+    config = run.text_only().config
+    assert (config.system, config.variant, config.epochs) == ("hvpnet", "text-only", 3)
+    momentum = run.clone(optimizer="sgd", momentum=0.9).text_only().config.momentum
+    assert momentum == 0.9
 
 
 def test_bert_crf_is_the_text_only_variant() -> None:
