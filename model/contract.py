@@ -116,13 +116,14 @@ class System(PreTrainedModel):
     def pair(self, states: Tensor, markers: Tensor) -> Tensor:
         """Return what the relation classifier reads (B, D), of D = `pair_width`.
 
-        By default the joined states of both opening markers, or the first token's state with
-        `relation_head` "cls". markers: (B, 2), their places; see `reads_words` for words.
+        By default the joined states of both opening markers, or of the first words of head and tail
+        if it reads words; the first token's state with `relation_head` "cls". markers: (B, 2), the
+        markers' places, or (B, 4), see `reads_words`.
         """
         if self.config.relation_head == AT_CLS:
             return states[:, 0]
         rows = torch.arange(len(states), device=states.device)[:, None]
-        return states[rows, markers].flatten(1)
+        return states[rows, markers[:, :2]].flatten(1)
 
     @property
     def pair_width(self) -> int:

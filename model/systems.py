@@ -85,7 +85,8 @@ _WITHOUT_FILE = {HVPNET: Declared(), BERT_CRF: Declared(tasks=("ner",), reads_pi
 def declared(name: str) -> Declared:
     """Read what a system declares from its file, without importing it.
 
-    Raises ModelError for a value that is not a literal, or a file that is not Python.
+    Raises ModelError for a value that is not a literal or of another kind, or a file that is not
+    Python.
     """
     file = file_of(name)
     return _WITHOUT_FILE[name] if file is None else _declared_in(file)
@@ -101,7 +102,7 @@ def _declared_in(file: Path) -> Declared:
             f"{file}:{error.lineno}: expected Python, found an error: {error.msg}"
         ) from error
     values = {
-        target.id: _literal(file, line.value)
+        target.id: _literal(file, target.id, line.value)
         for node in tree.body
         if isinstance(node, ast.ClassDef)
         for line in node.body
@@ -127,20 +128,40 @@ def encoding_style(task: str, system: str, style: str) -> str:
     return RELEASED if task == "ner" and declared(system).tags_pieces else style
 
 
-def _literal(file: Path, value: ast.expr) -> Any:
+def _literal(file: Path, name: str, value: ast.expr) -> Any:
+    """Return a declared value. name: of the declaration."""
     try:
-        return ast.literal_eval(value)
+        literal = ast.literal_eval(value)
     except ValueError as error:
         raise ModelError(
             f"{file}:{value.lineno}: expected a literal, as it is read without importing the file, "
             f"found {ast.unparse(value)}"
         ) from error
+    if expected := _fault(name, literal):
+        raise ModelError(
+            f"{file}:{value.lineno}: {name}: expected {expected}, found {ast.unparse(value)}"
+        )
+    return literal
+
+
+def _fault(name: str, literal: Any) -> str:
+    """Return what a declaration must be; "" for a good one."""
+    if isinstance(getattr(Declared, name), bool):
+        return "" if isinstance(literal, bool) else "True or False"
+    good = isinstance(literal, tuple) and all(isinstance(word, str) for word in literal)
+    if name == "tasks":
+        good = good and {*literal} in ({"ner"}, {"re"}, {"ner", "re"})
+        return "" if good else '("ner",), ("re",) or both'
+    if name == "markers":
+        return "" if good and len(literal) in (0, 4) else "a tuple of four pieces, or of none"
+    return "" if good else "a tuple of names"
 
 
 def system_class(name: str) -> "type[System]":
     """Return a system's class: the one that its file defines.
 
-    Raises ModelError if the file defines none or several.
+    Raises ModelError if the file defines none or several, or does not itself declare what differs
+    from the defaults.
     """
     from model.contract import System
     from model.hvpnet.prefixed import PrefixedEncoder
@@ -158,6 +179,14 @@ def system_class(name: str) -> "type[System]":
     if len(classes) != 1:
         actual = ", ".join(kind.__name__ for kind in classes) or "none"
         raise ModelError(f"{file_of(name)}: expected one subclass of System, found {actual}")
+    known = declared(name)
+    for field in fields(Declared):
+        value = getattr(classes[0], field.name)
+        if value != getattr(known, field.name):
+            raise ModelError(
+                f"{file_of(name)}: expected {field.name} = {value!r} in the class, as it is read "
+                "without importing the file, found it in a class that it extends"
+            )
     return classes[0]
 
 

@@ -21,12 +21,13 @@ LONGEST_WORD = 45  # characters that are read of a word, as in Ma and Hovy's cod
 class WordEncoder(System):
     """A system on words, without its head: a table of trained word vectors.
 
-    It declares `reads_words`: a token is a word. New vectors are uniform in ±√(3/d) with d their
-    width; `fill` replaces some by given ones.
+    Its file declares `reads_words`: a token is a word. New vectors are uniform in ±√(3/d) with d
+    their width; `fill` replaces some by given ones.
 
     width: d of new vectors; `config.word_width` if it is not 0.
     """
 
+    reads_words = True
     width: ClassVar[int]
 
     def __init__(self, config: ExtractorConfig) -> None:
@@ -51,10 +52,11 @@ class WordEncoder(System):
 class CharacterEncoder(WordEncoder):
     """A system that also reads the characters of each word, with their case.
 
-    It declares `prepares` beside `reads_words`. `states` gets `characters` (B, T, C): ids, PADDING
-    after a word's end.
+    Its file declares `prepares` beside `reads_words`. `states` gets `characters` (B, T, C): ids,
+    PADDING after a word's end.
     """
 
+    prepares = True
     character_width: ClassVar[int]
 
     def __init__(self, config: ExtractorConfig) -> None:
@@ -67,8 +69,8 @@ class CharacterEncoder(WordEncoder):
     ) -> list[list[int]]:
         """Return the ids of each token's characters, at least one."""
         ids = _ids(config.characters)
-        found = [[ids.get(c, UNKNOWN) for c in words[n][:LONGEST_WORD]] for n in owners if n >= 0]
-        return [one or [UNKNOWN] for one in found] or [[UNKNOWN]]
+        read = [words[owner][:LONGEST_WORD] for owner in owners if owner >= 0]
+        return [[ids.get(c, UNKNOWN) for c in word] or [UNKNOWN] for word in read] or [[UNKNOWN]]
 
     @classmethod
     def collate(cls, prepared: Sequence[list[list[int]]]) -> dict[str, Tensor]:

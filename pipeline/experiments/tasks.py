@@ -464,8 +464,8 @@ class Table1(_OfSystems, _Scores):
         """Yield the fields of a row for each choice of crops and texts that is read."""
         named = style if len(self.styles) > 1 else None
         crops = self.crops if kind["variant"] != TEXT_ONLY else ()
-        reads_words = declared(kind.get("system", HVPNET)).reads_words
-        texts = {} if reads_words else self._texts(dataset)
+        system = declared(kind.get("system", HVPNET))
+        texts = {} if system.reads_words or system.reads_texts else self._texts(dataset)
         for phrases in crops or (None,):
             for name in texts or (None,):
                 yield {**kind, "style": named, "crops": phrases, "knowledge": name}

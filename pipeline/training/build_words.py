@@ -46,13 +46,13 @@ def build_words(
     Raises DataError for a file that does not hold word vectors.
     """
     words = {name: _words(post.tokens for post in posts.values()) for name, posts in splits.items()}
-    told = (
+    words_of_texts = (
         {} if texts is None else {n: _words(map(words_of, texts([*p]))) for n, p in splits.items()}
     )
-    read = [*words.values(), *told.values()]
+    read = [*words.values(), *words_of_texts.values()]
     given = {} if config.word_vectors is None else _vectors(Path(config.word_vectors), read)
     others = (word for counts in read for word in counts if word in given)
-    every = dict.fromkeys([PAD, UNK, *words["train"], *told.get("train", ()), *others])
+    every = dict.fromkeys([PAD, UNK, *words["train"], *words_of_texts.get("train", ()), *others])
     vocabulary = {word: id for id, word in enumerate(every)}
     characters = {c for post in splits["train"].values() for word in post.tokens for c in word}
     kind = model_class(head.name, config.system)
@@ -81,7 +81,11 @@ def build_words(
         "vectors": None if config.word_vectors is None else Path(config.word_vectors).name,
         "width": model.word_width,
         "words": len(vocabulary) - 2,
-        "without_vector": {name: _share(counts, given) for name, counts in words.items() if given},
+        "without_vector": {
+            name: _share(counts, given)
+            for name, counts in words.items()
+            if config.word_vectors is not None
+        },
         "unknown": {name: _share(counts, vocabulary) for name, counts in words.items()},
     }
     return word_tokenizer(vocabulary), model, report
@@ -103,9 +107,9 @@ def _words(sentences: Iterable[Iterable[str]]) -> Counter[str]:
 def _vectors(file: Path, words: Iterable[Counter[str]]) -> dict[str, np.ndarray]:
     """Return the vector of each word that has one."""
     every = list(dict.fromkeys(word for counts in words for word in counts))
-    found = read_vectors(file, {form for word in every for form in _forms(word)})
-    forms = {word: next((form for form in _forms(word) if form in found), None) for word in every}
-    return {word: found[form] for word, form in forms.items() if form is not None}
+    vectors = read_vectors(file, {form for word in every for form in _forms(word)})
+    forms = {word: next((form for form in _forms(word) if form in vectors), None) for word in every}
+    return {word: vectors[form] for word, form in forms.items() if form is not None}
 
 
 def _forms(word: str) -> tuple[str, str]:

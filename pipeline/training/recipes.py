@@ -269,6 +269,8 @@ def train_config(task: str, dataset: str, values: Mapping[str, Any]) -> TrainCon
             f"--variant {variant}: expected --style {PAPER}, whose blocks it selects, found "
             f"{RELEASED}, which mixes all blocks"
         )
+    if declared(system).reads_texts:
+        config = replace(config, knowledge=True)
     config = _of_words(config, values) if declared(system).reads_words else config
     if config.word_vectors is not None and not declared(system).reads_words:
         raise SettingError(
@@ -323,9 +325,7 @@ def _of_words(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
             f"--relation-head: expected {AT_MARKERS} with --system {config.system}, which has no "
             f"[CLS], found {config.relation_head}"
         )
-    if reads_texts:
-        config = replace(config, knowledge=True, knowledge_tokens=LEAST_TEXT)
-    return replace(config, encoder=None)
+    return replace(config, encoder=None, knowledge_tokens=LEAST_TEXT)
 
 
 def chosen_system(task: str, system: str, variant: str | None) -> tuple[str, str]:

@@ -19,7 +19,7 @@ def read_vectors(file: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
     wanted: words; a word that contains spaces is possible.
     """
     need_readable(file)
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     width = 0
     for number, line in _lines(file):
         if number == 1 and len(line.split(" ")) == 2:
@@ -31,12 +31,12 @@ def read_vectors(file: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
                 f"{file}:{number}: expected a word and {width or 'its'} numbers, separated by "
                 f"spaces, found {line[:40]!r}; give a text file in GloVe's form"
             )
-        if word not in wanted or word in found:
+        if word not in wanted or word in vectors:
             continue
-        found[word] = _vector(file, number, fields)
+        vectors[word] = _vector(file, number, fields)
     if width == 0:
         raise DataError(f"{file}: expected words with their vectors, found none")
-    return found
+    return vectors
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

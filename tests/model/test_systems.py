@@ -127,6 +127,60 @@ def test_a_declaration_that_is_no_literal_is_refused(
         declared(name)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tasks = ('ner')", r"tasks: expected \(\"ner\",\), \(\"re\",\) or both, found 'ner'"),
+        ("tasks = ('rel',)", r"tasks: expected \(\"ner\",\), .*, found \('rel',\)"),
+        ("tasks = ()", r"tasks: expected \(\"ner\",\), .*, found \(\)"),
+        ("markers = ('[', ']')", r"markers: expected a tuple of four pieces, or of none, found"),
+        ("forms = 'plain'", r"forms: expected a tuple of names, found 'plain'"),
+        ("reads_pictures = 'no'", r"reads_pictures: expected True or False, found 'no'"),
+    ],
+)
+def test_a_declaration_of_another_kind_is_refused(
+    line: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_system(tmp_path, monkeypatch, f"class A:\n    {line}\n")
+    with pytest.raises(ModelError, match=rf"my_own\.py:2: {expected}"):
+        declared(name)
+
+
+def test_an_inherited_declaration_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "from model.zoo.pcnn import PCNN\nclass A(PCNN): tasks, width = ('re',), 60\n"
+    name = write_system(tmp_path, monkeypatch, lines)
+    with pytest.raises(
+        ModelError, match=r"my_own\.py: expected \w+ = .* in the class, as it is read"
+    ):
+        system_class(name)
+
+
+WORDS = """
+from model.words import WordEncoder
+class A(WordEncoder):
+    tasks = ("re",)
+    reads_pictures = False
+    reads_words = True
+    width = hidden = 6
+    def states(self, input_ids, attention_mask):
+        return self.vectors(input_ids)
+"""
+
+
+def test_by_default_relations_of_words_are_of_the_first_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_system(tmp_path, monkeypatch, WORDS)
+    model = make("my-own", "re")
+    given = batch("my-own", "re")
+    expected = model.vectors(given["input_ids"][[[0], [1]], [[1, 4], [3, 2]]]).flatten(1)
+    pair = model.pair(model.states(given["input_ids"], given["attention_mask"]), given["markers"])
+    torch.testing.assert_close(pair, expected)
+    assert answer(model, given).shape == (2, LABELS)
+
+
 def test_a_file_of_two_systems_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "from model.contract import System\nclass A(System): pass\nclass B(System): pass\n"
     name = write_system(tmp_path, monkeypatch, lines)

@@ -12,8 +12,10 @@ from pipeline.corpus.labels import entities_of
 from pipeline.engine.files import read_json
 from pipeline.errors import DataError, SettingError
 from pipeline.prediction.extractor import Extractor
+from pipeline.training.config import LEAST_TEXT
 from pipeline.training.recipes import COMMON, train_config, train_preset
 from pipeline.training.saved import SavedModel
+from tests.model.test_systems import write_system
 from tests.pipeline.prediction.trained import in_words, label_of
 from tests.world import EXTRACT, World, make_world
 
@@ -273,6 +275,16 @@ def test_text_only_beside_a_system_leaves_out_what_it_does_not_read(
     assert (config.system, config.variant, config.epochs) == ("hvpnet", "text-only", 3)
     momentum = run.clone(optimizer="sgd", momentum=0.9).text_only().config.momentum
     assert momentum == 0.9
+
+
+def test_a_system_on_word_pieces_may_always_read_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_system(tmp_path, monkeypatch, "class A:\n    reads_texts = True\n")
+    config = train_config("re", "own", {"system": "my-own", "knowledge_tokens": 20})
+    assert (config.knowledge, config.knowledge_tokens) == (True, 20)
+    config = train_config("ner", "own", {"system": "ocsga", "knowledge_tokens": 20})
+    assert (config.knowledge, config.knowledge_tokens) == (True, LEAST_TEXT)
 
 
 def test_bert_crf_is_the_text_only_variant() -> None:

@@ -80,6 +80,14 @@ def test_the_vocabulary_is_that_of_training_and_of_vectors(tmp_path: Path) -> No
     }
 
 
+def test_a_file_without_any_of_the_words_is_reported(tmp_path: Path) -> None:
+    file = write(tmp_path, "ada 1 2\n")
+    config = TrainConfig(system="pcnn", variant="text-only", encoder=None, word_vectors=str(file))
+    splits = {"train": posts("Bo met Al")}
+    report = build_words(HEADS["re"], splits, ["None", "a"], config)[2]
+    assert (report["vectors"], report["without_vector"]) == ("vectors.txt", {"train": 1.0})
+
+
 def test_a_word_is_one_token() -> None:
     tokenizer = word_tokenizer({"[PAD]": 0, "[UNK]": 1, "straße": 2, "a.b-c": 3})
     found = tokenize([["Straße", "[PAD]", "A.b-C", "new"], []], tokenizer, None)
