@@ -77,11 +77,12 @@ class CharacterEncoder(WordEncoder):
         """Return characters (B, T, C)."""
         length = max(map(len, prepared))
         width = max(len(word) for post in prepared for word in post)
-        ids = torch.full((len(prepared), length, width), PADDING)
-        for n, post in enumerate(prepared):
-            for place, word in enumerate(post):
-                ids[n, place, : len(word)] = torch.tensor(word)
-        return {"characters": ids}
+        none = [[PADDING] * width]
+        rows = [
+            [word + [PADDING] * (width - len(word)) for word in post] + none * (length - len(post))
+            for post in prepared
+        ]
+        return {"characters": torch.tensor(rows)}
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return [*super().parameter_groups(), ParameterGroup("base", [self.characters])]

@@ -6,9 +6,11 @@ objects` (phrases of the grounded regions), or of another describer or file. A p
 words has four empty objects.
 
 The sizes, and what is left out of residuals, are those of the published code with one dense layer.
-Departures: words are lower case; BatchNorm's statistics are of real words, the code's of padding
-too; the loss is a mean over posts, the code's a sum, so the recipe's rate is ten times the
-published one for its batches of ten posts. START and STOP of its CRF are transitions here.
+Departures: words are looked up in lower case alone, the code's first as they are; the LSTMs start
+with Glorot's weights and open forget gates, as in CNN-BiLSTM-CRF; BatchNorm's statistics are of
+real words, the code's of padding too; the loss is a mean over posts, the code's a sum, so the
+recipe's rate is ten times the published one for its batches of ten posts. START and STOP of its CRF
+are transitions here.
 """
 
 import math

@@ -1,6 +1,7 @@
 """PCNN (Zeng et al., Distant Supervision via Piecewise CNNs, EMNLP 2015), as a baseline.
 
 In the form of OpenNRE, the likely baseline of the published tables; `--form zeng` is the paper's.
+All words start at random alike, in OpenNRE the unknown word with another deviation.
 The paper's bags of sentences are for distant supervision: here each post has its own label.
 """
 
