@@ -1,7 +1,6 @@
 """Test what experiments and explanations do with runs of other systems than HVPNeT."""
 
 import json
-import shutil
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,6 @@ import pytest
 
 from hvpnet import Extractor
 from model import contract
-from model.systems import file_of, system_class
 from pipeline.corpus.posts import load_posts
 from pipeline.errors import SettingError
 from pipeline.experiments.cases import cases_into, section
@@ -38,10 +36,7 @@ def runs(
 ) -> Iterator[Pictured]:
     """Runs of relations: `looker`, the contract's example, of pictures; `mtb`; `hvpnet`."""
     example = contract.__doc__.split("last block:\n")[1].split("\nAxes:")[0]
-    zoo, mtb = tmp_path_factory.mktemp("zoo"), file_of("mtb")
-    assert mtb is not None
-    system_class("mtb")  # from its own file
-    shutil.copy(mtb, zoo)
+    zoo = tmp_path_factory.mktemp("zoo")
     with pytest.MonkeyPatch.context() as patch:
         looker = write_system(zoo, patch, IMPORTS + textwrap.dedent(example))
         settings: dict[str, dict[str, Any]] = {

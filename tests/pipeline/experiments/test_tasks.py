@@ -249,7 +249,7 @@ def test_prune_keeps_the_runs_that_a_table_was_made_of(world: World, table: Path
         (("LowResource", "--TrainRE-train-share", "1"), "LowResource chooses it; use --shares"),
         (("Cases", "--TrainNER-seed", "2"), "as Cases chooses it; use --seeds"),
         (("CrossTask", "--TrainNER-start-from", "x"), "as CrossTask chooses it; remove it"),
-        (("Table1", "--systems", "mbt"), "--systems: expected some of all, hvpnet, bert-crf, "),
+        (("Table1", "--systems", "mbt"), "--systems: expected some of all, hvpnet, adapcoatt, "),
         (("Table1", "--systems", "mtb", "--tasks", "ner"), "found mtb, made for relations; choose"),
         (("Table1", "--crops", "types", "--tasks", "re"), "--crops: expected a grounder that"),
         (("Report", "--datasets", "nothing"), "expected runs or experiments on nothing, found"),
