@@ -51,6 +51,7 @@ class System(PreTrainedModel):
     reads_texts: True if it always reads the pictures' texts, as `--knowledge` makes others do; by
         default the names of the grounded objects.
     prepares: True if it reads something else that is made from a post's words: see `prepare`.
+    parses: True if `prepare` needs the edges of the sentences' dependency trees.
     tags_pieces: True if the CRF tags every piece, with the labels PAD, X (a later piece of a word),
         [CLS] and [SEP] beside the tags; False if it tags words, at their first piece.
     forms: names of the system's forms, the usual one first; `config.form` is the one chosen.
@@ -72,6 +73,7 @@ class System(PreTrainedModel):
     reads_words: ClassVar[bool] = False
     reads_texts: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
+    parses: ClassVar[bool] = False
     tags_pieces: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ()
     untrained: ClassVar[tuple[str, ...]] = ()
@@ -82,10 +84,17 @@ class System(PreTrainedModel):
     classifier: nn.Linear
 
     @classmethod
-    def prepare(cls, config: ExtractorConfig, words: Sequence[str], owners: Sequence[int]) -> Any:
+    def prepare(
+        cls,
+        config: ExtractorConfig,
+        words: Sequence[str],
+        owners: Sequence[int],
+        edges: Sequence[tuple[int, int]] = (),
+    ) -> Any:
         """Return what the system reads of a post beside its tokens, for `collate`.
 
         words: of the sentence. owners: the number of each token's word; -1 for special pieces.
+        edges: numbers of words and of their dependents; () unless the system declares `parses`.
         """
         raise NotImplementedError
 

@@ -75,6 +75,7 @@ class Declared:
     reads_words: bool = False
     reads_texts: bool = False
     prepares: bool = False
+    parses: bool = False
     tags_pieces: bool = False
     forms: tuple[str, ...] = ()
 

@@ -65,7 +65,11 @@ class CharacterEncoder(WordEncoder):
 
     @classmethod
     def prepare(
-        cls, config: ExtractorConfig, words: Sequence[str], owners: Sequence[int]
+        cls,
+        config: ExtractorConfig,
+        words: Sequence[str],
+        owners: Sequence[int],
+        edges: Sequence[tuple[int, int]] = (),
     ) -> list[list[int]]:
         """Return the ids of each token's characters, at least one."""
         ids = _ids(config.characters)

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from features.backbone import load_backbone
 from features.weights import read_state, save_state
-from model import released_umgf, released_umt
+from model import released_mega, released_umgf, released_umt
 from model.hvpnet.variants import HVPNET, RELEASED
 from model.released import Imported, import_released, is_tagger
+from model.released_mega import import_mega, is_mega
 from model.released_umgf import import_umgf, is_umgf
 from model.released_umt import import_umt, is_umt
+from model.systems import declared
 from pipeline.corpus.labels import OUTSIDE
 from pipeline.corpus.posts import load_labels
 from pipeline.engine.digests import in_a_word, of_file
@@ -33,7 +35,9 @@ PICTURES = {
     released_umt.SYSTEM: ExtractConfig("resnet152", "IMAGENET1K_V1", grid=released_umt.GRID),
     released_umgf.SYSTEM: ExtractConfig("resnet152", grid=released_umgf.GRID),
 }
-LONGEST = 128  # word pieces per post of UMT and UMGF, on both data sets
+# Of MEGA's, whose vectors of 4096 numbers no backbone here gives: all rows are refused.
+MEGA_PICTURES = {"backbone": "of a scene-graph detector"}
+LONGEST = 128  # word pieces per post of UMT, UMGF and MEGA
 TYPES = ("MISC", "PER", "ORG", "LOC")  # entity types, in the order of the published labels
 UMGF_TYPES = ("PER", "LOC", "ORG", "MISC")  # the last is named OTHER there
 log = logging.getLogger(__name__)
@@ -62,14 +66,14 @@ def import_into(
         tokenizer_name, "give the encoder's folder or its hub name with --tokenizer"
     )
     if not tagger:
-        add_markers(tokenizer)
+        add_markers(tokenizer, declared(system).markers)
     pieces = model.encoder.config.vocab_size
     if len(tokenizer) != pieces:
         raise DataError(
             f"{checkpoint}: expected the tokenizer of {pieces:,} pieces that it was trained with, "
             f"found {len(tokenizer):,} in {tokenizer_name}; give it with --tokenizer"
         )
-    pictures = PICTURES[system]
+    pictures = PICTURES.get(system, PICTURES[HVPNET])
     if is_umgf(state) and not imported.backbone:
         raise DataError(
             f"{checkpoint}: expected the weights of its {pictures.backbone}, found no key that "
@@ -80,6 +84,8 @@ def import_into(
         save_state(imported.backbone, file)
         load_backbone(pictures.backbone, str(file), seed=0)  # fails unless every key fits
         model.config.pyramids = made_by(pictures, in_a_word(of_file(file)))
+    elif system == released_mega.SYSTEM:
+        model.config.pyramids = MEGA_PICTURES
     elif is_umt(state):
         model.config.pyramids = made_by(pictures, pictures.weights)
     tokenizer.model_max_length = longest
@@ -107,7 +113,7 @@ def _imported(state: Mapping[str, Tensor], posts_folder: Path) -> tuple[Imported
         return import_umgf(state, labels), labels
     if not is_tagger(state):
         labels = load_labels(posts_folder, "re")
-        return import_released(state, labels), labels
+        return (import_mega if is_mega(state) else import_released)(state, labels), labels
     tags = [OUTSIDE, *(f"{prefix}-{name}" for name in TYPES for prefix in "BI")]
     labels = entity_labels(tags, RELEASED)
     return (import_umt if is_umt(state) else import_released)(state, labels), labels

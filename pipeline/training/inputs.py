@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from model.config import ExtractorConfig
 from model.systems import declared, encoding_style, system_class
 from pipeline.corpus.post import Post
+from pipeline.grounding.dependencies import Edges, dependency_edges
 from pipeline.training import knowledge
 from pipeline.training.batches import Collator, Tensors
 from pipeline.training.encode import Encoded
@@ -35,10 +36,15 @@ def encode(
     if not system.prepares:
         return encoded
     prepare = system_class(config.system).prepare
-    return [
-        replace(post, prepared=prepare(config, posts[post.number].tokens, post.owners))
-        for post in encoded
-    ]
+    sentences = list(dict.fromkeys(posts[post.number].tokens for post in encoded))
+    edges: list[Edges] = dependency_edges(sentences) if system.parses else [[] for _ in sentences]
+    edges_of = dict(zip(sentences, edges, strict=True))
+    prepared = []
+    for post in encoded:
+        words = posts[post.number].tokens
+        own = prepare(config, words, post.owners, edges_of[words])
+        prepared.append(replace(post, prepared=own))
+    return prepared
 
 
 def with_texts(

@@ -94,16 +94,6 @@ _UMT: Mapping[str, Any] = {
     "evaluate_from": 1,
     "max_tokens": 128,
 }
-_MTB: Mapping[str, Any] = {  # OpenNRE's, with MNRE's batch and epochs
-    "epochs": 10,
-    "batch_size": 32,
-    "learning_rate": 2e-5,
-    "warmup": 300.0,
-    "optimizer": UNCORRECTED,
-    "evaluate_from": 1,
-    "max_tokens": 128,
-    "dropout": 0.5,
-}
 _VISUALBERT: Mapping[str, Any] = {  # a published tagger's (RiTUAL)
     "batch_size": 32,
     "learning_rate": 5e-5,
@@ -131,10 +121,21 @@ _WORD_TAGGER: Mapping[str, Any] = {
     "dropout": 0.5,
     "max_grad_norm": 5.0,
 }
+_OPENNRE: Mapping[str, Any] = {  # OpenNRE's, with MNRE's batch and epochs
+    "epochs": 10,
+    "batch_size": 32,
+    "learning_rate": 2e-5,
+    "warmup": 300.0,
+    "optimizer": UNCORRECTED,
+    "evaluate_from": 1,
+    "max_tokens": 128,
+    "dropout": 0.5,
+}
 # Settings of other systems, as published: what differs from TrainConfig's defaults.
 _SYSTEMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "mtb": {"re": _MTB},
-    "bert-sg": {"re": _MTB},  # MEGA's, whose baseline it is
+    "mtb": {"re": _OPENNRE},
+    "bert-sg": {"re": _OPENNRE},  # MEGA's, whose baseline it is
+    "mega": {"re": _OPENNRE, "ner": _OPENNRE},  # for entities ours: none is published
     "umt": {
         "ner": {**_UMT, "epochs": 24},
         "re": {**_UMT, "epochs": 12},  # ours: none is published; batch and epochs as HVPNeT's

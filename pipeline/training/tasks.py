@@ -33,6 +33,8 @@ from pipeline.engine.settings import check, existing, on_disk, without_path
 from pipeline.engine.stage import Stage
 from pipeline.errors import DataError, SettingError
 from pipeline.extraction.tasks import ReadsPyramids, precision_at_hand
+from pipeline.grounding import noun_phrases
+from pipeline.grounding.phrases import SPACY
 from pipeline.grounding.tasks import GroundCrops
 from pipeline.machine import DEVICES, PRECISIONS
 from pipeline.training.config import (
@@ -333,6 +335,8 @@ class _Train(_Training):
         settings = asdict(self.config)
         for name, word in paths.items():
             settings = without_path(settings, name, word)
+        if systems.declared(self.config.system).parses:
+            settings["parser"] = noun_phrases.parser_version(SPACY)
         return settings
 
     def sources(self) -> dict[str, Path]:
@@ -440,8 +444,8 @@ class ImportReleased(OfDataset):
     RESULT = True
 
     checkpoint = luigi.Parameter(
-        description="a published best_model.pth of HVPNeT, pytorch_model.bin of UMT, or UMGF's "
-        "model.pt"
+        description="a published best_model.pth of HVPNeT, pytorch_model.bin of UMT, model.pt of "
+        "UMGF, or .pth.tar of MEGA"
     )
     tokenizer = luigi.Parameter(
         default=TrainConfig.encoder, description="hub name or folder of the checkpoint's encoder"

@@ -58,12 +58,21 @@ def make(name: str, task: str) -> System:
     return model_class(task, name)(config).eval()
 
 
+def parsed(name: str) -> dict[str, torch.Tensor]:
+    """What a system prepares of two posts of four and two words, with edges."""
+    kind, config = system_class(name), extractor_config()
+    first = kind.prepare(config, [*"abcd"], [-1, 0, 1, 1, 2, 3, -1], [(1, 0), (1, 2), (2, 3)])
+    return kind.collate([first, kind.prepare(config, [*"ab"], [-1, 0, 0, 1, -1], [(0, 1)])])
+
+
 def batch(name: str, task: str) -> dict[str, torch.Tensor]:
     """Two posts of 7 and 5 tokens, with labels."""
     found = text_batch()
     if declared(name).reads_pictures:
         found |= picture_batch()
-    if declared(name).prepares:
+    if declared(name).parses:
+        found |= parsed(name)
+    elif declared(name).prepares:
         found["characters"] = torch.zeros(2, 7, 4, dtype=torch.long)
         for post, token, length in ((0, 0, 4), (0, 3, 2), (1, 4, 3)):
             found["characters"][post, token, :length] = torch.arange(2, 2 + length)
@@ -100,7 +109,7 @@ def test_each_file_has_one_system_and_declares_it() -> None:
         found, told = system_class(name), declared(name)
         assert (found.tasks, found.reads_pictures) == (told.tasks, told.reads_pictures)
         assert (found.markers, found.forms) == (told.markers, told.forms)
-        assert found.tags_pieces == told.tags_pieces
+        assert (found.tags_pieces, found.parses) == (told.tags_pieces, told.parses)
         assert file_of(name) == Path(inspect.getfile(found))
 
 
@@ -260,6 +269,8 @@ def test_one_post_alone_equals_the_same_in_a_batch(name: str, task: str) -> None
     alone = {key: tensor[1:] for key, tensor in both.items()}
     for key in ("input_ids", "attention_mask"):
         alone[key] = alone[key][:, :5]  # without padding
+    if "firsts" in alone:
+        alone["firsts"], alone["degrees"] = alone["firsts"][:, :5], alone["degrees"][:, :2]
     if "characters" in alone:
         alone["characters"] = alone["characters"][:, :5, :3]
     alone.pop("segment_ids", None)  # the second post has no text

@@ -2,6 +2,7 @@
 
     python -m tests.parity hvpnet FOLDER
     python -m tests.parity grounding FOLDER
+    python -m tests.parity mega FOLDER
     python -m tests.parity umt FOLDER
     python -m tests.parity umgf FOLDER
 
@@ -17,12 +18,14 @@ from pathlib import Path
 from tests.parity.differences import Differences
 from tests.parity.grounding import grounding
 from tests.parity.hvpnet import hvpnet
+from tests.parity.mega import mega
 from tests.parity.umgf import umgf
 from tests.parity.umt import umt
 
 SETS: dict[str, Callable[[Path], Differences]] = {
     "hvpnet": hvpnet,
     "grounding": grounding,
+    "mega": mega,
     "umt": umt,
     "umgf": umgf,
 }

@@ -62,10 +62,14 @@ def test_a_saved_system_predicts_what_it_predicted(world: World, mtb: Path) -> N
     ]
 
 
-@pytest.mark.parametrize("task", ["NER", "RE"])
-def test_umt_is_trained_saved_evaluated_and_predicts(world: World, task: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "system"), [("NER", "umt"), ("RE", "umt"), ("NER", "mega"), ("RE", "mega")]
+)
+def test_a_system_with_pictures_is_trained_saved_evaluated_and_predicts(
+    world: World, task: str, system: str
+) -> None:
     longer = ("--epochs", "3", "--batch-size", "2")  # until it tells words apart
-    run = world.result(f"Train{task}", "--system", "umt", *SCRATCH, *longer, *EXTRACT)
+    run = world.result(f"Train{task}", "--system", system, *SCRATCH, *longer, *EXTRACT)
     lines = [*map(json.loads, (run / "predictions.jsonl").read_text().splitlines())]
     again = world.result("Evaluate", "--model", str(run), *EXTRACT)
     evaluated = [*map(json.loads, (again / "predictions.jsonl").read_text().splitlines())]
@@ -113,6 +117,8 @@ def test_the_printed_recipes_are_the_systems_own(world: World) -> None:
         ("visualbert", "re", (12, 32, 5e-5, 0.01, "adamw", 0, "linear", 0, 1, 0.1)),
         ("umgf", "ner", (30, 16, 1e-4, 0, "adam", 0, "step", 0, 0, 0)),
         ("umgf", "re", (30, 16, 3e-5, 0, "adam", 0, "step", 0, 0, 0.1)),
+        ("mega", "re", (10, 32, 2e-5, 0.01, "adamw-uncorrected", 0, "linear", 300, 0, 0.5)),
+        ("mega", "ner", (10, 32, 2e-5, 0.01, "adamw-uncorrected", 0, "linear", 300, 0, 0.5)),
         ("cnn-bilstm-crf", "ner", (50, 10, 0.015, 0, "sgd", 0.9, "inverse", 0, 5, 0.5)),
         ("hbilstm-crf", "ner", (100, 1, 0.01, 0, "sgd", 0, "none", 0, 5, 0.5)),
         ("pcnn", "re", (100, 160, 0.1, 1e-5, "sgd", 0, "linear", 300, 0, 0.5)),
@@ -285,6 +291,13 @@ def test_a_system_on_word_pieces_may_always_read_texts(
     assert (config.knowledge, config.knowledge_tokens) == (True, 20)
     config = train_config("ner", "own", {"system": "ocsga", "knowledge_tokens": 20})
     assert (config.knowledge, config.knowledge_tokens) == (True, LEAST_TEXT)
+
+
+def test_the_parser_counts_where_sentences_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.grounding.noun_phrases.parser_version", lambda mode: "parser 4")
+    given = {"dataset": "own", "encoder": "scratch", "precision": "float32"}
+    assert tasks.TrainRE(**given, system="mega").settings()["parser"] == "parser 4"
+    assert "parser" not in tasks.TrainRE(**given, system="umt").settings()
 
 
 def test_bert_crf_is_the_text_only_variant() -> None:
