@@ -95,10 +95,20 @@ def is_tagger(state: Mapping[str, Tensor]) -> bool:
 
 def our_name(published: str) -> str:
     """Return the name that a published parameter has here; for gates see `_renamed`."""
-    for prefix, replacement in NAMES.items():
-        if published.startswith(prefix):
-            return replacement + published.removeprefix(prefix)
-    return published
+    return renamed(published, NAMES)
+
+
+def renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    """Return a name with its prefix replaced by the first that fits; another keeps its name."""
+    for prefix, replacement in prefixes.items():
+        if name.startswith(prefix):
+            return replacement + name.removeprefix(prefix)
+    return name
+
+
+def block_channels(last: int) -> tuple[int, ...]:
+    """Return the channels of a ResNet's four blocks. last: those of the last block."""
+    return tuple(last * ratio // BLOCK_RATIO[-1] for ratio in BLOCK_RATIO)
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from model.config import ExtractorConfig
 from model.released import (
-    BLOCK_RATIO,
     Imported,
     bert_config,
+    block_channels,
     drop_positions,
     fill,
     known_form,
+    renamed,
     unwrapped,
 )
 from model.systems import model_class
@@ -59,12 +60,11 @@ def import_mega(state: Mapping[str, Tensor], labels: Sequence[str]) -> Imported:
     left_out |= {f"{_PREFIX}{key}": reason for key, reason in positions.items()}
     with known_form():
         encoder = bert_config(ours)
-    unit = ours[our_name(_OBJECTS)].shape[1] // BLOCK_RATIO[-1]
     config = ExtractorConfig(
         encoder=encoder.to_dict(),
         system=SYSTEM,
         form=FORM,
-        block_channels=tuple(unit * ratio for ratio in BLOCK_RATIO),
+        block_channels=block_channels(ours[our_name(_OBJECTS)].shape[1]),
         grid=1,
         dropout=DROPOUT,
         marker_ids=MARKERS,
@@ -79,7 +79,5 @@ def import_mega(state: Mapping[str, Tensor], labels: Sequence[str]) -> Imported:
 def our_name(published: str) -> str:
     """Return the name that a published parameter has here; an unknown one keeps its name."""
     plain = published.removeprefix(_PREFIX)
-    for prefix, replacement in _NAMES.items():
-        if plain.startswith(prefix):
-            return replacement + plain.removeprefix(prefix)
-    return published
+    ours = renamed(plain, _NAMES)
+    return published if ours == plain else ours

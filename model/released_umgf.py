@@ -11,12 +11,13 @@ from torch import Tensor
 
 from model.config import ExtractorConfig
 from model.released import (
-    BLOCK_RATIO,
     Imported,
     bert_config,
+    block_channels,
     drop_positions,
     fill,
     known_form,
+    renamed,
     unwrapped,
 )
 from model.systems import model_class
@@ -78,11 +79,11 @@ def import_umgf(state: Mapping[str, Tensor], labels: Sequence[str]) -> Imported:
     left_out = drop_positions(ours)
     with known_form():
         encoder = bert_config(ours)
-        unit = len(ours[our_name(f"{_TRUNK_MAP}bias")]) // BLOCK_RATIO[-1]
+        channels = block_channels(len(ours[our_name(f"{_TRUNK_MAP}bias")]))
     config = ExtractorConfig(
         encoder=encoder.to_dict(),
         system=SYSTEM,
-        block_channels=tuple(unit * ratio for ratio in BLOCK_RATIO),
+        block_channels=channels,
         grid=GRID,
         dropout=0.0,  # before the classifier; the other layers have their own
         id2label=dict(enumerate(labels)),
@@ -98,12 +99,5 @@ def our_name(published: str) -> str:
     """Return the name that a published parameter has here; an unknown one keeps its name."""
     if match := _IN_LAYER.fullmatch(published):
         part, number, rest = match.groups()
-        return f"layers.{number}.{_IN_LAYERS[part]}{_renamed(rest, _INNER)}"
-    return _renamed(published, _NAMES)
-
-
-def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
-    for prefix, replacement in prefixes.items():
-        if name.startswith(prefix):
-            return replacement + name.removeprefix(prefix)
-    return name
+        return f"layers.{number}.{_IN_LAYERS[part]}{renamed(rest, _INNER)}"
+    return renamed(published, _NAMES)

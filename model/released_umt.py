@@ -10,12 +10,13 @@ from torch import Tensor
 
 from model.config import ExtractorConfig
 from model.released import (
-    BLOCK_RATIO,
     Imported,
     bert_config,
+    block_channels,
     drop_positions,
     fill,
     known_form,
+    renamed,
     unwrapped,
 )
 from model.systems import model_class
@@ -62,11 +63,10 @@ def import_umt(state: Mapping[str, Tensor], labels: Sequence[str]) -> Imported:
     left_out = drop_positions(ours)
     with known_form():
         encoder = bert_config(ours)
-    unit = ours[our_name(_REGIONS)].shape[1] // BLOCK_RATIO[-1]
     config = ExtractorConfig(
         encoder=encoder.to_dict(),
         system=SYSTEM,
-        block_channels=tuple(unit * ratio for ratio in BLOCK_RATIO),
+        block_channels=block_channels(ours[our_name(_REGIONS)].shape[1]),
         grid=GRID,
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},
@@ -81,12 +81,7 @@ def our_name(published: str) -> str:
     for prefix, replacement in _NAMES.items():
         if published.startswith(prefix):
             rest = published.removeprefix(prefix)
-            return replacement + (_in_layer(rest) if prefix.endswith(".layer.0.") else rest)
+            return replacement + (
+                renamed(rest, _IN_LAYER) if prefix.endswith(".layer.0.") else rest
+            )
     return published
-
-
-def _in_layer(name: str) -> str:
-    for prefix, replacement in _IN_LAYER.items():
-        if name.startswith(prefix):
-            return replacement + name.removeprefix(prefix)
-    return name

@@ -2,8 +2,8 @@
 
 Nobody published the BERT form of UMT's table: its sizes are ours, all widths being the encoder's
 H. So are these choices, which the paper leaves open: padding is not attended to; a linear map makes
-the filter gate a number; the states' dropout is the head's (`--dropout`), and there is none after
-it; a missing picture is an all-zero map.
+the filter gate a number; the head's dropout (`--dropout`) is applied to BERT's states and nowhere
+else; a missing picture is an all-zero map.
 
 The paper's attention scores of a region v (or word x) for a word h are
 

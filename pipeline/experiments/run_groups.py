@@ -89,7 +89,7 @@ def _named(
     names = [*dict.fromkeys(name for settings in every for name in settings)]
     groups: list[Group] = []
     for settings, runs in zip(every, runs_of.values(), strict=True):
-        # Systems have settings of their own, so only runs of one system are told apart by them.
+        # Each system has its own settings, so compare the runs of one system only.
         system = settings["system"]
         same = [other for other in every if other["system"] == system]
         rest = [

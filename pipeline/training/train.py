@@ -275,7 +275,7 @@ def _extractor(model: System | FineTuned) -> System:
 
 
 def _revision(model: System | FineTuned) -> str | None:
-    """Return the hub's commit of a downloaded encoder; None if there is none."""
+    """Return the hub's commit of a downloaded encoder; None without one."""
     encoder = getattr(_extractor(model), "encoder", None)
     return None if encoder is None else getattr(encoder.config, "_commit_hash", None)
 

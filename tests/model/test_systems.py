@@ -106,10 +106,10 @@ def answer(model: System, given: dict[str, torch.Tensor]) -> torch.Tensor:
 def test_each_file_has_one_system_and_declares_it() -> None:
     assert ZOO, "the zoo is not empty"
     for name in ZOO:
-        found, told = system_class(name), declared(name)
-        assert (found.tasks, found.reads_pictures) == (told.tasks, told.reads_pictures)
-        assert (found.markers, found.forms) == (told.markers, told.forms)
-        assert (found.tags_pieces, found.parses) == (told.tags_pieces, told.parses)
+        found, known = system_class(name), declared(name)
+        assert (found.tasks, found.reads_pictures) == (known.tasks, known.reads_pictures)
+        assert (found.markers, found.forms) == (known.markers, known.forms)
+        assert (found.tags_pieces, found.parses) == (known.tags_pieces, known.parses)
         assert file_of(name) == Path(inspect.getfile(found))
 
 

@@ -134,11 +134,11 @@ def systems_beside(folder: Path, task: str = "re") -> list[dict[str, Any]]:
 
 
 def test_systems_are_compared_with_hvpnets_text_only(tmp_path: Path) -> None:
-    text_only, hvpnet, mtb, umt, told = systems_beside(tmp_path)
-    assert [row["name"] for row in (mtb, umt, told)] == ["MTB", "UMT", "UMT, llm"]
+    text_only, hvpnet, mtb, umt, with_texts = systems_beside(tmp_path)
+    assert [row["name"] for row in (mtb, umt, with_texts)] == ["MTB", "UMT", "UMT, llm"]
     assert [*text_only["differences"]] == []
     assert [*hvpnet["differences"]] == [*mtb["differences"]] == ["text-only"]
-    assert [*told["differences"]] == ["without picture texts"]
+    assert [*with_texts["differences"]] == ["without picture texts"]
     gain = mtb["mean"]["test"]["f1"] - text_only["mean"]["test"]["f1"]
     assert mtb["differences"]["text-only"]["value"] == pytest.approx(gain)
     [said] = mtb["words"]
